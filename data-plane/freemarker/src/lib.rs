@@ -1,0 +1,2 @@
+//! sluice-freemarker
+pub mod json;

@@ -1,0 +1,143 @@
+//! A folder that belongs to one process at a time, and only to a process of the right kind.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// Name of the file that marks a folder as ours and carries the lock.
+const MARKER: &str = "sluice-data";
+
+/// A data folder, locked as long as this lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a folder was refused.
+#[derive(Debug, Error)]
+pub enum DataFolderError {
+    /// It holds files, but not our marker.
+    #[error("the data folder {path} is not empty and not one of Sluice's: name an empty or new folder")]
+    NotOurs {
+        /// The folder.
+        path: String,
+    },
+    /// It belongs to another kind of process.
+    #[error("the data folder {path} belongs to a {found}, not to a {wanted}: give each its own folder")]
+    OtherKind {
+        /// The folder.
+        path: String,
+        /// What the marker says.
+        found: String,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// Another process holds it.
+    #[error("the data folder {path} is in use by another process: stop that one, or name another folder")]
+    Locked {
+        /// The folder.
+        path: String,
+    },
+    /// The file system refused.
+    #[error("the data folder {path} cannot be used")]
+    Io {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl DataFolder {
+    /// Opens `path` for a process of `kind` (such as `node`), creating it readable for its owner alone. It stays locked
+    /// until the answer is dropped or the process ends.
+    ///
+    /// # Errors
+    /// If it holds foreign files, belongs to another kind, is in use, or the file system refuses.
+    pub fn open(path: &Path, kind: &'static str) -> Result<Self, DataFolderError> {
+        let shown = || path.display().to_string();
+        let io = |source| DataFolderError::Io { path: shown(), source };
+        create_private(path).map_err(io)?;
+
+        let marker = path.join(MARKER);
+        if !marker.exists() && fs::read_dir(path).map_err(io)?.next().is_some() {
+            return Err(DataFolderError::NotOurs { path: shown() });
+        }
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&marker).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DataFolderError::Locked { path: shown() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let mut found = String::new();
+        file.read_to_string(&mut found).map_err(io)?;
+        match found.trim_end() {
+            "" => {
+                writeln!(file, "{kind}").map_err(io)?;
+                file.sync_all().map_err(io)?;
+            }
+            found if found == kind => {}
+            found => {
+                return Err(DataFolderError::OtherKind { path: shown(), found: found.to_owned(), wanted: kind });
+            }
+        }
+        Ok(Self { path: path.to_owned(), _lock: file })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(unix)]
+fn create_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_private(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_serves_one_process_of_one_kind() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let first = DataFolder::open(&path, "node").unwrap();
+        assert!(matches!(DataFolder::open(&path, "node"), Err(DataFolderError::Locked { .. })));
+        drop(first);
+        let error = DataFolder::open(&path, "control plane").unwrap_err();
+        assert!(error.to_string().contains("belongs to a node, not to a control plane"), "{error}");
+        DataFolder::open(&path, "node").unwrap();
+    }
+
+    #[test]
+    fn a_foreign_folder_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
+        let error = DataFolder::open(folder.path(), "node").unwrap_err();
+        assert!(error.to_string().contains("not one of Sluice's"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_an_error_with_a_cause() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(DataFolder::open(&file, "node"), Err(DataFolderError::Io { .. })));
+    }
+}
