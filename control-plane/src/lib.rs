@@ -1,1 +1,31 @@
-//! sluice-control-plane
+//! Sluice's control plane: stores syncs, pushes them to the nodes and collects their reports.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `api` | the gRPC services |
+//! | `store` | what is kept: SQLite, and all SQL |
+//! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
+//! | `publish`, `nodes` | who must hear of a commit, and who is connected |
+//! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
+//! | `retention` | what is forgotten, and when |
+//!
+//! [`start`] runs one in this process; the binary is little more.
+
+mod api;
+mod changelog;
+mod config;
+mod error;
+mod nodes;
+mod publish;
+mod retention;
+mod secrets;
+mod server;
+mod session;
+mod store;
+mod time;
+
+pub use self::{
+    config::{Config, DEFAULT_PORT},
+    server::{ControlPlane, StartError, start},
+    store::StoreError,
+};

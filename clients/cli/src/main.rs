@@ -1,2 +1,59 @@
-//! The sluice command line.
-fn main() {}
+//! `sluice`, the command line: manages syncs, sends events, follows deliveries, and runs a whole Sluice on one machine.
+
+mod cli;
+mod commands;
+mod context;
+mod demo;
+mod diff;
+mod duration;
+mod exit;
+mod fields;
+mod lines;
+mod local;
+mod manifest;
+mod output;
+mod proto_json;
+mod receiver;
+mod rollout;
+mod sending;
+mod substitute;
+mod suggest;
+mod violation;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    context::Context,
+    exit::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("the runtime did not start: {error}")).report(),
+    };
+    let done = runtime.block_on(run(cli));
+    // A read of standard input that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.global);
+    match cli.command {
+        Command::Dev(args) => commands::dev::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Sync(command) => commands::sync::run(&context, command).await,
+        Command::Events(command) => commands::events::run(&context, command).await,
+        Command::Attempts(command) => commands::attempts::run(&context, command).await,
+        Command::Metrics(args) => commands::metrics::run(&context, args).await,
+        Command::Nodes(command) => commands::nodes::run(&context, command).await,
+    }
+}

@@ -1,1 +1,33 @@
-//! sluice-node
+//! Sluice's data-plane node: takes events in through gRPC, keeps them, matches, renders and delivers them as webhooks, and
+//! reports every attempt. The IO shell around `sluice-pipeline`, which decides.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`ingest`] | events in; an ack means on disk |
+//! | [`spool`] | the durable record: one writer with group commit |
+//! | [`lanes`], [`dispatcher`] | which deliveries are in memory; when each is made |
+//! | [`attempt`] | one round: render, request, classify, record |
+//! | [`http`], [`guard`] | the webhook client and the only way to its sockets |
+//! | [`control`], [`uplink`] | catalog in, reports out |
+
+pub mod attempt;
+pub mod config;
+pub mod control;
+pub mod dispatcher;
+mod error;
+pub mod guard;
+pub mod http;
+pub mod ingest;
+pub mod lanes;
+mod node;
+mod redial;
+pub mod report;
+pub mod spool;
+mod stop;
+pub mod uplink;
+
+pub use self::{
+    config::Config,
+    error::StartError,
+    node::{Node, start},
+};

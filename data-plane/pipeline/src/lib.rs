@@ -1,1 +1,40 @@
-//! sluice-pipeline
+//! The pure core of Sluice: everything that *decides*.
+//!
+//! What it never does: it opens no socket and no file, resolves no name, reads no clock, rolls no dice, reads no environment,
+//! starts no task and never waits. Time (`now_ms`, milliseconds since 1970-01-01T00:00:00Z) and chance (`unit_random`, zero to
+//! one) are arguments; what comes back says what to do, and when. The node does it. `clippy.toml` beside this crate holds
+//! the ban.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | [`event`] | whether bytes are an event, and its ids |
+//! | [`sync`], [`destination`], [`violation`] | whether a stored sync is valid, all faults at once; its compiled form |
+//! | [`address`] | whether a webhook request may go to an address |
+//! | [`filter`] | whether a sync takes an event, and why |
+//! | [`catalog`] | which syncs a node serves at a revision; snapshots and deltas |
+//! | [`request`], [`profile`] | the body and headers of a request |
+//! | [`outcome`], [`retry_after`], [`excerpt`] | what an attempt came to |
+//! | [`schedule`], [`delivery`] | when a delivery is tried again, and when it has ended |
+
+pub mod address;
+pub mod catalog;
+mod comparison;
+mod condition;
+mod decimal;
+pub mod delivery;
+pub mod destination;
+mod duration;
+pub mod event;
+pub mod excerpt;
+pub mod filter;
+mod headers;
+mod id;
+pub mod outcome;
+mod policy;
+pub mod profile;
+pub mod request;
+pub mod retry_after;
+pub mod schedule;
+mod snapshot;
+pub mod sync;
+pub mod violation;

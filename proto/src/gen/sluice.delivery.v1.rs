@@ -242,6 +242,8 @@ pub enum EndingReason {
     Render = 2,
     /// The sync was deleted.
     SyncDeleted = 3,
+    /// The stored event does not match its checksum.
+    Damaged = 4,
 }
 impl EndingReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -254,6 +256,7 @@ impl EndingReason {
             Self::RoundsUsedUp => "ENDING_REASON_ROUNDS_USED_UP",
             Self::Render => "ENDING_REASON_RENDER",
             Self::SyncDeleted => "ENDING_REASON_SYNC_DELETED",
+            Self::Damaged => "ENDING_REASON_DAMAGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -263,6 +266,7 @@ impl EndingReason {
             "ENDING_REASON_ROUNDS_USED_UP" => Some(Self::RoundsUsedUp),
             "ENDING_REASON_RENDER" => Some(Self::Render),
             "ENDING_REASON_SYNC_DELETED" => Some(Self::SyncDeleted),
+            "ENDING_REASON_DAMAGED" => Some(Self::Damaged),
             _ => None,
         }
     }

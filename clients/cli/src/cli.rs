@@ -1,0 +1,113 @@
+//! The arguments: the commands, and what holds for all of them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{commands, demo};
+
+/// Sluice sends product events to webhooks.
+///
+/// Product events happen in one place and are needed, differently shaped, in many. You say in a sync which events go
+/// where, in which shape; Sluice delivers each one, tries again for four hours when an endpoint fails, and accounts for
+/// every attempt.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 120, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it:
+  sluice demo                                 # everything at work in ten seconds, in a temporary folder
+  sluice dev                                  # control plane and node on this machine, until Ctrl-C
+
+Then, in a second terminal:
+  sluice sync apply -f sync.yaml              # say which events go where
+  sluice events send events.ndjson            # send some
+  sluice attempts tail                        # watch them arrive
+  sluice metrics orders                       # count what became of them
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 invalid input   4 not found, or changed by somebody else
+  5 server unavailable, or waited too long   6 cannot start (port in use, data folder not usable)";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Address of the control plane
+    #[arg(long, global = true, env = "SLUICE_CONTROL_PLANE", value_name = "URL", default_value = "http://127.0.0.1:7600")]
+    pub(crate) control_plane: String,
+    /// Address of the node that takes events
+    #[arg(long, global = true, env = "SLUICE_NODE", value_name = "URL", default_value = "http://127.0.0.1:7601")]
+    pub(crate) node: String,
+    /// Project that short names such as `orders` belong to
+    #[arg(long, global = true, env = "SLUICE_PROJECT", value_name = "ID", default_value = sluice_proto::name::DEFAULT_PROJECT)]
+    pub(crate) project: String,
+    /// How results are printed; json and yaml hold every field, under its name in the API
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// JSON in protobuf's mapping
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a control plane and a node on this machine, for development
+    Dev(commands::dev::DevArgs),
+    /// Show everything at work: start both planes and a receiver, send events, check every delivery
+    Demo(demo::DemoArgs),
+    /// Manage syncs: which events go where, in which shape
+    #[command(subcommand)]
+    Sync(commands::sync::SyncCommand),
+    /// Send events
+    #[command(subcommand)]
+    Events(commands::events::EventsCommand),
+    /// Follow the single requests
+    #[command(subcommand)]
+    Attempts(commands::attempts::AttemptsCommand),
+    /// Count what became of a sync's deliveries
+    Metrics(commands::metrics::MetricsArgs),
+    /// Show the nodes
+    #[command(subcommand)]
+    Nodes(commands::nodes::NodesCommand),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        fn leaves(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                leaves(inner, &path, missing);
+            }
+            if !command.has_subcommands() && command.get_after_help().is_none() {
+                missing.push(path);
+            }
+        }
+        let mut missing = Vec::new();
+        leaves(&Cli::command(), "", &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+}

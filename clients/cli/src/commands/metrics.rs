@@ -1,0 +1,155 @@
+//! `sluice metrics`: what became of a sync's deliveries.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use prost_types::Timestamp;
+use sluice_client::proto::delivery::v1::{
+    GetSyncMetricsRequest, Interval, MetricsWindow, SyncMetrics, get_sync_metrics_request::Period,
+};
+
+use crate::{
+    context::{Context, call},
+    duration,
+    exit::Failure,
+    output::{print, table, thousands, time},
+    proto_json::Printed,
+};
+
+/// Which sync and which time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluice metrics orders                       # the last hour
+  sluice metrics orders --window 1d
+  sluice metrics orders --from 2026-11-23T08:00:00Z --to 2026-11-23T09:00:00Z
+  sluice metrics orders -o json | jq .delivery_rate
+
+Counted are the deliveries that ended and the attempts that began within the time. Latency is from the moment a node
+accepted the event to the 2xx.")]
+pub(crate) struct MetricsArgs {
+    /// The sync, such as `orders`
+    name: String,
+    /// A window that ends now
+    #[arg(long, value_enum, default_value = "1h", conflicts_with_all = ["from", "to"])]
+    window: Window,
+    /// From this instant on, such as 2026-11-23T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    from: Option<Timestamp>,
+    /// Up to this instant; now if it is left out
+    #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
+    to: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Window {
+    #[value(name = "10m")]
+    TenMinutes,
+    #[value(name = "1h")]
+    OneHour,
+    #[value(name = "4h")]
+    FourHours,
+    #[value(name = "1d")]
+    OneDay,
+    #[value(name = "1w")]
+    OneWeek,
+    #[value(name = "2w")]
+    TwoWeeks,
+}
+
+pub(crate) async fn run(context: &Context, args: MetricsArgs) -> Result<(), Failure> {
+    let name = context.sync_name(&args.name)?.to_string();
+    let period = match args.from {
+        Some(start) => Period::Interval(Interval {
+            start_time_inclusive: Some(start),
+            end_time_exclusive: Some(args.to.unwrap_or_else(|| std::time::SystemTime::now().into())),
+        }),
+        None => Period::Window(args.window.on_the_wire().into()),
+    };
+    let request = GetSyncMetricsRequest { name, period: Some(period) };
+    let metrics = context.deliveries().await?.get_sync_metrics(call(request)).await?.into_inner();
+    let printed = Printed::new("sluice.delivery.v1.SyncMetrics", &metrics)?;
+    print(context.format, &printed, || Ok(show(&metrics)))
+}
+
+impl Window {
+    fn on_the_wire(self) -> MetricsWindow {
+        match self {
+            Self::TenMinutes => MetricsWindow::TenMinutes,
+            Self::OneHour => MetricsWindow::OneHour,
+            Self::FourHours => MetricsWindow::FourHours,
+            Self::OneDay => MetricsWindow::OneDay,
+            Self::OneWeek => MetricsWindow::OneWeek,
+            Self::TwoWeeks => MetricsWindow::TwoWeeks,
+        }
+    }
+}
+
+fn show(metrics: &SyncMetrics) -> String {
+    let interval = metrics.interval.clone().unwrap_or_default();
+    let count = |number: i64| thousands(u64::try_from(number).unwrap_or(0));
+    let latency = format!(
+        "p50 {}, p95 {}, p99 {}",
+        seconds(metrics.latency_p50_seconds),
+        seconds(metrics.latency_p95_seconds),
+        seconds(metrics.latency_p99_seconds)
+    );
+    let rows = [
+        ("sync", metrics.name.clone()),
+        (
+            "time",
+            format!(
+                "{} to {} UTC",
+                time(interval.start_time_inclusive.as_ref()),
+                time(interval.end_time_exclusive.as_ref())
+            ),
+        ),
+        ("delivered", count(metrics.delivered_count)),
+        ("  by the first attempt", count(metrics.delivered_first_attempt_count)),
+        ("  after a retry", count(metrics.delivered_after_retry_count)),
+        ("not delivered", count(metrics.not_delivered_count)),
+        ("  expired", count(metrics.expired_count)),
+        ("  discarded", count(metrics.discarded_count)),
+        ("delivery rate", format!("{:.2} %", metrics.delivery_rate * 100.0)),
+        ("pending now", count(metrics.pending_count)),
+        ("attempts", count(metrics.attempt_count)),
+        ("latency", latency),
+    ];
+    table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]))
+}
+
+/// Seconds as the control plane counts them, for people.
+pub(crate) fn seconds(seconds: f64) -> String {
+    Duration::try_from_secs_f64(seconds).map_or_else(|_| "-".to_owned(), duration::show)
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("`{text}` is not an instant such as 2026-11-23T08:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_figures_are_shown() {
+        let shown = show(&SyncMetrics {
+            name: "projects/default/syncs/orders".into(),
+            interval: Some(Interval {
+                start_time_inclusive: Some(Timestamp { seconds: 0, nanos: 0 }),
+                end_time_exclusive: Some(Timestamp { seconds: 3600, nanos: 0 }),
+            }),
+            delivered_count: 31_106,
+            not_delivered_count: 3,
+            delivery_rate: 0.9999,
+            latency_p50_seconds: 0.0042,
+            latency_p95_seconds: 1.5,
+            latency_p99_seconds: 75.0,
+            ..SyncMetrics::default()
+        });
+        assert!(shown.contains("delivered               31,106\n"), "{shown}");
+        assert!(shown.contains("p50 4.2 ms, p95 1.50 s, p99 1 min 15 s"), "{shown}");
+        assert!(shown.contains("1970-01-01 00:00:00.000 to 1970-01-01 01:00:00.000 UTC"), "{shown}");
+        assert!(shown.contains("99.99 %"), "{shown}");
+    }
+}

@@ -1,0 +1,347 @@
+//! `sluice sync`: the stored definitions of which events go where, in which shape.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
+use sluice_client::proto::sync::v1::{
+    DeleteSyncRequest, DisableSyncRequest, EnableSyncRequest, GetSyncRequest, Header, ListSyncsRequest, Sync,
+    event_selection::Payload, header,
+};
+
+use crate::{
+    commands::{sync_apply, sync_preview},
+    context::{Context, call},
+    exit::Failure,
+    output::{print, say, table, time},
+    proto_json::Printed,
+    rollout::{self, WaitArgs},
+};
+
+/// Type of a sync, for printing.
+pub(crate) const SYNC: &str = "sluice.sync.v1.Sync";
+
+/// What to do with syncs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SyncCommand {
+    /// Create or update syncs from a file
+    #[command(after_help = APPLY_HELP)]
+    Apply(ApplyArgs),
+    /// List the syncs of the project
+    #[command(after_help = "\
+Examples:
+  sluice sync list
+  sluice sync list -o json | jq -r '.[] | select(.enabled) | .name'")]
+    List,
+    /// Show one sync
+    #[command(after_help = "\
+Examples:
+  sluice sync get orders
+  sluice sync get orders -o yaml > orders.yaml    # can be changed and applied again; secrets stay as they are stored")]
+    Get {
+        /// The sync, such as `orders`
+        name: String,
+    },
+    /// Match new events and deliver what was held
+    #[command(after_help = "\
+Example:
+  sluice sync enable orders")]
+    Enable {
+        /// The sync, such as `orders`
+        name: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Match nothing new and hold what is open, its retry window stopped
+    #[command(after_help = "\
+Example:
+  sluice sync disable orders")]
+    Disable {
+        /// The sync, such as `orders`
+        name: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Delete a sync; its open deliveries end as discarded
+    #[command(after_help = "\
+Examples:
+  sluice sync delete orders
+  sluice sync delete orders --etag 0a1b…      # only if nobody has changed it since")]
+    Delete {
+        /// The sync, such as `orders`
+        name: String,
+        /// Delete only if the sync still has this etag
+        #[arg(long, default_value = "", hide_default_value = true)]
+        etag: String,
+    },
+    /// Show what a sync makes of an event, without sending anything
+    #[command(after_help = "\
+Examples:
+  sluice sync preview orders --event event.json
+  sluice sync preview -f orders.yaml --event event.json     # a draft, before it is applied
+  head -1 events.ndjson | sluice sync preview orders --event -
+
+Shows whether the filter takes the event and why, the headers and the body; for a template that fails the line and
+column. Exit code 3 if there is anything wrong.")]
+    Preview(PreviewArgs),
+}
+
+const APPLY_HELP: &str = "\
+Examples:
+  sluice sync apply -f orders.yaml
+  sluice sync apply -f crm.yaml -f chat.yaml --no-wait
+  cat syncs.yaml | sluice sync apply -f -
+
+A file holds one sync or many, YAML documents separated by `---` or JSON:
+
+  name: orders                              # stands for projects/default/syncs/orders
+  enabled: true
+  destination:
+    url: https://crm.example.com/hook
+    headers:
+      - name: Authorization
+        secret: { value: 'Bearer ${env:CRM_TOKEN}' }
+  events:
+    filter:
+      event_types: [Purchase]
+      conditions:
+        - property:
+            root: PROPERTY_ROOT_EVENT_PROPERTIES
+            path: [total]
+            operator: PROPERTY_OPERATOR_GREATER
+            values: ['100']
+    template:                               # or `original: {}` for the event as it came
+      source: |
+        {\"user\": \"${(input.user_id!'unknown')?json_string}\"}
+
+`${env:NAME}` and `${file:PATH}` are put in where a header value or the URL says so, and `${file:PATH}` as a whole
+template; paths begin at the manifest. A sync that is there is replaced, fields that are left out get their defaults.
+Exit codes: 3 a document is not valid (the others are applied), 4 an etag in the document is stale, 5 a node has not
+taken the change in time.";
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// File of syncs, YAML or JSON; `-` is standard input; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// What to preview.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
+pub(crate) struct PreviewArgs {
+    /// The sync, such as `orders`
+    #[arg(group = "subject")]
+    pub(crate) name: Option<String>,
+    /// File with a draft, one sync as for `apply`
+    #[arg(short, long, value_name = "FILE", group = "subject")]
+    pub(crate) file: Option<PathBuf>,
+    /// File with the event, a JSON object; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) event: PathBuf,
+    /// Print the body as it would be sent instead of indented, and nothing else
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+pub(crate) async fn run(context: &Context, command: SyncCommand) -> Result<(), Failure> {
+    match command {
+        SyncCommand::Apply(args) => sync_apply::run(context, args).await,
+        SyncCommand::List => list(context).await,
+        SyncCommand::Get { name } => get(context, &name).await,
+        SyncCommand::Enable { name, wait } => set_enabled(context, &name, true, wait).await,
+        SyncCommand::Disable { name, wait } => set_enabled(context, &name, false, wait).await,
+        SyncCommand::Delete { name, etag } => delete(context, &name, etag).await,
+        SyncCommand::Preview(args) => sync_preview::run(context, args).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let parent = context.project()?.to_string();
+    let mut client = context.syncs().await?;
+    let mut syncs = Vec::<Sync>::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListSyncsRequest { parent: parent.clone(), page_size: 200, page_token };
+        let page = client.list_syncs(call(request)).await?.into_inner();
+        syncs.extend(page.syncs);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let printed: Vec<_> = syncs.iter().map(|sync| Printed::new(SYNC, sync)).collect::<Result<_, _>>()?;
+    print(context.format, &printed, || {
+        if syncs.is_empty() {
+            return Ok(format!("{parent} has no syncs; `sluice sync apply --help` shows how to make one"));
+        }
+        let rows = syncs.iter().map(|sync| {
+            vec![
+                short_name(sync),
+                state(sync).to_owned(),
+                url(sync),
+                event_types(sync),
+                payload(sync).to_owned(),
+                sync.revision.to_string(),
+                rollout::show(sync.rollout.as_ref()),
+            ]
+        });
+        Ok(table(&["SYNC", "STATE", "DESTINATION", "EVENTS", "PAYLOAD", "REVISION", "NODES"], rows))
+    })
+}
+
+async fn get(context: &Context, name: &str) -> Result<(), Failure> {
+    let name = context.sync_name(name)?.to_string();
+    let sync = context.syncs().await?.get_sync(call(GetSyncRequest { name })).await?.into_inner();
+    print(context.format, &Printed::new(SYNC, &sync)?, || Ok(show(&sync)))
+}
+
+async fn set_enabled(context: &Context, name: &str, enabled: bool, wait: WaitArgs) -> Result<(), Failure> {
+    let name = context.sync_name(name)?.to_string();
+    let mut client = context.syncs().await?;
+    let etag = String::new();
+    let sync = if enabled {
+        client.enable_sync(call(EnableSyncRequest { name, etag })).await
+    } else {
+        client.disable_sync(call(DisableSyncRequest { name, etag })).await
+    };
+    let deadline = wait.deadline();
+    let sync = rollout::wait(&mut client, sync?.into_inner(), deadline).await?;
+    print(context.format, &Printed::new(SYNC, &sync)?, || {
+        let served = rollout::served(&sync, deadline.is_some());
+        Ok(format!("{}  {}  {served}", sync.name, state(&sync)).trim_end().to_owned())
+    })
+}
+
+async fn delete(context: &Context, name: &str, etag: String) -> Result<(), Failure> {
+    let name = context.sync_name(name)?.to_string();
+    context.syncs().await?.delete_sync(call(DeleteSyncRequest { name: name.clone(), etag })).await?;
+    print(context.format, &serde_json::json!({ "name": name, "result": "deleted" }), || Ok(format!("{name}  deleted")))
+}
+
+fn show(sync: &Sync) -> String {
+    let mut rows = vec![("name", sync.name.clone())];
+    let mut add = |name, value: String| {
+        if !value.is_empty() {
+            rows.push((name, value));
+        }
+    };
+    add("display name", sync.display_name.clone());
+    let labels: Vec<String> = sync.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    add("labels", labels.join(", "));
+    add("state", state(sync).to_owned());
+    add("destination", url(sync));
+    for header in sync.destination.iter().flat_map(|destination| &destination.headers) {
+        add("  header", show_header(header));
+    }
+    add("events", event_types(sync));
+    let filter = sync.events.as_ref().and_then(|events| events.filter.as_ref());
+    let conditions = filter.map_or(0, |filter| filter.conditions.len());
+    if conditions > 0 {
+        add("  conditions", format!("{conditions}, see -o yaml"));
+    }
+    add("payload", payload(sync).to_owned());
+    add("revision", sync.revision.to_string());
+    add("nodes", rollout::show(sync.rollout.as_ref()));
+    add("uid", sync.uid.clone());
+    add("etag", sync.etag.clone());
+    add("created", time(sync.create_time.as_ref()));
+    add("updated", time(sync.update_time.as_ref()));
+    let mut text = table(&[], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    if let Some(Payload::Template(template)) = sync.events.as_ref().and_then(|events| events.payload.as_ref()) {
+        text.push_str("\ntemplate");
+        for line in template.source.lines() {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+fn show_header(header: &Header) -> String {
+    match &header.value {
+        Some(header::Value::Plain(value)) => format!("{}: {value}", header.name),
+        Some(header::Value::Secret(_)) => format!("{}: ***", header.name),
+        None => format!("{}:", header.name),
+    }
+}
+
+/// The last segment of the name.
+fn short_name(sync: &Sync) -> String {
+    sync.name.rsplit('/').next().unwrap_or(&sync.name).to_owned()
+}
+
+pub(crate) fn state(sync: &Sync) -> &'static str {
+    if sync.enabled { "enabled" } else { "disabled" }
+}
+
+fn url(sync: &Sync) -> String {
+    sync.destination.as_ref().map(|destination| destination.url.clone()).unwrap_or_default()
+}
+
+fn event_types(sync: &Sync) -> String {
+    let filter = sync.events.as_ref().and_then(|events| events.filter.as_ref());
+    let types = filter.map(|filter| filter.event_types.as_slice()).unwrap_or_default();
+    match types {
+        [] => "all types".to_owned(),
+        [one, two, three, rest @ ..] if !rest.is_empty() => {
+            format!("{one}, {two}, {three} and {} more", rest.len())
+        }
+        few => few.join(", "),
+    }
+}
+
+fn payload(sync: &Sync) -> &'static str {
+    match sync.events.as_ref().and_then(|events| events.payload.as_ref()) {
+        Some(Payload::Original(_)) => "original",
+        Some(Payload::Template(_)) => "template",
+        None => "-",
+    }
+}
+
+/// Says that a sync waits to be enabled.
+pub(crate) fn hint_if_disabled(sync: &Sync) -> Result<(), Failure> {
+    if sync.enabled {
+        return Ok(());
+    }
+    say(format!("  it is disabled and matches nothing until `sluice sync enable {}`", short_name(sync)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_client::proto::sync::v1::{Destination, EventSelection, Filter, Secret, TemplatePayload};
+
+    use super::*;
+
+    #[test]
+    fn a_sync_is_shown_without_its_secrets() {
+        let shown = show(&Sync {
+            name: "projects/default/syncs/orders".into(),
+            enabled: true,
+            destination: Some(Destination {
+                url: "https://crm.example.com/hook".into(),
+                headers: vec![Header {
+                    name: "Authorization".into(),
+                    value: Some(header::Value::Secret(Secret { value: "hush".into(), set: true })),
+                }],
+                ..Destination::default()
+            }),
+            events: Some(EventSelection {
+                filter: Some(Filter {
+                    event_types: ["a", "b", "c", "d"].map(str::to_owned).into(),
+                    conditions: Vec::new(),
+                }),
+                payload: Some(Payload::Template(TemplatePayload {
+                    source: "{\n}".into(),
+                    allow_invalid_json: false,
+                })),
+            }),
+            ..Sync::default()
+        });
+        assert!(shown.contains("Authorization: ***") && !shown.contains("hush"), "{shown}");
+        assert!(shown.contains("a, b, c and 1 more"), "{shown}");
+        assert!(shown.ends_with("template\n  {\n  }"), "{shown}");
+    }
+}

@@ -1,0 +1,332 @@
+//! `DeliveryService`: how operators follow deliveries.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use sluice_pipeline::violation::{Violation, reason};
+use sluice_proto::{
+    delivery::v1::{
+        Attempt, AttemptFilter, AttemptOutcome, GetSyncMetricsRequest, Interval, ListAttemptsRequest,
+        ListAttemptsResponse, MetricsWindow, SyncMetrics, WatchAttemptsRequest, WatchAttemptsResponse,
+        delivery_service_server::DeliveryService, get_sync_metrics_request::Period,
+    },
+    name::SyncName,
+};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Context, end_with, page, project_name, sync_name};
+use crate::{
+    error::{Error, violation},
+    publish::StoredAttempts,
+    store::{AttemptQuery, AttemptScope},
+    time::{bound, millis, timestamp},
+};
+
+/// Answers that wait for a watcher to read them.
+const QUEUE: usize = 8;
+/// Attempts in one answer to a watcher.
+const MAX_WATCH_BYTES: usize = 1 << 20;
+const MAX_ID_BYTES: usize = 128;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The service.
+pub(crate) struct Deliveries(pub(crate) Context);
+
+#[tonic::async_trait]
+impl DeliveryService for Deliveries {
+    type WatchAttemptsStream = ReceiverStream<Result<WatchAttemptsResponse, Status>>;
+
+    async fn list_attempts(
+        &self,
+        request: Request<ListAttemptsRequest>,
+    ) -> Result<Response<ListAttemptsResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn watch_attempts(
+        &self,
+        request: Request<WatchAttemptsRequest>,
+    ) -> Result<Response<Self::WatchAttemptsStream>, Status> {
+        Ok(Response::new(self.watch(request.into_inner()).await?))
+    }
+
+    async fn get_sync_metrics(&self, request: Request<GetSyncMetricsRequest>) -> Result<Response<SyncMetrics>, Status> {
+        Ok(Response::new(self.metrics(&request.into_inner()).await?))
+    }
+}
+
+impl Deliveries {
+    async fn list(&self, request: ListAttemptsRequest) -> Result<ListAttemptsResponse, Error> {
+        let filter = request.filter.unwrap_or_default();
+        let size = page::size(request.page_size)?;
+        let query = self.query(&request.parent, &filter).await?;
+        let list = page::ListOf::new(&[b"attempts", request.parent.as_bytes(), &filter.encode_to_vec()]);
+        let after = list.place(&request.page_token)?.and_then(|place| read_place(&place));
+
+        let read = self.0.store.attempts(&query, after, i64::try_from(size + 1).unwrap_or(i64::MAX)).await?;
+        let read_count = read.len();
+        let mut room = page::Room::new(size);
+        let mut place = None;
+        let mut attempts = Vec::with_capacity(read_count);
+        for listed in read {
+            if !room.takes(listed.encoded_len) {
+                break;
+            }
+            place = Some((listed.start_ms, listed.id));
+            attempts.push(listed.attempt);
+        }
+        let next_page_token = match place {
+            Some(place) if attempts.len() < read_count => list.token(&write_place(place)),
+            _ => String::new(),
+        };
+        Ok(ListAttemptsResponse { attempts, next_page_token })
+    }
+
+    async fn watch(
+        &self,
+        request: WatchAttemptsRequest,
+    ) -> Result<ReceiverStream<Result<WatchAttemptsResponse, Status>>, Error> {
+        let query = self.query(&request.parent, &request.filter.unwrap_or_default()).await?;
+        let batches = self.0.publisher.watch_attempts();
+        let seen_count = self.0.publisher.published_count();
+        let (outgoing, answers) = mpsc::channel(QUEUE);
+        let watcher = Watcher { context: self.0.clone(), query, batches, seen_count, outgoing };
+        self.0.streams.spawn(async move {
+            let outgoing = watcher.outgoing.clone();
+            if let Err(error) = watcher.run().await {
+                end_with(&outgoing, error).await;
+            }
+        });
+        Ok(ReceiverStream::new(answers))
+    }
+
+    /// Whose attempts and which, with every violation of the arguments at once.
+    async fn query(&self, parent: &str, filter: &AttemptFilter) -> Result<AttemptQuery, Error> {
+        let mut violations = Vec::new();
+        let mut ms = |field: &str, time: Option<&prost_types::Timestamp>| {
+            time.and_then(|time| note(bound(field, time), &mut violations))
+        };
+        let start_ms_inclusive = ms("filter.start_time_inclusive", filter.start_time_inclusive.as_ref());
+        let end_ms_exclusive = ms("filter.end_time_exclusive", filter.end_time_exclusive.as_ref());
+        for (index, outcome) in filter.outcomes.iter().enumerate() {
+            if matches!(AttemptOutcome::try_from(*outcome), Ok(AttemptOutcome::Unspecified) | Err(_)) {
+                let description = format!("{outcome} is not an outcome");
+                violations.push(violation(format!("filter.outcomes[{index}]"), reason::INVALID_VALUE, description));
+            }
+        }
+        for (field, id) in [("filter.event_id", &filter.event_id), ("filter.delivery_id", &filter.delivery_id)] {
+            if id.len() > MAX_ID_BYTES {
+                let description = format!("{} bytes; an id has 32 hexadecimal digits", id.len());
+                violations.push(violation(field, reason::TOO_LONG, description));
+            }
+        }
+        let parent = note(scope(parent), &mut violations);
+        let (Some(parent), true) = (parent, violations.is_empty()) else {
+            return Err(Error::Invalid(violations));
+        };
+        let scope = match parent {
+            Parent::Project(project) => {
+                self.0.require_project(&project).await?;
+                AttemptScope::Project(project)
+            }
+            Parent::Sync(name) => AttemptScope::Sync(self.0.sync(&name).await?.uid),
+        };
+        let mut outcomes = filter.outcomes.clone();
+        outcomes.sort_unstable();
+        outcomes.dedup();
+        Ok(AttemptQuery {
+            scope,
+            outcomes,
+            start_ms_inclusive,
+            end_ms_exclusive,
+            event_id: filter.event_id.clone(),
+            delivery_id: filter.delivery_id.clone(),
+        })
+    }
+
+    async fn metrics(&self, request: &GetSyncMetricsRequest) -> Result<SyncMetrics, Error> {
+        let name = sync_name(&request.name)?;
+        let (start_ms, end_ms) = interval(request.period.as_ref(), self.0.clock.now_ms())?;
+        let sync = self.0.sync(&name).await?;
+        let counts = self.0.store.metrics(&sync.uid, start_ms, end_ms).await?;
+        let not_delivered = counts.expired + counts.discarded;
+        let ended = counts.delivered + not_delivered;
+        let [latency_p50_seconds, latency_p95_seconds, latency_p99_seconds] =
+            counts.latency_ms.map(|ms| ms as f64 / 1_000.0);
+        Ok(SyncMetrics {
+            name: name.to_string(),
+            interval: Some(Interval {
+                start_time_inclusive: Some(timestamp(start_ms)),
+                end_time_exclusive: Some(timestamp(end_ms)),
+            }),
+            delivered_count: counts.delivered,
+            not_delivered_count: not_delivered,
+            delivery_rate: if ended == 0 { 1.0 } else { counts.delivered as f64 / ended as f64 },
+            latency_p50_seconds,
+            latency_p95_seconds,
+            latency_p99_seconds,
+            delivered_first_attempt_count: counts.delivered_first_attempt,
+            delivered_after_retry_count: counts.delivered - counts.delivered_first_attempt,
+            expired_count: counts.expired,
+            discarded_count: counts.discarded,
+            attempt_count: counts.attempts,
+            pending_count: self.0.nodes.pending_count(&sync.uid),
+        })
+    }
+}
+
+/// One who watches attempts come.
+struct Watcher {
+    context: Context,
+    query: AttemptQuery,
+    batches: broadcast::Receiver<Arc<StoredAttempts>>,
+    /// Attempts that were published before the next expected one.
+    seen_count: u64,
+    outgoing: mpsc::Sender<Result<WatchAttemptsResponse, Status>>,
+}
+
+impl Watcher {
+    async fn run(mut self) -> Result<(), Error> {
+        self.send(WatchAttemptsResponse::default()).await?;
+        loop {
+            let received = tokio::select! {
+                () = self.outgoing.closed() => return Ok(()),
+                received = self.context.unless_stopping(self.batches.recv()) => received?,
+            };
+            match received {
+                Ok(batch) => self.tell(&batch).await?,
+                // What was missed shows in the next batch's position.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    async fn tell(&mut self, batch: &StoredAttempts) -> Result<(), Error> {
+        let missed = batch.first.saturating_sub(self.seen_count);
+        self.seen_count = batch.first.saturating_add(u64::try_from(batch.attempts.len()).unwrap_or(u64::MAX));
+
+        let mut answer =
+            WatchAttemptsResponse { missed_count: i64::try_from(missed).unwrap_or(i64::MAX), ..Default::default() };
+        let mut bytes = 0;
+        for attempt in batch.attempts.iter().filter(|attempt| self.query.takes(attempt)) {
+            let size = attempt.encoded_len();
+            if bytes > 0 && bytes + size > MAX_WATCH_BYTES {
+                self.send(std::mem::take(&mut answer)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            answer.attempts.push(attempt.clone());
+        }
+        if answer != WatchAttemptsResponse::default() {
+            self.send(answer).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, answer: WatchAttemptsResponse) -> Result<(), Error> {
+        // Nobody listens any more: the loop ends by that.
+        let _ = self.context.unless_stopping(self.outgoing.send(Ok(answer))).await?;
+        Ok(())
+    }
+}
+
+impl AttemptQuery {
+    /// Whether an attempt that has just been stored is one of these.
+    fn takes(&self, attempt: &Attempt) -> bool {
+        let of_scope = match &self.scope {
+            AttemptScope::Sync(uid) => attempt.sync_uid == *uid,
+            AttemptScope::Project(project) => attempt
+                .delivery
+                .strip_prefix("projects/")
+                .and_then(|rest| rest.strip_prefix(project.as_str()))
+                .is_some_and(|rest| rest.starts_with('/')),
+        };
+        let start_ms = millis(attempt.start_time.as_ref());
+        let delivery_id = attempt.delivery.rsplit_once('/').map_or("", |(_, id)| id);
+        of_scope
+            && (self.outcomes.is_empty() || self.outcomes.contains(&attempt.outcome))
+            && self.start_ms_inclusive.is_none_or(|bound| start_ms >= bound)
+            && self.end_ms_exclusive.is_none_or(|bound| start_ms < bound)
+            && (self.event_id.is_empty() || self.event_id == attempt.event_id)
+            && (self.delivery_id.is_empty() || self.delivery_id == delivery_id)
+    }
+}
+
+enum Parent {
+    Project(String),
+    Sync(SyncName),
+}
+
+/// `projects/{project}/syncs/{sync}`, or `-` as sync for every sync of the project.
+fn scope(parent: &str) -> Result<Parent, Error> {
+    if let Some(project) = parent.strip_suffix("/syncs/-") {
+        return Ok(Parent::Project(project_name("parent", project)?.project));
+    }
+    let name = parent.parse::<SyncName>().map_err(|invalid| Error::name("parent", &invalid))?;
+    Ok(Parent::Sync(name))
+}
+
+/// Keeps an argument's violations for later.
+fn note<T>(read: Result<T, Error>, violations: &mut Vec<Violation>) -> Option<T> {
+    match read {
+        Ok(read) => Some(read),
+        Err(Error::Invalid(found)) => {
+            violations.extend(found);
+            None
+        }
+        Err(error) => {
+            violations.push(violation("", reason::INVALID_VALUE, error.to_string()));
+            None
+        }
+    }
+}
+
+/// From when up to when, in milliseconds since the epoch. What ends in this very millisecond is within a window.
+fn interval(period: Option<&Period>, now_ms: i64) -> Result<(i64, i64), Error> {
+    let period_is_required = |description| Err(Error::invalid("period", reason::REQUIRED, description));
+    match period {
+        Some(Period::Window(window)) => {
+            let minutes = match MetricsWindow::try_from(*window) {
+                Ok(MetricsWindow::TenMinutes) => 10,
+                Ok(MetricsWindow::OneHour) => 60,
+                Ok(MetricsWindow::FourHours) => 4 * 60,
+                Ok(MetricsWindow::OneDay) => 24 * 60,
+                Ok(MetricsWindow::OneWeek) => 7 * 24 * 60,
+                Ok(MetricsWindow::TwoWeeks) => 14 * 24 * 60,
+                Ok(MetricsWindow::Unspecified) | Err(_) => {
+                    let description = "not a window: 10 minutes, 1 hour, 4 hours, 1 day, 1 week or 2 weeks are taken";
+                    return Err(Error::invalid("window", reason::INVALID_VALUE, description));
+                }
+            };
+            let end_ms = now_ms.saturating_add(1);
+            Ok((end_ms.saturating_sub(minutes * MINUTE_MS), end_ms))
+        }
+        Some(Period::Interval(Interval { start_time_inclusive: Some(start), end_time_exclusive: Some(end) })) => {
+            let mut violations = Vec::new();
+            let start_ms = note(bound("interval.start_time_inclusive", start), &mut violations);
+            let end_ms = note(bound("interval.end_time_exclusive", end), &mut violations);
+            match (start_ms, end_ms) {
+                (Some(start_ms), Some(end_ms)) if start_ms < end_ms => Ok((start_ms, end_ms)),
+                (Some(_), Some(_)) => {
+                    Err(Error::invalid("interval", reason::NOT_ASCENDING, "it ends before it begins, or at once"))
+                }
+                _ => Err(Error::Invalid(violations)),
+            }
+        }
+        Some(Period::Interval(_)) => period_is_required("an interval needs a beginning and an end"),
+        None => period_is_required("a window or an interval is needed"),
+    }
+}
+
+fn write_place((start_ms, id): (i64, i64)) -> Vec<u8> {
+    [start_ms.to_be_bytes(), id.to_be_bytes()].concat()
+}
+
+fn read_place(place: &[u8]) -> Option<(i64, i64)> {
+    let (start_ms, id) = place.split_first_chunk()?;
+    Some((i64::from_be_bytes(*start_ms), i64::from_be_bytes(id.try_into().ok()?)))
+}

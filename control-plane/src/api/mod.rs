@@ -1,0 +1,93 @@
+//! The gRPC services: they take requests apart, ask the store and the pure parts, and put answers together.
+
+pub(crate) mod catalog;
+pub(crate) mod deliveries;
+pub(crate) mod mask;
+pub(crate) mod nodes;
+pub(crate) mod page;
+pub(crate) mod preview;
+pub(crate) mod reports;
+pub(crate) mod syncs;
+
+use std::{sync::Arc, time::Duration};
+
+use sluice_host::clock::Clock;
+use sluice_pipeline::sync::Rules;
+use sluice_proto::{
+    name::{InvalidName, ProjectName, SyncName},
+    sync::v1::Sync,
+};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::Status;
+
+use crate::{error::Error, nodes::Nodes, publish::Publisher, store::Store};
+
+/// A node's stream must begin within this time.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// What the services share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// What is kept.
+    pub(crate) store: Store,
+    /// Who is connected.
+    pub(crate) nodes: Nodes,
+    /// What has just been committed.
+    pub(crate) publisher: Publisher,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// What syncs may be.
+    pub(crate) rules: Arc<Rules>,
+    /// Cancelled when the control plane stops: streams end.
+    pub(crate) stopping: CancellationToken,
+    /// The tasks of open streams.
+    pub(crate) streams: TaskTracker,
+}
+
+impl Context {
+    /// The sync with that name.
+    async fn sync(&self, name: &SyncName) -> Result<Sync, Error> {
+        self.store.sync(name).await?.ok_or_else(|| sync_not_found(name))
+    }
+
+    /// Whether there is such a project.
+    async fn require_project(&self, project: &str) -> Result<(), Error> {
+        if self.store.has_project(project).await? {
+            return Ok(());
+        }
+        Err(Error::NotFound {
+            kind: "project",
+            name: format!("projects/{project}"),
+            hint: ": a fresh install has projects/default",
+        })
+    }
+
+    /// Gives what `wait` gives, unless the control plane stops first.
+    async fn unless_stopping<T>(&self, wait: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(Error::Stopping),
+            given = wait => Ok(given),
+        }
+    }
+}
+
+fn sync_not_found(name: &SyncName) -> Error {
+    Error::NotFound { kind: "sync", name: name.to_string(), hint: "" }
+}
+
+fn sync_name(name: &str) -> Result<SyncName, Error> {
+    name.parse().map_err(|invalid: InvalidName| Error::name("name", &invalid))
+}
+
+fn project_name(field: &str, name: &str) -> Result<ProjectName, Error> {
+    name.parse().map_err(|invalid: InvalidName| Error::name(field, &invalid))
+}
+
+/// Ends a stream with the error, if its receiver still listens.
+async fn end_with<T>(outgoing: &mpsc::Sender<Result<T, Status>>, error: Error) {
+    const LAST_WORD: Duration = Duration::from_secs(1);
+    // A receiver that doesn't read misses it.
+    let _ = tokio::time::timeout(LAST_WORD, outgoing.send(Err(error.into()))).await;
+}

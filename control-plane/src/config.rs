@@ -1,0 +1,24 @@
+//! What a control plane is started with.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use sluice_host::clock::Clock;
+use sluice_pipeline::sync::Rules;
+
+/// Port on which a control plane listens unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7600;
+
+/// What a control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on; port 0: any free one.
+    pub listen: SocketAddr,
+    /// Whether the address may be another than loopback, although everybody who reaches it may do everything.
+    pub insecure_listen: bool,
+    /// Folder of the store: its own, or a new one.
+    pub data_dir: PathBuf,
+    /// What syncs may be. The control plane adds the port that it listens on to `own_ports`.
+    pub rules: Rules,
+    /// The time.
+    pub clock: Clock,
+}

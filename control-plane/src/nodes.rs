@@ -1,0 +1,247 @@
+//! The nodes that are connected or have been since the start, and what each of them serves. Memory only, never across an
+//! await: what a node is doing is only true while it is connected.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sluice_proto::{
+    node::v1::{Hello, Node, RefusedSync, SyncLoad},
+    sync::v1::{Refusal, Rollout, Sync},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{changelog::Position, time::timestamp};
+
+const MAX_REFUSALS: usize = 5;
+const MAX_VIOLATIONS: usize = 10;
+
+/// The registry. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Nodes(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    last_session: u64,
+    nodes: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    session: u64,
+    /// Ends the session when a newer one of the same node begins.
+    replaced: CancellationToken,
+    instance: String,
+    product_version: String,
+    protocol_version: u32,
+    ingest_address: String,
+    connected: bool,
+    state_change_ms: i64,
+    heartbeat_ms: i64,
+    /// What it said last that it serves, as long as it is connected.
+    serves: Position,
+    /// Whether `refused` is what it refuses at `serves`: it has acked that.
+    acked: bool,
+    refused: Vec<RefusedSync>,
+    pending: BTreeMap<String, i64>,
+}
+
+/// One session's place in the registry; dropping it says that the session has ended.
+pub(crate) struct Membership {
+    nodes: Nodes,
+    name: String,
+    session: u64,
+    now_ms: Box<dyn Fn() -> i64 + Send + std::marker::Sync>,
+    /// Cancelled when a newer session of the same node has begun.
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Nodes {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session of the node that says `hello` begins; an older one of the same node is told to end.
+    pub(crate) fn join(
+        &self,
+        hello: Hello,
+        now_ms: impl Fn() -> i64 + Send + std::marker::Sync + 'static,
+    ) -> Membership {
+        let replaced = CancellationToken::new();
+        let mut registry = self.lock();
+        registry.last_session += 1;
+        let session = registry.last_session;
+        let entry = Entry {
+            session,
+            replaced: replaced.clone(),
+            instance: hello.instance,
+            product_version: hello.product_version,
+            protocol_version: hello.protocol_version,
+            ingest_address: hello.ingest_address,
+            connected: true,
+            state_change_ms: now_ms(),
+            heartbeat_ms: now_ms(),
+            serves: Position { epoch: hello.epoch, revision: hello.revision, hash: hello.catalog_hash },
+            acked: false,
+            refused: Vec::new(),
+            pending: BTreeMap::new(),
+        };
+        if let Some(older) = registry.nodes.insert(hello.node.clone(), entry) {
+            older.replaced.cancel();
+        }
+        drop(registry);
+        Membership { nodes: self.clone(), name: hello.node, session, now_ms: Box::new(now_ms), replaced }
+    }
+
+    /// Up to `limit` nodes whose names follow `after`, in the order of their names.
+    pub(crate) fn list(&self, after: &str, limit: usize) -> Vec<Node> {
+        let registry = self.lock();
+        let following = registry.nodes.iter().filter(|(name, _)| name.as_str() > after);
+        following.take(limit).map(|(name, entry)| entry.shown(name)).collect()
+    }
+
+    /// How far this revision of the sync has come, in the epoch of the store.
+    pub(crate) fn rollout(&self, sync: &Sync, epoch: &str) -> Rollout {
+        let mut rollout = Rollout::default();
+        for (name, entry) in self.lock().nodes.iter().filter(|(_, entry)| entry.connected) {
+            if !entry.acked || entry.serves.epoch != epoch || entry.serves.revision < sync.revision {
+                rollout.pending_count += 1;
+            } else if let Some(refused) = entry.refused.iter().find(|refused| refused.uid == sync.uid) {
+                rollout.refusing_count += 1;
+                if rollout.refusals.len() < MAX_REFUSALS {
+                    let violations = refused.violations.iter().take(MAX_VIOLATIONS).cloned().collect();
+                    rollout.refusals.push(Refusal { node: name.clone(), violations });
+                }
+            } else {
+                rollout.serving_count += 1;
+            }
+        }
+        rollout
+    }
+
+    /// Open deliveries of a sync on connected nodes, by their last heartbeats.
+    pub(crate) fn pending_count(&self, sync_uid: &str) -> i64 {
+        let registry = self.lock();
+        let connected = registry.nodes.values().filter(|entry| entry.connected);
+        connected.filter_map(|entry| entry.pending.get(sync_uid)).fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl Membership {
+    /// The node has been heard of.
+    pub(crate) fn heard(&self) {
+        self.update(|_| {});
+    }
+
+    /// The node serves `position` but for the syncs that it refuses.
+    pub(crate) fn acked(&self, position: Position, refused: Vec<RefusedSync>) {
+        self.update(|entry| {
+            entry.serves = position;
+            entry.acked = true;
+            entry.refused = refused;
+        });
+    }
+
+    /// The node has so many open deliveries by sync.
+    pub(crate) fn loads(&self, loads: Vec<SyncLoad>) {
+        self.update(|entry| {
+            entry.pending = loads.into_iter().map(|load| (load.sync_uid, load.pending_count.max(0))).collect();
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Entry)) {
+        let now_ms = (self.now_ms)();
+        let mut registry = self.nodes.lock();
+        let entry = registry.nodes.get_mut(&self.name).filter(|entry| entry.session == self.session);
+        if let Some(entry) = entry {
+            entry.heartbeat_ms = now_ms;
+            change(entry);
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let now_ms = (self.now_ms)();
+        let mut registry = self.nodes.lock();
+        let entry = registry.nodes.get_mut(&self.name).filter(|entry| entry.session == self.session);
+        if let Some(entry) = entry {
+            entry.connected = false;
+            entry.state_change_ms = now_ms;
+        }
+    }
+}
+
+impl Entry {
+    fn shown(&self, name: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            instance: self.instance.clone(),
+            product_version: self.product_version.clone(),
+            protocol_version: self.protocol_version,
+            connected: self.connected,
+            state_change_time: Some(timestamp(self.state_change_ms)),
+            heartbeat_time: Some(timestamp(self.heartbeat_ms)),
+            revision: self.serves.revision,
+            refused_count: i32::try_from(self.refused.len()).unwrap_or(i32::MAX),
+            pending_count: self.pending.values().fold(0, |sum, count| sum.saturating_add(*count)),
+            ingest_address: self.ingest_address.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(node: &str) -> Hello {
+        Hello { node: format!("nodes/{node}"), ..Default::default() }
+    }
+
+    fn at(revision: i64) -> Position {
+        Position { epoch: "e".into(), revision, hash: String::new() }
+    }
+
+    #[test]
+    fn a_newer_session_of_a_node_replaces_the_older() {
+        let nodes = Nodes::default();
+        let first = nodes.join(hello("a"), || 1);
+        let second = nodes.join(hello("a"), || 2);
+        assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
+        drop(first);
+        assert!(nodes.list("", 9)[0].connected, "the end of the older says nothing");
+        drop(second);
+        let node = nodes.list("", 9).remove(0);
+        assert!(!node.connected);
+        assert_eq!(node.state_change_time, Some(timestamp(2)));
+    }
+
+    #[test]
+    fn a_rollout_counts_connected_nodes() {
+        let nodes = Nodes::default();
+        let members: Vec<_> = ["a", "b", "c", "d"].map(|name| nodes.join(hello(name), || 0)).into();
+        let sync = Sync { uid: "u".into(), revision: 5, ..Default::default() };
+        members[0].acked(at(5), Vec::new());
+        members[1].acked(at(4), Vec::new());
+        members[2].acked(at(6), vec![RefusedSync { uid: "u".into(), ..Default::default() }]);
+        let rollout = nodes.rollout(&sync, "e");
+        assert_eq!((rollout.serving_count, rollout.pending_count, rollout.refusing_count), (1, 2, 1));
+        assert_eq!(rollout.refusals[0].node, "nodes/c");
+        assert_eq!(nodes.rollout(&sync, "another life").pending_count, 4);
+        drop(members);
+        assert_eq!(nodes.rollout(&sync, "e"), Rollout::default());
+    }
+
+    #[test]
+    fn pending_deliveries_are_those_of_connected_nodes() {
+        let nodes = Nodes::default();
+        let load = |count| vec![SyncLoad { sync_uid: "u".into(), pending_count: count }];
+        let (a, b) = (nodes.join(hello("a"), || 0), nodes.join(hello("b"), || 0));
+        a.loads(load(3));
+        b.loads(load(4));
+        assert_eq!(nodes.pending_count("u"), 7);
+        drop(a);
+        assert_eq!(nodes.pending_count("u"), 4);
+        assert_eq!(nodes.list("nodes/a", 9).len(), 1);
+    }
+}

@@ -1,0 +1,72 @@
+//! Tells whoever listens what has just been committed: sessions the newest revision, watchers the newest attempts.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use sluice_proto::delivery::v1::Attempt;
+use tokio::sync::{broadcast, watch};
+
+use crate::changelog::Position;
+
+/// Batches of attempts that a watcher may be behind before it misses some.
+const BATCHES: usize = 256;
+
+/// Carries the news. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    newest: watch::Sender<Position>,
+    attempts: broadcast::Sender<Arc<StoredAttempts>>,
+    published_count: Arc<AtomicU64>,
+}
+
+/// Attempts that were stored together.
+pub(crate) struct StoredAttempts {
+    /// How many attempts were published before these, since the start.
+    pub(crate) first: u64,
+    /// The attempts, in the order of the report.
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+impl Publisher {
+    /// A publisher that has nothing to tell yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            newest: watch::Sender::new(Position::default()),
+            attempts: broadcast::Sender::new(BATCHES),
+            published_count: Arc::default(),
+        }
+    }
+
+    /// The newest revision is `position`. Called in the order of the commits.
+    pub(crate) fn revision(&self, position: Position) {
+        self.newest.send_replace(position);
+    }
+
+    /// These attempts have been stored. Called in the order of the commits.
+    pub(crate) fn attempts(&self, attempts: Vec<Attempt>) {
+        if attempts.is_empty() {
+            return;
+        }
+        let count = u64::try_from(attempts.len()).unwrap_or(u64::MAX);
+        let first = self.published_count.fetch_add(count, Ordering::Relaxed);
+        // Nobody watches: fine.
+        let _ = self.attempts.send(Arc::new(StoredAttempts { first, attempts }));
+    }
+
+    /// How many attempts have been published since the start.
+    pub(crate) fn published_count(&self) -> u64 {
+        self.published_count.load(Ordering::Relaxed)
+    }
+
+    /// The newest revision, and word of every later one.
+    pub(crate) fn watch_revision(&self) -> watch::Receiver<Position> {
+        self.newest.subscribe()
+    }
+
+    /// Every batch of attempts that is stored from now on.
+    pub(crate) fn watch_attempts(&self) -> broadcast::Receiver<Arc<StoredAttempts>> {
+        self.attempts.subscribe()
+    }
+}

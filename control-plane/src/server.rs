@@ -1,0 +1,148 @@
+//! Starts and stops a control plane.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use sluice_host::{
+    data_folder::{DataFolder, DataFolderError},
+    listen::{self, ListenError},
+};
+use sluice_proto::{
+    FILE_DESCRIPTOR_SET,
+    delivery::v1::delivery_service_server::DeliveryServiceServer,
+    node::v1::{node_service_server::NodeServiceServer, node_session_service_server::NodeSessionServiceServer},
+    sync::v1::sync_service_server::SyncServiceServer,
+};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    Config, StoreError,
+    api::{Context, catalog::NodeSessions, deliveries::Deliveries, nodes::NodeList, syncs::Syncs},
+    nodes::Nodes,
+    publish::Publisher,
+    retention,
+    store::Store,
+};
+
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long open calls may take to end when the control plane stops.
+const STOP: Duration = Duration::from_secs(5);
+/// Nodes report in large batches.
+const MAX_NODE_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Why a control plane could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It cannot listen: the port is in use, or the address is not loopback.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data folder is not ours, or another process holds it.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    /// The store in the data folder cannot be opened.
+    #[error("the store in the data folder cannot be opened")]
+    Store(#[from] StoreError),
+    /// The reflection service cannot be made.
+    #[error("the reflection service cannot be made")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A control plane that runs in this process. Dropping it stops it without waiting; [`ControlPlane::stop`] waits.
+pub struct ControlPlane {
+    address: SocketAddr,
+    stopping: DropGuard,
+    tasks: TaskTracker,
+    store: Store,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    // Last, so that it is released after everything else has gone.
+    folder: DataFolder,
+}
+
+/// Opens the store, listens and serves.
+///
+/// # Errors
+/// See [`StartError`]; nothing runs then.
+pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
+    let folder = DataFolder::open(&config.data_dir, "control-plane")?;
+    let listener = listen::bind(config.listen, config.insecure_listen).await?;
+    let address = listener.local_addr().map_err(|source| ListenError::Io { address: config.listen, source })?;
+    let publisher = Publisher::new();
+    let store = Store::open(folder.path(), publisher.clone()).await?;
+
+    let mut rules = config.rules;
+    rules.own_ports.push(address.port());
+    let context = Context {
+        store: store.clone(),
+        nodes: Nodes::default(),
+        publisher,
+        clock: config.clock,
+        rules: Arc::new(rules),
+        stopping: CancellationToken::new(),
+        streams: TaskTracker::new(),
+    };
+    let stopping = context.stopping.clone();
+    let tasks = context.streams.clone();
+    tasks.spawn(retention::run(context.clone()));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_serving(&health).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let sessions =
+        NodeSessionServiceServer::new(NodeSessions(context.clone())).max_decoding_message_size(MAX_NODE_MESSAGE_BYTES);
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(SyncServiceServer::new(Syncs(context.clone())))
+        .add_service(DeliveryServiceServer::new(Deliveries(context.clone())))
+        .add_service(NodeServiceServer::new(NodeList(context)))
+        .add_service(sessions);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned()));
+    tracing::info!(%address, data_dir = %folder.path().display(), "control plane started");
+    Ok(ControlPlane { address, stopping: stopping.drop_guard(), tasks, store, server, folder })
+}
+
+async fn set_serving(health: &HealthReporter) {
+    health.set_serving::<SyncServiceServer<Syncs>>().await;
+    health.set_serving::<DeliveryServiceServer<Deliveries>>().await;
+    health.set_serving::<NodeServiceServer<NodeList>>().await;
+    health.set_serving::<NodeSessionServiceServer<NodeSessions>>().await;
+}
+
+impl ControlPlane {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more calls, ends streams, lets calls that are under way finish for some seconds and closes the store. The
+    /// data folder is free afterwards.
+    pub async fn stop(self) {
+        let Self { stopping, tasks, store, mut server, folder, .. } = self;
+        drop(stopping);
+        tasks.close();
+        if tokio::time::timeout(STOP, &mut server).await.is_err() {
+            tracing::warn!("calls are still under way: broken off");
+            server.abort();
+        }
+        if tokio::time::timeout(STOP, tasks.wait()).await.is_err() {
+            tracing::warn!("streams are still open: broken off");
+        }
+        store.close().await;
+        drop(folder);
+        tracing::info!("control plane stopped");
+    }
+}

@@ -1,0 +1,206 @@
+//! Where the process's settings come from: flags, else the environment, else the configuration file, else defaults.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgAction, Parser, ValueEnum};
+use serde::Deserialize;
+use sluice_control_plane::{Config, DEFAULT_PORT};
+use sluice_host::clock::Clock;
+use sluice_pipeline::sync::Rules;
+use thiserror::Error;
+
+const DEFAULT_DATA_DIR: &str = "data/control-plane";
+const DEFAULT_LOG: &str = "info";
+
+/// Sluice's control plane: stores syncs, pushes them to the nodes and collects their reports.
+///
+/// Nodes dial it (`sluice-node --control-plane http://HOST:7600`), and so does the command line (`sluice sync apply`). For
+/// a first try `sluice dev` runs it together with a node in one process.
+///
+/// It stops on SIGTERM and SIGINT. Exit codes: 0 stopped; 1 failed; 2 wrong usage; 6 cannot start, because the port is in
+/// use or the data folder is not its own or in use.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Flags {
+    /// TOML file with settings, named like the long flags: `listen = "127.0.0.1:7600"`
+    ///
+    /// A flag counts before its environment variable, that before the file, the file before the default.
+    #[arg(long, value_name = "FILE", env = "SLUICE_CONTROL_PLANE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address to listen on; port 0 takes any free one [default: 127.0.0.1:7600]
+    #[arg(long, value_name = "ADDRESS", env = "SLUICE_CONTROL_PLANE_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Folder of the store, made if it is not there; it belongs to one process at a time [default: data/control-plane]
+    #[arg(long, value_name = "FOLDER", env = "SLUICE_CONTROL_PLANE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Accept syncs with `http` URLs beside `https`
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_HTTP", action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    allow_http: Option<bool>,
+    /// Accept syncs to loopback, private and other addresses that are not public
+    ///
+    /// Nodes check for themselves, when they connect: give the same flag to them.
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_PRIVATE_DESTINATIONS", action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    allow_private_destinations: Option<bool>,
+    /// Listen on an address that is not loopback, although everybody who reaches it may read and change everything
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_LISTEN", action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    insecure_listen: Option<bool>,
+    /// What to log to standard error, such as `warn` or `sluice_control_plane=debug,info`; RUST_LOG counts before it
+    /// [default: info]
+    #[arg(long, value_name = "FILTER", env = "SLUICE_CONTROL_PLANE_LOG")]
+    log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_CONTROL_PLANE_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The settings that count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    listen: SocketAddr,
+    data_dir: PathBuf,
+    rules: Rules,
+    insecure_listen: bool,
+    /// What to log.
+    pub(crate) log: String,
+    /// How to log.
+    pub(crate) log_format: LogFormat,
+}
+
+/// Why the configuration file was refused.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    /// It cannot be read.
+    #[error("the configuration file {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not TOML, or holds a setting that there is not.
+    #[error("the configuration file {path} is invalid")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// The configuration file: every flag by its long name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    allow_http: Option<bool>,
+    allow_private_destinations: Option<bool>,
+    insecure_listen: Option<bool>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// Puts together what the flags (with the environment) and the file that they name say.
+    ///
+    /// # Errors
+    /// If that file cannot be used.
+    pub(crate) fn read(flags: Flags) -> Result<Self, SettingsError> {
+        let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        Ok(Self {
+            listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
+            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+            rules: Rules {
+                allow_http: flags.allow_http.or(file.allow_http).unwrap_or(false),
+                allow_private_destinations: flags
+                    .allow_private_destinations
+                    .or(file.allow_private_destinations)
+                    .unwrap_or(false),
+                own_ports: Vec::new(),
+            },
+            insecure_listen: flags.insecure_listen.or(file.insecure_listen).unwrap_or(false),
+            log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+        })
+    }
+
+    /// What the control plane is started with.
+    pub(crate) fn config(self) -> Config {
+        Config {
+            listen: self.listen,
+            insecure_listen: self.insecure_listen,
+            data_dir: self.data_dir,
+            rules: self.rules,
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        let shown = || path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: shown(), source })?;
+        toml::from_str(&text).map_err(|source| SettingsError::Invalid { path: shown(), source: Box::new(source) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], file: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        fs::write(&path, file).unwrap();
+        let config = format!("--config={}", path.display());
+        let arguments = ["sluice-control-plane", &config].into_iter().chain(arguments.iter().copied());
+        Settings::read(Flags::try_parse_from(arguments).unwrap())
+    }
+
+    #[test]
+    fn without_a_word_it_listens_on_loopback_and_allows_nothing() {
+        let settings = read(&[], "").unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:7600");
+        assert_eq!(settings.rules, Rules::default());
+        assert!(!settings.insecure_listen);
+    }
+
+    #[test]
+    fn flags_count_before_the_file() {
+        let file = "listen = \"127.0.0.1:1\"\nallow-http = true\nlog-format = \"json\"\n";
+        let settings = read(&["--listen=127.0.0.1:2", "--allow-private-destinations"], file).unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert!(settings.rules.allow_http && settings.rules.allow_private_destinations);
+        assert_eq!(settings.log_format, LogFormat::Json);
+        assert!(!read(&["--allow-http=false"], file).unwrap().rules.allow_http);
+    }
+
+    #[test]
+    fn a_setting_that_there_is_not_is_named_with_its_place() {
+        let error = read(&[], "listen = \"127.0.0.1:1\"\nlisen = 3\n").unwrap_err();
+        let SettingsError::Invalid { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().contains("line 2") && source.to_string().contains("lisen"), "{source}");
+    }
+
+    #[test]
+    fn the_help_is_sound() {
+        <Flags as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads attempts back, the newest first, and forgets the old ones.
+
+use prost::Message as _;
+use sluice_proto::delivery::v1::Attempt;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
+
+use super::{Store, StoreError, reports::id_bytes};
+
+/// Which attempts. Every field that is set must hold.
+pub(crate) struct AttemptQuery {
+    /// Of what.
+    pub(crate) scope: AttemptScope,
+    /// One of these `AttemptOutcome`s; empty: any.
+    pub(crate) outcomes: Vec<i32>,
+    /// Begun at this time or later, milliseconds since the epoch.
+    pub(crate) start_ms_inclusive: Option<i64>,
+    /// Begun before this time.
+    pub(crate) end_ms_exclusive: Option<i64>,
+    /// Id of the event; empty: any.
+    pub(crate) event_id: String,
+    /// Id of the delivery; empty: any.
+    pub(crate) delivery_id: String,
+}
+
+/// Whose attempts.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum AttemptScope {
+    /// Of every sync of a project, deleted ones too.
+    Project(String),
+    /// Of the sync with this uid.
+    Sync(String),
+}
+
+/// One attempt of a list and its place in it.
+pub(crate) struct ListedAttempt {
+    /// When it began, milliseconds since the epoch: first part of the place.
+    pub(crate) start_ms: i64,
+    /// Order of storing: second part of the place.
+    pub(crate) id: i64,
+    /// Bytes of the attempt as it is stored.
+    pub(crate) encoded_len: usize,
+    /// The attempt.
+    pub(crate) attempt: Attempt,
+}
+
+impl Store {
+    /// Up to `limit` attempts that follow the place `after` (start, id), the newest first.
+    pub(crate) async fn attempts(
+        &self,
+        query: &AttemptQuery,
+        after: Option<(i64, i64)>,
+        limit: i64,
+    ) -> Result<Vec<ListedAttempt>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT start_ms, id, content FROM attempts WHERE ");
+        // A `+` keeps SQLite from using an index on that column: ids single out far fewer rows than a sync does, and of a
+        // whole project's attempts the newest are wanted.
+        let by_id = !(query.event_id.is_empty() && query.delivery_id.is_empty());
+        match &query.scope {
+            AttemptScope::Sync(uid) => {
+                sql.push(if by_id { "+sync IN " } else { "sync IN " });
+                sql.push("(SELECT key FROM reported_syncs WHERE uid = ").push_bind(uid.clone()).push(")");
+            }
+            AttemptScope::Project(project) => {
+                sql.push("+sync IN (SELECT key FROM reported_syncs WHERE project = ");
+                sql.push_bind(project.clone()).push(")");
+            }
+        }
+        if !query.event_id.is_empty() {
+            sql.push(" AND event = ").push_bind(id_bytes(&query.event_id));
+        }
+        if !query.delivery_id.is_empty() {
+            sql.push(" AND delivery = ").push_bind(id_bytes(&query.delivery_id));
+        }
+        if let Some(start_ms) = query.start_ms_inclusive {
+            sql.push(" AND start_ms >= ").push_bind(start_ms);
+        }
+        if let Some(end_ms) = query.end_ms_exclusive {
+            sql.push(" AND start_ms < ").push_bind(end_ms);
+        }
+        if !query.outcomes.is_empty() {
+            sql.push(" AND outcome IN (");
+            let mut separated = sql.separated(", ");
+            for outcome in &query.outcomes {
+                separated.push_bind(*outcome);
+            }
+            sql.push(")");
+        }
+        if let Some((start_ms, id)) = after {
+            sql.push(" AND (start_ms, id) < (").push_bind(start_ms).push(", ").push_bind(id).push(")");
+        }
+        sql.push(" ORDER BY start_ms DESC, id DESC LIMIT ").push_bind(limit);
+
+        let rows = sql.build().fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let content: &[u8] = row.try_get(2)?;
+                let attempt =
+                    Attempt::decode(content).map_err(|source| StoreError::Unreadable { what: "an attempt", source })?;
+                Ok(ListedAttempt {
+                    start_ms: row.try_get(0)?,
+                    id: row.try_get(1)?,
+                    encoded_len: content.len(),
+                    attempt,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets up to `limit` attempts that began, and as many endings that came, before `before_ms`; gives how many it
+    /// was. A step at a time, so that reports don't wait long.
+    pub(crate) async fn forget_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
+        let attempts = sqlx::query(
+            "DELETE FROM attempts WHERE id IN
+             (SELECT id FROM attempts WHERE start_ms < ? ORDER BY start_ms LIMIT ?)",
+        )
+        .bind(before_ms)
+        .bind(limit)
+        .execute(&self.writer)
+        .await?;
+        let endings = sqlx::query(
+            "DELETE FROM endings WHERE (delivery, schedule) IN
+             (SELECT delivery, schedule FROM endings WHERE end_ms < ? ORDER BY end_ms LIMIT ?)",
+        )
+        .bind(before_ms)
+        .bind(limit)
+        .execute(&self.writer)
+        .await?;
+        Ok(attempts.rows_affected() + endings.rows_affected())
+    }
+}

@@ -1,0 +1,324 @@
+//! Takes the nodes' reports in: a batch is one transaction with the spool's position.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use prost::Message as _;
+use sluice_proto::delivery::v1::Attempt;
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction, query::Query, sqlite::SqliteArguments};
+
+use super::{Store, StoreError};
+
+/// A batch of reports from one spool.
+pub(crate) struct Reports {
+    /// Which spool.
+    pub(crate) spool_id: String,
+    /// Sequence of the batch's last report.
+    pub(crate) last_sequence: u64,
+    /// The attempts among them.
+    pub(crate) attempts: Vec<AttemptRow>,
+    /// The endings among them.
+    pub(crate) endings: Vec<EndingRow>,
+}
+
+/// An attempt and what it is found by.
+pub(crate) struct AttemptRow {
+    /// Its place in the spool's reports.
+    pub(crate) sequence: u64,
+    /// The delivery's id, as [`id_bytes`].
+    pub(crate) delivery: Vec<u8>,
+    /// The event's id, as [`id_bytes`].
+    pub(crate) event: Vec<u8>,
+    /// The sync.
+    pub(crate) sync: ReportedSync,
+    /// When it began, milliseconds since the epoch.
+    pub(crate) start_ms: i64,
+    /// The attempt itself.
+    pub(crate) attempt: Attempt,
+}
+
+/// How a delivery ended.
+pub(crate) struct EndingRow {
+    /// Its place in the spool's reports.
+    pub(crate) sequence: u64,
+    /// The delivery's id, as [`id_bytes`].
+    pub(crate) delivery: Vec<u8>,
+    /// The event's id, as [`id_bytes`].
+    pub(crate) event: Vec<u8>,
+    /// The sync.
+    pub(crate) sync: ReportedSync,
+    /// Which schedule ended.
+    pub(crate) schedule: i32,
+    /// `EndingOutcome`.
+    pub(crate) outcome: i32,
+    /// `EndingReason`.
+    pub(crate) reason: i32,
+    /// When the event was accepted, milliseconds since the epoch.
+    pub(crate) accept_ms: i64,
+    /// When it ended, milliseconds since the epoch.
+    pub(crate) end_ms: i64,
+    /// Attempts in this schedule.
+    pub(crate) attempt_count: i32,
+}
+
+/// The sync that a report speaks of, which may be gone by now.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ReportedSync {
+    /// Its identity for life.
+    pub(crate) uid: String,
+    /// Id of its project.
+    pub(crate) project: String,
+    /// Its id.
+    pub(crate) sync: String,
+}
+
+/// The form in which ids are stored: 32 hexadecimal digits, which all our own are, as 16 bytes; others as their text.
+pub(crate) fn id_bytes(id: &str) -> Vec<u8> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let packed = || -> Option<Vec<u8>> {
+        let pairs = id.as_bytes().chunks_exact(2);
+        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
+    };
+    if id.len() == 32 { packed() } else { None }.unwrap_or_else(|| id.as_bytes().to_vec())
+}
+
+impl Store {
+    /// The last sequence that is stored of a spool's reports; none: it is unknown.
+    pub(crate) async fn reports_position(&self, spool_id: &str) -> Result<Option<u64>, StoreError> {
+        let position: Option<i64> =
+            sqlx::query_scalar("SELECT acked_sequence FROM report_positions WHERE spool_id = ?")
+                .bind(spool_id)
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(position.map(i64::cast_unsigned))
+    }
+
+    /// Stores what is new among the reports and gives the spool's position then. New attempts are published.
+    pub(crate) async fn store_reports(&self, reports: Reports) -> Result<u64, StoreError> {
+        let store = self.clone();
+        tokio::spawn(async move { store.write_reports(reports).await }).await.unwrap_or(Err(StoreError::Closing))
+    }
+
+    async fn write_reports(&self, reports: Reports) -> Result<u64, StoreError> {
+        // Held until the attempts are published: so they are published in the order in which they are stored.
+        let mut connection = self.writer.acquire().await?;
+        let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE");
+        let mut transaction = Transaction::<Sqlite>::begin(&mut *connection, Some(begin)).await?;
+
+        let row = sqlx::query(
+            "SELECT (SELECT acked_sequence FROM report_positions WHERE spool_id = ?), (SELECT max(id) FROM attempts)",
+        )
+        .bind(&reports.spool_id)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let position = row.try_get::<Option<i64>, _>(0)?.map(i64::cast_unsigned);
+        let last_id_before: i64 = row.try_get::<Option<i64>, _>(1)?.unwrap_or(0);
+        if let Some(position) = position
+            && position >= reports.last_sequence
+        {
+            return Ok(position);
+        }
+
+        let mut attempts = reports.attempts;
+        let mut endings = reports.endings;
+        attempts.retain(|row| position.is_none_or(|position| row.sequence > position));
+        endings.retain(|row| position.is_none_or(|position| row.sequence > position));
+        let keys = Keys::of(&mut transaction, &attempts, &endings).await?;
+
+        let mut stored_count = 0;
+        for chunk in chunks(&attempts) {
+            let mut query = sqlx::query(ATTEMPTS.for_rows(chunk.len()));
+            for row in chunk {
+                query = bind_attempt(query, row, &keys)?;
+            }
+            stored_count += query.execute(&mut *transaction).await?.rows_affected();
+        }
+        for chunk in chunks(&endings) {
+            let mut query = sqlx::query(ENDINGS.for_rows(chunk.len()));
+            for row in chunk {
+                query = bind_ending(query, row, &keys)?;
+            }
+            query.execute(&mut *transaction).await?;
+        }
+        sqlx::query(
+            "INSERT INTO report_positions (spool_id, acked_sequence) VALUES (?, ?)
+             ON CONFLICT (spool_id) DO UPDATE SET acked_sequence = max(acked_sequence, excluded.acked_sequence)",
+        )
+        .bind(&reports.spool_id)
+        .bind(reports.last_sequence.cast_signed())
+        .execute(&mut *transaction)
+        .await?;
+
+        let all_new = usize::try_from(stored_count) == Ok(attempts.len());
+        let stored = if all_new {
+            attempts.into_iter().map(|row| row.attempt).collect()
+        } else {
+            attempts_after(&mut transaction, last_id_before).await?
+        };
+        transaction.commit().await?;
+        self.publisher.attempts(stored);
+        Ok(reports.last_sequence)
+    }
+}
+
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+
+fn bind_attempt(query: SqliteQuery, row: &AttemptRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
+    Ok(query
+        .bind(row.delivery.clone())
+        .bind(row.attempt.round)
+        .bind(row.attempt.attempt)
+        .bind(keys.instance(&row.attempt.instance)?)
+        .bind(keys.sync(&row.sync)?)
+        .bind(row.event.clone())
+        .bind(row.attempt.outcome)
+        .bind(row.start_ms)
+        .bind(row.attempt.encode_to_vec()))
+}
+
+fn bind_ending(query: SqliteQuery, row: &EndingRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
+    Ok(query
+        .bind(row.delivery.clone())
+        .bind(row.schedule)
+        .bind(keys.sync(&row.sync)?)
+        .bind(row.event.clone())
+        .bind(row.outcome)
+        .bind(row.reason)
+        .bind(row.accept_ms)
+        .bind(row.end_ms)
+        .bind(row.attempt_count))
+}
+
+/// The attempts that were stored with ids above `id`, in that order.
+async fn attempts_after(connection: &mut SqliteConnection, id: i64) -> Result<Vec<Attempt>, StoreError> {
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar("SELECT content FROM attempts WHERE id > ? ORDER BY id")
+        .bind(id)
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|bytes| Attempt::decode(bytes.as_slice()))
+        .collect::<Result<_, _>>()
+        .map_err(|source| StoreError::Unreadable { what: "an attempt", source })
+}
+
+/// Numbers of the syncs and instances that a batch names: few, however many reports there are.
+struct Keys {
+    syncs: HashMap<ReportedSync, i64>,
+    instances: HashMap<String, i64>,
+}
+
+impl Keys {
+    async fn of(
+        connection: &mut SqliteConnection,
+        attempts: &[AttemptRow],
+        endings: &[EndingRow],
+    ) -> Result<Self, StoreError> {
+        let mut keys = Self { syncs: HashMap::new(), instances: HashMap::new() };
+        for sync in attempts.iter().map(|row| &row.sync).chain(endings.iter().map(|row| &row.sync)) {
+            if !keys.syncs.contains_key(sync) {
+                // The update changes nothing; without it a row that is there would not be returned.
+                let key = sqlx::query_scalar(
+                    "INSERT INTO reported_syncs (uid, project, sync) VALUES (?, ?, ?)
+                     ON CONFLICT DO UPDATE SET uid = uid RETURNING key",
+                )
+                .bind(&sync.uid)
+                .bind(&sync.project)
+                .bind(&sync.sync)
+                .fetch_one(&mut *connection)
+                .await?;
+                keys.syncs.insert(sync.clone(), key);
+            }
+        }
+        for instance in attempts.iter().map(|row| &row.attempt.instance) {
+            if !keys.instances.contains_key(instance) {
+                let key = sqlx::query_scalar(
+                    "INSERT INTO reported_instances (instance) VALUES (?)
+                     ON CONFLICT DO UPDATE SET instance = instance RETURNING key",
+                )
+                .bind(instance)
+                .fetch_one(&mut *connection)
+                .await?;
+                keys.instances.insert(instance.clone(), key);
+            }
+        }
+        Ok(keys)
+    }
+
+    fn sync(&self, sync: &ReportedSync) -> Result<i64, StoreError> {
+        self.syncs.get(sync).copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
+    fn instance(&self, instance: &str) -> Result<i64, StoreError> {
+        self.instances.get(instance).copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+}
+
+/// Row counts for which an insert is prepared: a batch is cut into such pieces, so that few statements serve all sizes.
+const CHUNK_SIZES: [usize; 3] = [64, 8, 1];
+
+fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let size = CHUNK_SIZES.into_iter().find(|size| *size <= rest.len())?;
+        let (chunk, after) = rest.split_at(size);
+        rest = after;
+        Some(chunk)
+    })
+}
+
+/// One insert in the sizes of [`CHUNK_SIZES`].
+struct Insert(LazyLock<[String; 3]>);
+
+impl Insert {
+    fn for_rows(&'static self, count: usize) -> &'static str {
+        let index = CHUNK_SIZES.iter().position(|size| *size == count).unwrap_or(CHUNK_SIZES.len() - 1);
+        &LazyLock::force(&self.0)[index]
+    }
+}
+
+static ATTEMPTS: Insert = Insert(LazyLock::new(|| {
+    CHUNK_SIZES.map(|rows| {
+        insert(
+            "attempts (delivery, round, attempt, instance, sync, event, outcome, start_ms, content)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    })
+}));
+
+static ENDINGS: Insert = Insert(LazyLock::new(|| {
+    CHUNK_SIZES.map(|rows| {
+        insert(
+            "endings (delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count)",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    })
+}));
+
+fn insert(table: &str, row: &str, rows: usize) -> String {
+    format!("INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING", vec![row; rows].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_ids_are_packed_and_others_kept() {
+        assert_eq!(id_bytes("000102030405060708090a0b0c0d0e0f"), (0..16).collect::<Vec<u8>>());
+        assert_eq!(id_bytes("msg_1"), b"msg_1");
+        assert_eq!(id_bytes(&"Z".repeat(32)), "Z".repeat(32).as_bytes());
+        assert_eq!(id_bytes(""), b"");
+    }
+
+    #[test]
+    fn batches_are_cut_into_prepared_sizes() {
+        let rows = [0; 149];
+        let sizes: Vec<_> = chunks(&rows).map(<[i32]>::len).collect();
+        assert_eq!(sizes, [64, 64, 8, 8, 1, 1, 1, 1, 1]);
+    }
+}

@@ -1,0 +1,215 @@
+//! Syncs and the log of their changes.
+
+use prost::Message as _;
+use sluice_pipeline::catalog::catalog_hash;
+use sluice_proto::{name::SyncName, sync::v1::Sync};
+use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+
+use super::{Store, StoreError};
+use crate::changelog::{Changes, KEPT_REVISIONS, Position, Snapshot};
+
+/// What a write makes of one sync.
+pub(crate) enum Change {
+    /// Nothing.
+    Keep,
+    /// Stores it as it is given, with the revision that was told.
+    Put(Box<Sync>),
+    /// Removes it.
+    Delete,
+}
+
+impl Store {
+    /// Where the catalog stands.
+    pub(crate) async fn newest(&self) -> Result<Position, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        position(&mut transaction).await
+    }
+
+    /// Whether there is a project with that id.
+    pub(crate) async fn has_project(&self, project: &str) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT 1 FROM projects WHERE id = ?").bind(project).fetch_optional(&self.readers);
+        Ok(found.await?.is_some())
+    }
+
+    /// The sync with that name, secrets in clear.
+    pub(crate) async fn sync(&self, name: &SyncName) -> Result<Option<Sync>, StoreError> {
+        let row = sqlx::query("SELECT content FROM syncs WHERE project = ? AND id = ?")
+            .bind(&name.project)
+            .bind(&name.sync)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(content).transpose()
+    }
+
+    /// Up to `limit` syncs of a project whose ids follow `after`, in the order of their ids, secrets in clear.
+    pub(crate) async fn syncs(&self, project: &str, after: &str, limit: i64) -> Result<Vec<Sync>, StoreError> {
+        let rows = sqlx::query("SELECT content FROM syncs WHERE project = ? AND id > ? ORDER BY id LIMIT ?")
+            .bind(project)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(content).collect()
+    }
+
+    /// Changes the sync with that name as `decide` says, which sees it as it is (if it is) and the revision that the
+    /// change would have. Nobody else writes between the two. Gives the sync as it is then.
+    ///
+    /// # Errors
+    /// What `decide` answers, and the store's own; nothing has changed then.
+    pub(crate) async fn change_sync<E, D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, E>
+    where
+        E: From<StoreError> + Send + 'static,
+        D: FnOnce(Option<&Sync>, i64) -> Result<Change, E> + Send + 'static,
+    {
+        let (store, name) = (self.clone(), name.clone());
+        tokio::spawn(async move { store.write_sync(&name, decide).await })
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Closing.into()))
+    }
+
+    async fn write_sync<E, D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, E>
+    where
+        E: From<StoreError>,
+        D: FnOnce(Option<&Sync>, i64) -> Result<Change, E>,
+    {
+        // Held until the change is published: so they are published in the order of their revisions.
+        let mut connection = self.writer.acquire().await.map_err(StoreError::from)?;
+        let mut transaction =
+            Transaction::<Sqlite>::begin(&mut *connection, Some(sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE")))
+                .await
+                .map_err(StoreError::from)?;
+
+        let row = sqlx::query("SELECT content FROM syncs WHERE project = ? AND id = ?")
+            .bind(&name.project)
+            .bind(&name.sync)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(StoreError::from)?;
+        let current = row.as_ref().map(content).transpose()?;
+        let revision = position(&mut transaction).await?.revision.saturating_add(1);
+        let (kind, changed) = match (decide(current.as_ref(), revision)?, current) {
+            (Change::Keep, current) => return Ok(current),
+            (Change::Delete, None) => return Ok(None),
+            (Change::Put(sync), _) => ("upsert", *sync),
+            (Change::Delete, Some(current)) => ("delete", current),
+        };
+
+        let deleted = kind == "delete";
+        if deleted {
+            delete(&mut transaction, name).await?;
+        } else {
+            put(&mut transaction, name, &changed).await?;
+        }
+        let position = log_change(&mut transaction, revision, &changed.uid, kind).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        self.publisher.revision(position);
+        Ok((!deleted).then_some(changed))
+    }
+
+    /// The catalog's hash at `revision`, if the change log goes back that far.
+    pub(crate) async fn hash_at(&self, revision: i64) -> Result<Option<String>, StoreError> {
+        let hash = sqlx::query_scalar("SELECT catalog_hash FROM change_log WHERE revision = ?").bind(revision);
+        Ok(hash.fetch_optional(&self.readers).await?)
+    }
+
+    /// The whole catalog as it is now.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        let position = position(&mut transaction).await?;
+        let rows = sqlx::query("SELECT content FROM syncs ORDER BY uid").fetch_all(&mut *transaction).await?;
+        Ok(Snapshot { position, syncs: rows.iter().map(content).collect::<Result<_, _>>()? })
+    }
+
+    /// What has changed since `revision`; none if the change log doesn't go back that far.
+    pub(crate) async fn changes_since(&self, revision: i64) -> Result<Option<Changes>, StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        let position = position(&mut transaction).await?;
+        let logged = sqlx::query("SELECT 1 FROM change_log WHERE revision = ?").bind(revision);
+        if logged.fetch_optional(&mut *transaction).await?.is_none() {
+            return Ok(None);
+        }
+        let rows = sqlx::query(
+            "SELECT content FROM syncs WHERE uid IN (SELECT uid FROM change_log WHERE revision > ?) ORDER BY uid",
+        )
+        .bind(revision)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let deletions = sqlx::query_scalar(
+            "SELECT DISTINCT uid FROM change_log
+             WHERE revision > ? AND uid NOT IN (SELECT uid FROM syncs) ORDER BY uid",
+        )
+        .bind(revision)
+        .fetch_all(&mut *transaction)
+        .await?;
+        Ok(Some(Changes { position, upserts: rows.iter().map(content).collect::<Result<_, _>>()?, deletions }))
+    }
+
+    /// Forgets what the change log holds beyond [`KEPT_REVISIONS`].
+    pub(crate) async fn trim_change_log(&self) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM change_log WHERE revision < (SELECT revision FROM meta) - ?")
+            .bind(KEPT_REVISIONS)
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn content(row: &SqliteRow) -> Result<Sync, StoreError> {
+    let bytes: &[u8] = row.try_get(0)?;
+    Sync::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a sync", source })
+}
+
+async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position, StoreError> {
+    let row = sqlx::query("SELECT epoch, revision, catalog_hash FROM meta JOIN change_log USING (revision)")
+        .fetch_one(&mut **transaction)
+        .await?;
+    Ok(Position { epoch: row.try_get(0)?, revision: row.try_get(1)?, hash: row.try_get(2)? })
+}
+
+async fn put(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName, sync: &Sync) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO syncs (project, id, uid, revision, etag, content) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (project, id) DO UPDATE
+         SET uid = excluded.uid, revision = excluded.revision, etag = excluded.etag, content = excluded.content",
+    )
+    .bind(&name.project)
+    .bind(&name.sync)
+    .bind(&sync.uid)
+    .bind(sync.revision)
+    .bind(&sync.etag)
+    .bind(sync.encode_to_vec())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn delete(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM syncs WHERE project = ? AND id = ?")
+        .bind(&name.project)
+        .bind(&name.sync)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Moves the catalog to `revision` and gives where it stands then.
+async fn log_change(
+    transaction: &mut Transaction<'_, Sqlite>,
+    revision: i64,
+    uid: &str,
+    kind: &str,
+) -> Result<Position, StoreError> {
+    let syncs: Vec<(String, String)> =
+        sqlx::query_as("SELECT uid, etag FROM syncs ORDER BY uid").fetch_all(&mut **transaction).await?;
+    let hash = catalog_hash(syncs.iter().map(|(uid, etag)| (uid.as_str(), etag.as_str())));
+    sqlx::query("INSERT INTO change_log (revision, uid, change, catalog_hash) VALUES (?, ?, ?, ?)")
+        .bind(revision)
+        .bind(uid)
+        .bind(kind)
+        .bind(hash)
+        .execute(&mut **transaction)
+        .await?;
+    sqlx::query("UPDATE meta SET revision = ?").bind(revision).execute(&mut **transaction).await?;
+    position(transaction).await
+}

@@ -1,0 +1,185 @@
+//! Formats for dates and times by name (FreeMarker manual: "Settings / datetime_format").
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::calendar::Civil;
+use super::iso::IsoFormat;
+use super::pattern::DatePattern;
+use super::zone::Zone;
+use crate::value::Date;
+
+/// Which parts of a [`Date`] count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateKind {
+    /// Year, month and day.
+    Date,
+    /// The time of day.
+    Time,
+    /// Both.
+    DateTime,
+}
+
+impl DateKind {
+    /// What FreeMarker calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DateKind::Date => "date",
+            DateKind::Time => "time",
+            DateKind::DateTime => "date-time",
+        }
+    }
+}
+
+/// A format of the host for dates, used as `@name` where FreeMarker takes a date format
+/// (manual: "Programmer's Guide / Custom number and date formats").
+pub trait DateFormat: Send + Sync {
+    /// Reads a date; gives milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// A message for the template's author.
+    fn parse(&self, text: &str, context: &DateContext<'_>) -> Result<i64, String>;
+
+    /// Writes a date given in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// A message for the template's author.
+    fn format(&self, epoch_ms: i64, context: &DateContext<'_>) -> Result<String, String>;
+}
+
+/// What a [`DateFormat`] is used for.
+#[derive(Clone, Copy)]
+pub struct DateContext<'a> {
+    /// The kind of date to read or write.
+    pub kind: DateKind,
+    /// What follows the format's name, as in `@name parameters`.
+    pub parameters: &'a str,
+    zone: &'a Zone,
+}
+
+impl DateContext<'_> {
+    /// What clocks show at a time in milliseconds since the epoch, in the setting's time zone.
+    pub fn civil(&self, epoch_ms: i64) -> Civil {
+        Civil::gregorian(local(epoch_ms, self.zone))
+    }
+
+    /// The milliseconds since the epoch at which clocks show this; fields out of their ranges
+    /// carry over.
+    pub fn epoch_ms(&self, civil: &Civil) -> i64 {
+        self.zone.to_epoch(civil.gregorian_ms())
+    }
+}
+
+/// A format that is ready to use.
+#[derive(Clone)]
+pub(crate) enum CompiledDateFormat {
+    Iso(IsoFormat),
+    Pattern(DatePattern),
+    Custom { format: Arc<dyn DateFormat>, parameters: String },
+}
+
+impl fmt::Debug for CompiledDateFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompiledDateFormat::Iso(format) => write!(f, "{format:?}"),
+            CompiledDateFormat::Pattern(pattern) => write!(f, "{pattern:?}"),
+            CompiledDateFormat::Custom { parameters, .. } => write!(f, "custom {parameters}"),
+        }
+    }
+}
+
+/// The custom formats that the host registered.
+pub(crate) type CustomDateFormats = Vec<(String, Arc<dyn DateFormat>)>;
+
+impl CompiledDateFormat {
+    /// Reads a format's text for one kind of date.
+    pub(crate) fn parse(
+        text: &str,
+        kind: DateKind,
+        custom: &CustomDateFormats,
+    ) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix('@') {
+            let (name, parameters) = rest.split_once([' ', '_']).unwrap_or((rest, ""));
+            // a registered name may itself have an underscore
+            let found = custom
+                .iter()
+                .find(|(known, _)| known == rest)
+                .map(|found| (found, ""))
+                .or_else(|| custom.iter().find(|(known, _)| known == name).map(|f| (f, parameters)));
+            return match found {
+                Some(((_, format), parameters)) => Ok(CompiledDateFormat::Custom {
+                    format: Arc::clone(format),
+                    parameters: parameters.to_owned(),
+                }),
+                None => Err(format!("there is no custom date format named \"@{name}\"")),
+            };
+        }
+        if let Some(iso) = IsoFormat::parse(text) {
+            return iso.map(CompiledDateFormat::Iso);
+        }
+        match named_style(text, kind) {
+            Some(pattern) => DatePattern::parse(&pattern).map(CompiledDateFormat::Pattern),
+            None => DatePattern::parse(text).map(CompiledDateFormat::Pattern),
+        }
+    }
+
+    pub(crate) fn format(&self, date: Date, zone: &Zone) -> Result<String, String> {
+        match self {
+            CompiledDateFormat::Iso(iso) => Ok(iso.format(date, zone)),
+            CompiledDateFormat::Pattern(pattern) => Ok(pattern.format(date.epoch_ms, zone)),
+            CompiledDateFormat::Custom { format, parameters } => {
+                format.format(date.epoch_ms, &DateContext { kind: date.kind, parameters, zone })
+            }
+        }
+    }
+
+    /// Reads a date; `now_ms` is what two-digit years are near to.
+    pub(crate) fn read(
+        &self,
+        text: &str,
+        kind: DateKind,
+        zone: &Zone,
+        now_ms: Option<i64>,
+    ) -> Result<i64, String> {
+        match self {
+            CompiledDateFormat::Iso(iso) => iso.read(text, kind, zone),
+            CompiledDateFormat::Pattern(pattern) => pattern.read(text, zone, now_ms),
+            CompiledDateFormat::Custom { format, parameters } => {
+                format.parse(text, &DateContext { kind, parameters, zone })
+            }
+        }
+    }
+}
+
+/// Milliseconds of wall clock time since 1970-01-01T00:00.
+pub(crate) fn local(epoch_ms: i64, zone: &Zone) -> i64 {
+    epoch_ms.saturating_add(zone.offset_at(epoch_ms) * 1000)
+}
+
+/// The pattern of `short`, `medium`, `long`, `full` and pairs of them (`short_long`) in en_US.
+fn named_style(text: &str, kind: DateKind) -> Option<String> {
+    let text = if text.is_empty() { "medium" } else { text };
+    let (first, second) = text.split_once(['_', ' ']).unwrap_or((text, text));
+    let date = |style| match style {
+        "short" => Some("M/d/yy"),
+        "medium" => Some("MMM d, y"),
+        "long" => Some("MMMM d, y"),
+        "full" => Some("EEEE, MMMM d, y"),
+        _ => None,
+    };
+    let time = |style| match style {
+        "short" => Some("h:mm a"),
+        "medium" => Some("h:mm:ss a"),
+        "long" => Some("h:mm:ss a z"),
+        "full" => Some("h:mm:ss a zzzz"),
+        _ => None,
+    };
+    Some(match kind {
+        DateKind::Date => date(first)?.to_owned(),
+        DateKind::Time => time(first)?.to_owned(),
+        DateKind::DateTime => {
+            let between = if matches!(first, "long" | "full") { " 'at' " } else { ", " };
+            format!("{}{between}{}", date(first)?, time(second)?)
+        }
+    })
+}

@@ -1,0 +1,664 @@
+//! Java's `DecimalFormat` patterns, with FreeMarker's parameters after `;;` (manual: "Settings /
+//! number_format", "Extended Java decimal format").
+
+use crate::number::Number;
+
+/// A pattern such as `#,##0.00;(#,##0.00)`, ready to format with.
+#[derive(Clone, Debug)]
+pub(crate) struct DecimalPattern {
+    positive: Affixes,
+    negative: Affixes,
+    min_integer: usize,
+    /// Only in exponential notation; else there is no maximum.
+    max_integer: usize,
+    min_fraction: usize,
+    max_fraction: usize,
+    /// Digits per group; 0 for no groups.
+    grouping: usize,
+    always_separator: bool,
+    /// The fewest digits of the exponent, in exponential notation.
+    exponent_digits: Option<usize>,
+    /// 1, 100 or 1000, or what the parameter `multiplier` says.
+    multiplier: i64,
+    symbols: Symbols,
+    rounding: Rounding,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Affixes {
+    prefix: Vec<Affix>,
+    suffix: Vec<Affix>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Affix {
+    Literal(char),
+    Minus,
+    Percent,
+    PerMille,
+    Currency,
+    CurrencyCode,
+}
+
+#[derive(Clone, Debug)]
+struct Symbols {
+    decimal: char,
+    monetary_decimal: Option<char>,
+    grouping: char,
+    minus: char,
+    percent: char,
+    per_mille: char,
+    exponent: String,
+    zero: char,
+    currency: String,
+    currency_code: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rounding {
+    Up,
+    Down,
+    Ceiling,
+    Floor,
+    HalfUp,
+    HalfDown,
+    HalfEven,
+    Unnecessary,
+}
+
+impl DecimalPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// A message saying what is malformed.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (standard, parameters) = split_parameters(text);
+        let mut pattern = PatternParser::default().parse(standard).map_err(|problem| {
+            format!("the number format pattern \"{text}\" is malformed: {problem}")
+        })?;
+        if let Some(parameters) = parameters {
+            pattern.set_parameters(parameters).map_err(|problem| {
+                format!("the number format pattern \"{text}\" is malformed: {problem}")
+            })?;
+        }
+        Ok(pattern)
+    }
+
+    /// The number as text.
+    ///
+    /// # Errors
+    /// When the number would have to be rounded and `roundingMode=unnecessary` forbids it.
+    pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
+        let negative = number.is_negative();
+        let multiplied;
+        let number = if self.multiplier == 1 {
+            number
+        } else {
+            multiplied = number
+                .multiply(&Number::Int(self.multiplier))
+                .map_err(|_| "the number has too many digits".to_owned())?;
+            &multiplied
+        };
+        let mut digits = Digits::of(number);
+        match self.exponent_digits {
+            Some(_) => {
+                let max = self.max_integer.saturating_add(self.max_fraction);
+                if max > 0 {
+                    digits.keep(max as i64, negative, self.rounding)?;
+                }
+            }
+            None => {
+                let keep = digits.point + self.max_fraction as i64;
+                digits.keep(keep, negative, self.rounding)?;
+            }
+        }
+        let affixes = if negative { &self.negative } else { &self.positive };
+        let mut out = String::new();
+        self.write_affix(&affixes.prefix, &mut out);
+        match self.exponent_digits {
+            Some(exponent_digits) => self.write_exponential(&digits, exponent_digits, &mut out),
+            None => self.write_plain(&digits, &mut out),
+        }
+        self.write_affix(&affixes.suffix, &mut out);
+        Ok(out)
+    }
+
+    fn write_plain(&self, digits: &Digits, out: &mut String) {
+        let whole = digits.point.max(0) as usize;
+        let places = whole.max(self.min_integer);
+        for i in (0..places).rev() {
+            // i counts places from the decimal separator
+            let digit = if i < whole { digits.at((whole - 1 - i) as i64) } else { 0 };
+            out.push(self.digit(digit));
+            if self.grouping > 0 && i > 0 && i % self.grouping == 0 {
+                out.push(self.symbols.grouping);
+            }
+        }
+        let fraction = (digits.digits.len() as i64 - digits.point).max(0) as usize;
+        let fraction = if digits.digits.is_empty() { 0 } else { fraction };
+        let fraction_present = self.min_fraction > 0 || fraction > 0;
+        if !fraction_present && places == 0 {
+            out.push(self.digit(0));
+        }
+        if self.always_separator || fraction_present {
+            out.push(self.decimal_separator());
+        }
+        for i in 0..fraction.max(self.min_fraction) {
+            out.push(self.digit(digits.at(digits.point + i as i64)));
+        }
+    }
+
+    fn write_exponential(&self, digits: &Digits, exponent_digits: usize, out: &mut String) {
+        let mut exponent = if digits.digits.is_empty() { 0 } else { digits.point };
+        let repeat = self.max_integer as i64;
+        let mut min_integer = self.min_integer as i64;
+        if repeat > 1 && repeat > min_integer {
+            exponent = if exponent >= 1 {
+                (exponent - 1) / repeat * repeat
+            } else {
+                (exponent - repeat) / repeat * repeat
+            };
+            min_integer = 1;
+        } else {
+            exponent -= min_integer;
+        }
+        let zero = digits.digits.is_empty();
+        let integer_digits = if zero { min_integer } else { digits.point - exponent };
+        let min_digits = (self.min_integer + self.min_fraction) as i64;
+        let total = (digits.digits.len() as i64).max(min_digits).max(integer_digits);
+        for i in 0..total {
+            if i == integer_digits {
+                out.push(self.decimal_separator());
+            }
+            out.push(self.digit(digits.at(i)));
+        }
+        if self.always_separator && total == integer_digits {
+            out.push(self.decimal_separator());
+        }
+        out.push_str(&self.symbols.exponent);
+        if zero {
+            exponent = 0;
+        }
+        if exponent < 0 {
+            out.push(self.symbols.minus);
+        }
+        let text = exponent.unsigned_abs().to_string();
+        for _ in text.len()..exponent_digits {
+            out.push(self.digit(0));
+        }
+        out.extend(text.bytes().map(|b| self.digit(b - b'0')));
+    }
+
+    fn write_affix(&self, affix: &[Affix], out: &mut String) {
+        for part in affix {
+            match part {
+                Affix::Literal(c) => out.push(*c),
+                Affix::Minus => out.push(self.symbols.minus),
+                Affix::Percent => out.push(self.symbols.percent),
+                Affix::PerMille => out.push(self.symbols.per_mille),
+                Affix::Currency => out.push_str(&self.symbols.currency),
+                Affix::CurrencyCode => out.push_str(&self.symbols.currency_code),
+            }
+        }
+    }
+
+    fn digit(&self, digit: u8) -> char {
+        char::from_u32(self.symbols.zero as u32 + u32::from(digit)).unwrap_or('0')
+    }
+
+    fn decimal_separator(&self) -> char {
+        let is_currency = |part: &Affix| matches!(part, Affix::Currency | Affix::CurrencyCode);
+        let monetary = self.positive.prefix.iter().chain(&self.positive.suffix).any(is_currency);
+        match self.symbols.monetary_decimal {
+            Some(separator) if monetary => separator,
+            _ => self.symbols.decimal,
+        }
+    }
+
+    fn set_parameters(&mut self, text: &str) -> Result<(), String> {
+        for (name, value) in parameters(text)? {
+            let one_char = || {
+                let mut chars = value.chars();
+                match (chars.next(), chars.next()) {
+                    (Some(c), None) => Ok(c),
+                    _ => Err(format!("{name} must be one character")),
+                }
+            };
+            let symbols = &mut self.symbols;
+            match name.as_str() {
+                "roundingMode" => self.rounding = Rounding::parse(&value)?,
+                "multiplier" | "multipier" => {
+                    self.multiplier =
+                        value.parse().map_err(|_| "multiplier must be an integer".to_owned())?;
+                }
+                "decimalSeparator" => symbols.decimal = one_char()?,
+                "monetaryDecimalSeparator" => symbols.monetary_decimal = Some(one_char()?),
+                "groupingSeparator" => symbols.grouping = one_char()?,
+                "minusSign" => symbols.minus = one_char()?,
+                "percent" => symbols.percent = one_char()?,
+                "perMill" => symbols.per_mille = one_char()?,
+                "zeroDigit" => symbols.zero = one_char()?,
+                "exponentSeparator" => symbols.exponent = value,
+                "currencySymbol" => symbols.currency = value,
+                "currencyCode" => {
+                    symbols.currency = if value == "USD" { "$".into() } else { value.clone() };
+                    symbols.currency_code = value;
+                }
+                // numbers of this engine are always finite
+                "infinity" | "nan" => {}
+                _ => return Err(format!("there is no parameter named {name}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rounding {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "up" => Rounding::Up,
+            "down" => Rounding::Down,
+            "ceiling" => Rounding::Ceiling,
+            "floor" => Rounding::Floor,
+            "halfUp" => Rounding::HalfUp,
+            "halfDown" => Rounding::HalfDown,
+            "halfEven" => Rounding::HalfEven,
+            "unnecessary" => Rounding::Unnecessary,
+            _ => return Err(format!("there is no roundingMode {text}")),
+        })
+    }
+}
+
+/// The digits of a number without leading and trailing zeros, and where the separator stands.
+struct Digits {
+    digits: Vec<u8>,
+    /// How many digits come before the decimal separator; negative when zeros follow it.
+    point: i64,
+}
+
+impl Digits {
+    fn of(number: &Number) -> Self {
+        let (_, text, scale) = number.digits();
+        let point = text.len() as i64 - scale;
+        let mut digits = Digits { digits: text.bytes().map(|b| b - b'0').collect(), point };
+        digits.normalize();
+        digits
+    }
+
+    fn normalize(&mut self) {
+        while self.digits.last() == Some(&0) {
+            self.digits.pop();
+        }
+        let zeros = self.digits.iter().take_while(|digit| **digit == 0).count();
+        self.digits.drain(..zeros);
+        self.point = if self.digits.is_empty() { 0 } else { self.point - zeros as i64 };
+    }
+
+    fn at(&self, index: i64) -> u8 {
+        usize::try_from(index).ok().and_then(|i| self.digits.get(i)).copied().unwrap_or(0)
+    }
+
+    /// Rounds to the first `count` digits; 0 or fewer leaves at most one digit, in front.
+    fn keep(&mut self, count: i64, negative: bool, mode: Rounding) -> Result<(), String> {
+        if count >= self.digits.len() as i64 {
+            return Ok(());
+        }
+        // compared with half of the last kept place
+        let first = if count < 0 { 0 } else { self.at(count) };
+        let rest_is_zero = count >= 0 && self.digits.len() as i64 == count + 1;
+        let half = if count < 0 || first < 5 {
+            std::cmp::Ordering::Less
+        } else if first == 5 && rest_is_zero {
+            std::cmp::Ordering::Equal
+        } else {
+            std::cmp::Ordering::Greater
+        };
+        let odd = count > 0 && self.at(count - 1) % 2 == 1;
+        let up = match mode {
+            Rounding::Up => true,
+            Rounding::Down => false,
+            Rounding::Ceiling => !negative,
+            Rounding::Floor => negative,
+            Rounding::HalfUp => half.is_ge(),
+            Rounding::HalfDown => half.is_gt(),
+            Rounding::HalfEven => half.is_gt() || half.is_eq() && odd,
+            Rounding::Unnecessary => {
+                return Err("the number has more digits than the format, and may not be rounded".into());
+            }
+        };
+        let kept = usize::try_from(count).unwrap_or(0);
+        self.digits.truncate(kept);
+        if up {
+            let carried = self.digits.iter_mut().rev().all(|digit| {
+                *digit = (*digit + 1) % 10;
+                *digit == 0
+            });
+            if carried {
+                self.digits.insert(0, 1);
+                self.point = if count < 0 { self.point - count + 1 } else { self.point + 1 };
+            }
+        }
+        self.normalize();
+        Ok(())
+    }
+}
+
+/// Splits off the parameters after the second unquoted semicolon.
+fn split_parameters(text: &str) -> (&str, Option<&str>) {
+    let mut quoted = false;
+    let mut semicolons = 0;
+    for (i, c) in text.char_indices() {
+        match c {
+            '\'' => quoted = !quoted,
+            ';' if !quoted => semicolons += 1,
+            _ => {}
+        }
+        if semicolons == 2 {
+            let standard = text.get(..i).unwrap_or_default();
+            let standard = standard.strip_suffix(';').unwrap_or(standard);
+            return (standard, text.get(i + 1..));
+        }
+    }
+    (text.strip_suffix(';').filter(|_| !quoted).unwrap_or(text), None)
+}
+
+/// Reads `name=value` pairs with white space or commas between, values optionally quoted.
+fn parameters(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let Some((name, after)) = rest.split_once('=') else {
+            return Err(format!("expected a name and \"=\" at \"{rest}\""));
+        };
+        let after = after.trim_start();
+        let (value, after) = match after.chars().next() {
+            Some(quote @ ('\'' | '"')) => quoted(after, quote)?,
+            _ => {
+                let end = after
+                    .find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))
+                    .unwrap_or(after.len());
+                let (value, after) = after.split_at(end);
+                (value.to_owned(), after)
+            }
+        };
+        if value.is_empty() && !rest.contains(['\'', '"']) {
+            return Err(format!("expected a value at \"{after}\""));
+        }
+        pairs.push((name.trim().to_owned(), value));
+        rest = after.trim_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    Ok(pairs)
+}
+
+/// Reads a quoted value in which a doubled quote stands for one.
+fn quoted(text: &str, quote: char) -> Result<(String, &str), String> {
+    let mut value = String::new();
+    let mut rest = text.get(1..).unwrap_or_default();
+    loop {
+        let Some((part, after)) = rest.split_once(quote) else {
+            return Err(format!("the {quote} in \"{text}\" is not closed"));
+        };
+        value.push_str(part);
+        match after.strip_prefix(quote) {
+            Some(after) => {
+                value.push(quote);
+                rest = after;
+            }
+            None => return Ok((value, after)),
+        }
+    }
+}
+
+/// The parts of a pattern as they are counted from left to right.
+#[derive(Default)]
+struct PatternParser {
+    digits_left: usize,
+    zeros: usize,
+    digits_right: usize,
+    decimal: Option<usize>,
+    grouping: Option<usize>,
+    exponent: Option<usize>,
+    multiplier: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Prefix,
+    Number,
+    Suffix,
+}
+
+impl PatternParser {
+    fn parse(mut self, text: &str) -> Result<DecimalPattern, String> {
+        let chars: Vec<char> = text.chars().collect();
+        let (positive, negative_start) = self.part(&chars, true)?;
+        if self.zeros == 0
+            && self.digits_left > 0
+            && let Some(decimal) = self.decimal
+        {
+            // "###.###": the place before the separator counts as a zero
+            let n = decimal.max(1);
+            self.digits_right = self.digits_left.saturating_sub(n);
+            self.digits_left = n - 1;
+            self.zeros = 1;
+        }
+        let total = self.digits_left + self.zeros + self.digits_right;
+        if self.decimal.is_some_and(|d| d < self.digits_left || d > self.digits_left + self.zeros)
+            || self.grouping == Some(0)
+        {
+            return Err("misplaced separator".into());
+        }
+        let negative = match negative_start {
+            Some(start) => {
+                let (negative, _) = self.part(chars.get(start..).unwrap_or_default(), false)?;
+                Some(negative).filter(|negative| *negative != positive)
+            }
+            None => None,
+        };
+        let negative = negative.unwrap_or_else(|| {
+            let mut negative = positive.clone();
+            negative.prefix.insert(0, Affix::Minus);
+            negative
+        });
+        let decimal = self.decimal.unwrap_or(total);
+        let min_integer = decimal - self.digits_left;
+        let empty = text.is_empty();
+        Ok(DecimalPattern {
+            positive,
+            negative,
+            min_integer,
+            max_integer: if self.exponent.is_some() { self.digits_left + min_integer } else { 0 },
+            min_fraction: if self.decimal.is_some() {
+                self.digits_left + self.zeros - decimal
+            } else {
+                0
+            },
+            max_fraction: match self.decimal {
+                Some(_) => total - decimal,
+                None if empty => 340,
+                None => 0,
+            },
+            grouping: self.grouping.unwrap_or(0),
+            always_separator: !empty
+                && self.decimal.is_some_and(|decimal| decimal == 0 || decimal == total),
+            exponent_digits: self.exponent,
+            multiplier: self.multiplier.unwrap_or(1),
+            symbols: Symbols {
+                decimal: '.',
+                monetary_decimal: None,
+                grouping: ',',
+                minus: '-',
+                percent: '%',
+                per_mille: '\u{2030}',
+                exponent: "E".into(),
+                zero: '0',
+                currency: "$".into(),
+                currency_code: "USD".into(),
+            },
+            rounding: Rounding::HalfEven,
+        })
+    }
+
+    /// Reads one of the two parts; tells where the second one starts, if there is one.
+    fn part(&mut self, chars: &[char], first: bool) -> Result<(Affixes, Option<usize>), String> {
+        let mut affixes = Affixes::default();
+        let mut phase = Phase::Prefix;
+        let mut quoted = false;
+        let mut pos = 0;
+        while let Some(&c) = chars.get(pos) {
+            let next = chars.get(pos + 1).copied();
+            if phase == Phase::Number && !quoted {
+                let taken = if first { self.number_char(c, &chars[pos..])? } else {
+                    usize::from(matches!(c, '#' | '0' | ',' | '.' | 'E'))
+                };
+                if taken == 0 || first && c == 'E' {
+                    phase = Phase::Suffix;
+                }
+                pos += taken;
+                continue;
+            }
+            let affix = match phase {
+                Phase::Prefix => &mut affixes.prefix,
+                _ => &mut affixes.suffix,
+            };
+            pos += 1;
+            match c {
+                '\'' if next == Some('\'') => {
+                    affix.push(Affix::Literal('\''));
+                    pos += 1;
+                }
+                '\'' => quoted = !quoted,
+                c if quoted => affix.push(Affix::Literal(c)),
+                '#' | '0' | ',' | '.' => {
+                    phase = Phase::Number;
+                    pos -= 1;
+                }
+                '\u{a4}' if next == Some('\u{a4}') => {
+                    affix.push(Affix::CurrencyCode);
+                    pos += 1;
+                }
+                '\u{a4}' => affix.push(Affix::Currency),
+                ';' if phase == Phase::Prefix || !first => {
+                    return Err("unquoted special character ';'".into());
+                }
+                ';' => return Ok((affixes, Some(pos))),
+                '%' | '\u{2030}' => {
+                    if first && self.multiplier.is_some() {
+                        return Err("more than one percent or per mille sign".into());
+                    }
+                    let (part, factor) =
+                        if c == '%' { (Affix::Percent, 100) } else { (Affix::PerMille, 1000) };
+                    affix.push(part);
+                    if first {
+                        self.multiplier = Some(factor);
+                    }
+                }
+                '-' => affix.push(Affix::Minus),
+                c => affix.push(Affix::Literal(c)),
+            }
+        }
+        if quoted {
+            return Err("unclosed quote".into());
+        }
+        Ok((affixes, None))
+    }
+
+    /// Counts a character of the number part; gives how many characters belong to it.
+    fn number_char(&mut self, c: char, rest: &[char]) -> Result<usize, String> {
+        let count_group = |parser: &mut Self| {
+            if parser.decimal.is_none()
+                && let Some(group) = &mut parser.grouping
+            {
+                *group += 1;
+            }
+        };
+        match c {
+            '#' => {
+                if self.zeros > 0 {
+                    self.digits_right += 1;
+                } else {
+                    self.digits_left += 1;
+                }
+                count_group(self);
+            }
+            '0' => {
+                if self.digits_right > 0 {
+                    return Err("unexpected '0'".into());
+                }
+                self.zeros += 1;
+                count_group(self);
+            }
+            ',' => self.grouping = Some(0),
+            '.' => {
+                if self.decimal.is_some() {
+                    return Err("more than one decimal separator".into());
+                }
+                self.decimal = Some(self.digits_left + self.zeros + self.digits_right);
+            }
+            'E' => {
+                if self.exponent.is_some() {
+                    return Err("more than one exponent".into());
+                }
+                let zeros = rest.iter().skip(1).take_while(|c| **c == '0').count();
+                if self.digits_left + self.zeros < 1 || zeros < 1 {
+                    return Err("malformed exponent".into());
+                }
+                self.exponent = Some(zeros);
+                return Ok(1 + zeros);
+            }
+            _ => return Ok(0),
+        }
+        Ok(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(number: &str, pattern: &str) -> String {
+        DecimalPattern::parse(pattern).unwrap().format(&Number::parse(number).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn formats_as_java_does() {
+        for (number, pattern, expected) in [
+            ("1234567.8915", "#,##0.###", "1,234,567.892"),
+            ("0.0005", "#,##0.###", "0"),
+            ("-0.0004", "#,##0.###", "-0"),
+            ("2.5", "0", "2"),
+            ("3.5", "0", "4"),
+            ("0.125", "0.00", "0.12"),
+            ("1.005", "0.00", "1.00"),
+            ("0.5", "#.##", "0.5"),
+            ("0.5", ".00", ".50"),
+            ("0", "#", "0"),
+            ("0.04", "#.#", "0"),
+            ("1234567", "0.###E0", "1.235E6"),
+            ("12345678", "#,####", "1234,5678"),
+            ("-1234", "#,##0;(#,##0)", "(1,234)"),
+            ("0.256", "#,##0%", "26%"),
+            ("-1.5", "\u{a4}0.00", "-$1.50"),
+            ("5", "000", "005"),
+            ("12345", "##0.#####E0", "12.345E3"),
+            ("0.00012", "00.###E0", "12E-5"),
+            ("999.96", "0.0", "1000.0"),
+            ("0.6", "0", "1"),
+            ("0.06", "0", "0"),
+            ("1", "nope", "nope1"),
+            ("1", "0.'x'", "1.x"),
+            ("1.5", "0;;roundingMode=halfUp", "2"),
+            ("1234.5", "#,##0.0;;decimalSeparator=',' groupingSeparator=.", "1.234,5"),
+        ] {
+            assert_eq!(format(number, pattern), expected, "{number} {pattern}");
+        }
+    }
+
+    #[test]
+    fn refuses_malformed_patterns() {
+        for pattern in ["0.0.0", "#0#0", "0,", "0E", "'0", "0;;x=1", "0;;roundingMode=best"] {
+            assert!(DecimalPattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+}

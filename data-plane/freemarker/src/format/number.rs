@@ -1,0 +1,68 @@
+//! Number formats by name (FreeMarker manual: "Settings / number_format", built-in `string`).
+
+use std::sync::OnceLock;
+
+use super::decimal_pattern::DecimalPattern;
+use crate::number::Number;
+
+/// A format for numbers, as the setting `number_format` or `?string("…")` name it.
+#[derive(Clone, Debug)]
+pub(crate) struct NumberFormat {
+    source: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// For computers: `.` before the decimals, no grouping, at most 16 decimals.
+    Computer,
+    Pattern(Box<DecimalPattern>),
+}
+
+impl NumberFormat {
+    /// Reads `number`, `currency`, `percent`, `computer`, `c` or a DecimalFormat pattern.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let kind = match text {
+            "computer" | "c" => Kind::Computer,
+            "number" | "" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0.###")?)),
+            "currency" => Kind::Pattern(Box::new(DecimalPattern::parse("\u{a4}#,##0.00")?)),
+            "percent" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0%")?)),
+            _ if text.starts_with('@') => {
+                return Err(format!("there is no custom number format named \"{text}\""));
+            }
+            pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern)?)),
+        };
+        Ok(NumberFormat { source: text.to_owned(), kind })
+    }
+
+    /// FreeMarker's default: grouping, and at most three decimals.
+    pub(crate) fn locale_default() -> Self {
+        Self::parse("number")
+            .unwrap_or(NumberFormat { source: "computer".into(), kind: Kind::Computer })
+    }
+
+    pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
+        match &self.kind {
+            Kind::Computer => Ok(computer(number)),
+            Kind::Pattern(pattern) => pattern.format(number),
+        }
+    }
+
+    /// The setting's value.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// The number as `?c` writes it: at most 16 decimals, half even, never an exponent.
+pub(crate) fn computer(number: &Number) -> String {
+    static PATTERN: OnceLock<Option<DecimalPattern>> = OnceLock::new();
+    if let Number::Int(int) = number {
+        return int.to_string();
+    }
+    let pattern = PATTERN.get_or_init(|| DecimalPattern::parse("0.################").ok());
+    match pattern.as_ref().map(|pattern| pattern.format(number)) {
+        Some(Ok(text)) => text,
+        _ => number.to_plain_string(),
+    }
+}

@@ -1,0 +1,184 @@
+//! Java's `SimpleDateFormat` patterns for en_US: printing (reading is in [`super::pattern_parse`]).
+
+use super::calendar::{Civil, DAY_MS, weekday};
+use super::date::local;
+use super::zone::Zone;
+
+/// A pattern such as `yyyy-MM-dd HH:mm:ss.SSS`, ready to use.
+#[derive(Clone, Debug)]
+pub(crate) struct DatePattern {
+    pub(super) parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Literal(char),
+    /// A pattern letter and how often it is repeated.
+    Field(char, usize),
+}
+
+const LETTERS: &str = "GyYMLwWDdFEuaHkKhmsSzZX";
+
+/// A field is at most this wide: `yyyyy…` of any length would print that many digits.
+const MAX_REPEAT: usize = 255;
+
+pub(super) const MONTHS: [&str; 12] = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+];
+
+pub(super) const WEEKDAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+impl DatePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// A message saying what is malformed.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut quoted = false;
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            if c == '\'' {
+                if chars.next_if_eq(&'\'').is_some() {
+                    parts.push(Part::Literal('\''));
+                } else {
+                    quoted = !quoted;
+                }
+            } else if quoted || !c.is_ascii_alphabetic() {
+                parts.push(Part::Literal(c));
+            } else if LETTERS.contains(c) {
+                let mut count = 1;
+                while chars.next_if_eq(&c).is_some() {
+                    count += 1;
+                }
+                if count > MAX_REPEAT || c == 'X' && count > 3 {
+                    return Err(format!(
+                        "in the date format \"{text}\" the letter {c} is repeated too often"
+                    ));
+                }
+                parts.push(Part::Field(c, count));
+            } else {
+                return Err(format!("illegal pattern character '{c}' in the date format \"{text}\""));
+            }
+        }
+        if quoted {
+            return Err(format!("the date format \"{text}\" has an unclosed quote"));
+        }
+        Ok(DatePattern { parts })
+    }
+
+    /// The date as text.
+    pub(crate) fn format(&self, epoch_ms: i64, zone: &Zone) -> String {
+        let mut out = String::new();
+        let wall_ms = local(epoch_ms, zone);
+        let wall = Civil::with_cutover(wall_ms);
+        for part in &self.parts {
+            match part {
+                Part::Literal(c) => out.push(*c),
+                Part::Field(letter, count) => {
+                    write_field(*letter, *count, &wall, wall_ms, epoch_ms, zone, &mut out);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn write_field(
+    letter: char,
+    count: usize,
+    wall: &Civil,
+    wall_ms: i64,
+    epoch_ms: i64,
+    zone: &Zone,
+    out: &mut String,
+) {
+    let number = match letter {
+        'G' => return out.push_str(if wall.year > 0 { "AD" } else { "BC" }),
+        'y' => return write_year(year_of_era(wall.year), count, out),
+        'Y' => return write_year(year_of_era(week_year(wall, wall_ms).0), count, out),
+        'M' | 'L' if count >= 3 => {
+            let name = MONTHS[(wall.month - 1).clamp(0, 11) as usize];
+            return out.push_str(if count == 3 { &name[..3] } else { name });
+        }
+        'E' => {
+            let name = WEEKDAYS[weekday(wall_ms).clamp(0, 6) as usize];
+            return out.push_str(if count <= 3 { &name[..3] } else { name });
+        }
+        'a' => return out.push_str(if wall.hour < 12 { "AM" } else { "PM" }),
+        'z' => return write_zone_name(count, epoch_ms, zone, out),
+        'Z' => return write_offset(zone.offset_at(epoch_ms), 2, out),
+        'X' if zone.offset_at(epoch_ms) == 0 => return out.push('Z'),
+        'X' => return write_offset(zone.offset_at(epoch_ms), count, out),
+        'M' | 'L' => wall.month,
+        'w' => week_year(wall, wall_ms).1,
+        'W' => (wall.day - 1 + weekday(wall_ms - (wall.day - 1) * DAY_MS)) / 7 + 1,
+        'D' => day_of_year(wall, wall_ms),
+        'F' => (wall.day - 1) / 7 + 1,
+        'u' => (weekday(wall_ms) + 6) % 7 + 1,
+        'd' => wall.day,
+        'H' => wall.hour,
+        'k' if wall.hour == 0 => 24,
+        'k' => wall.hour,
+        'K' => wall.hour % 12,
+        'h' => (wall.hour + 11) % 12 + 1,
+        'm' => wall.minute,
+        's' => wall.second,
+        _ => wall.millisecond,
+    };
+    out.push_str(&format!("{number:0count$}"));
+}
+
+fn year_of_era(year: i64) -> i64 {
+    if year > 0 { year } else { 1 - year }
+}
+
+fn write_year(year: i64, count: usize, out: &mut String) {
+    if count == 2 {
+        out.push_str(&format!("{:02}", year % 100));
+    } else {
+        out.push_str(&format!("{year:0count$}"));
+    }
+}
+
+fn write_zone_name(count: usize, epoch_ms: i64, zone: &Zone, out: &mut String) {
+    match (zone, count) {
+        (Zone::Utc, 4..) => out.push_str("Coordinated Universal Time"),
+        (Zone::Fixed(0, _), 4..) => out.push_str("Greenwich Mean Time"),
+        _ => out.push_str(&zone.abbreviation(epoch_ms)),
+    }
+}
+
+/// `+hh`, `+hhmm` or `+hh:mm` for 1, 2 and 3.
+fn write_offset(seconds: i64, style: usize, out: &mut String) {
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+    match style {
+        1 => out.push_str(&format!("{sign}{hours:02}")),
+        2 => out.push_str(&format!("{sign}{hours:02}{minutes:02}")),
+        _ => out.push_str(&format!("{sign}{hours:02}:{minutes:02}")),
+    }
+}
+
+fn day_of_year(wall: &Civil, wall_ms: i64) -> i64 {
+    wall_ms.div_euclid(DAY_MS) - first_day(wall.year) + 1
+}
+
+/// The day number of the first of January.
+fn first_day(year: i64) -> i64 {
+    Civil { year, month: 1, day: 1, ..Civil::default() }.cutover_ms().div_euclid(DAY_MS)
+}
+
+/// The year that the week belongs to and the week's number in it: weeks begin on Sunday, and the
+/// first is the one with the first of January.
+fn week_year(wall: &Civil, wall_ms: i64) -> (i64, i64) {
+    let week_start = |year| {
+        let first = first_day(year);
+        first - weekday(first * DAY_MS)
+    };
+    let day = wall_ms.div_euclid(DAY_MS);
+    let year = if day >= week_start(wall.year + 1) { wall.year + 1 } else { wall.year };
+    (year, (day - week_start(year)) / 7 + 1)
+}

@@ -1,0 +1,180 @@
+//! Time zones by the names that Java gives them.
+
+use std::sync::OnceLock;
+
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::Timestamp;
+
+use super::calendar::Civil;
+
+/// A time zone.
+#[derive(Clone, Debug)]
+pub(crate) enum Zone {
+    Utc,
+    /// An offset from UTC in seconds, under its name (`GMT+01:30`).
+    Fixed(i64, String),
+    Named(String, Box<TimeZone>),
+}
+
+impl Zone {
+    /// Finds a zone: `UTC`, `GMT`, `GMT+1`, `GMT+01:30`, or a name of the tz database.
+    pub(crate) fn find(name: &str) -> Option<Zone> {
+        if matches!(name, "UTC" | "Etc/UTC" | "Zulu" | "Universal" | "Etc/Universal") {
+            return Some(Zone::Utc);
+        }
+        if matches!(name, "GMT" | "GMT0" | "Etc/GMT" | "Greenwich") {
+            return Some(Zone::Fixed(0, "GMT".into()));
+        }
+        if let Some(offset) = name.strip_prefix("GMT") {
+            let seconds = custom_offset(offset)?;
+            return Some(Zone::Fixed(seconds, offset_name(seconds)));
+        }
+        static DATABASE: OnceLock<TimeZoneDatabase> = OnceLock::new();
+        let database = DATABASE.get_or_init(TimeZoneDatabase::bundled);
+        let name = match name {
+            // what Java still knows by three letters
+            "PST" => "America/Los_Angeles",
+            "CST" => "America/Chicago",
+            "JST" => "Asia/Tokyo",
+            "IST" => "Asia/Kolkata",
+            other => other,
+        };
+        let zone = database.get(name).ok()?;
+        Some(Zone::Named(name.to_owned(), Box::new(zone)))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Zone::Utc => "UTC",
+            Zone::Fixed(_, name) | Zone::Named(name, _) => name,
+        }
+    }
+
+    /// Seconds east of UTC at a time in milliseconds since the epoch.
+    pub(crate) fn offset_at(&self, epoch_ms: i64) -> i64 {
+        match self {
+            Zone::Utc => 0,
+            Zone::Fixed(seconds, _) => *seconds,
+            Zone::Named(_, zone) => {
+                i64::from(zone.to_offset(timestamp(epoch_ms)).seconds())
+            }
+        }
+    }
+
+    /// The epoch milliseconds of a wall clock's reading (as milliseconds since 1970-01-01T00:00).
+    ///
+    /// As in Java, a reading that clocks skip is read with the offset before the change, and of
+    /// one that they show twice the later is meant.
+    pub(crate) fn to_epoch(&self, local_ms: i64) -> i64 {
+        let offset = match self {
+            Zone::Utc => 0,
+            Zone::Fixed(seconds, _) => *seconds,
+            Zone::Named(_, zone) => match wall(local_ms).map(|t| zone.to_ambiguous_timestamp(t)) {
+                Some(ambiguous) => i64::from(match ambiguous.offset() {
+                    AmbiguousOffset::Unambiguous { offset } => offset.seconds(),
+                    AmbiguousOffset::Gap { before, .. } => before.seconds(),
+                    AmbiguousOffset::Fold { after, .. } => after.seconds(),
+                }),
+                None => self.offset_at(local_ms),
+            },
+        };
+        local_ms.saturating_sub(offset * 1000)
+    }
+
+    /// The abbreviation at a time, as the pattern letter `z` prints it.
+    pub(crate) fn abbreviation(&self, epoch_ms: i64) -> String {
+        match self {
+            Zone::Utc => "UTC".into(),
+            Zone::Fixed(_, name) => name.clone(),
+            Zone::Named(_, zone) => {
+                let info = zone.to_offset_info(timestamp(epoch_ms));
+                let abbreviation = info.abbreviation();
+                if abbreviation.starts_with(['+', '-']) {
+                    offset_name(i64::from(info.offset().seconds()))
+                } else {
+                    abbreviation.to_owned()
+                }
+            }
+        }
+    }
+}
+
+fn timestamp(epoch_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(epoch_ms).unwrap_or(if epoch_ms < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+fn wall(local_ms: i64) -> Option<DateTime> {
+    let civil = Civil::gregorian(local_ms);
+    DateTime::new(
+        civil.year.try_into().ok()?,
+        civil.month.try_into().ok()?,
+        civil.day.try_into().ok()?,
+        civil.hour.try_into().ok()?,
+        civil.minute.try_into().ok()?,
+        civil.second.try_into().ok()?,
+        0,
+    )
+    .ok()
+}
+
+/// `GMT`, or `GMT+hh:mm`.
+fn offset_name(seconds: i64) -> String {
+    if seconds == 0 {
+        return "GMT".into();
+    }
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    format!("GMT{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// `+h`, `+hh`, `+hmm`, `+hhmm` or `+hh:mm`, in seconds.
+pub(crate) fn custom_offset(text: &str) -> Option<i64> {
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let figures = text.get(1..)?;
+    let (hours, minutes) = match figures.split_once(':') {
+        Some(parts) => parts,
+        None if figures.len() <= 2 => (figures, "0"),
+        None => figures.split_at_checked(figures.len() - 2)?,
+    };
+    if !figures.bytes().all(|b| b.is_ascii_digit() || b == b':') || hours.len() > 2 {
+        return None;
+    }
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_gaps_and_overlaps_as_java_does() {
+        let zone = Zone::find("America/New_York").unwrap();
+        let at = |year, month, day, hour, minute| {
+            Civil { year, month, day, hour, minute, ..Civil::default() }.gregorian_ms()
+        };
+        // 2021-03-14 02:30 does not exist: 03:30 EDT is meant
+        assert_eq!(zone.to_epoch(at(2021, 3, 14, 2, 30)), at(2021, 3, 14, 7, 30));
+        // 2021-11-07 01:30 comes twice: the second is meant
+        assert_eq!(zone.to_epoch(at(2021, 11, 7, 1, 30)), at(2021, 11, 7, 6, 30));
+        assert_eq!(zone.offset_at(0), -5 * 3600);
+        assert_eq!(zone.abbreviation(0), "EST");
+    }
+
+    #[test]
+    fn finds_zones_by_javas_names() {
+        assert_eq!(Zone::find("GMT+1").unwrap().name(), "GMT+01:00");
+        assert_eq!(Zone::find("GMT-01:30").unwrap().offset_at(0), -5400);
+        assert!(Zone::find("Nowhere/Land").is_none());
+        assert!(Zone::find("GMT+25").is_none());
+    }
+}

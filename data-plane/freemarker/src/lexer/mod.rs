@@ -1,0 +1,6 @@
+//! Cutting template source into pieces: text and tags ([`text`]), and within tags the tokens of
+//! expressions ([`token`]) with their string literals ([`literal`]).
+
+pub(crate) mod literal;
+pub(crate) mod text;
+pub(crate) mod token;

@@ -1,0 +1,123 @@
+//! Finding tags and interpolations in template text.
+
+use crate::settings::{InterpolationSyntax, TagSyntax};
+
+/// What ends a stretch of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark<'s> {
+    /// `${`
+    Dollar,
+    /// `#{`
+    Hash,
+    /// `[=`
+    Square,
+    /// `<#name` or `[#name`
+    Start { name: &'s str, square: bool },
+    /// `</#name` or `[/#name`
+    End { name: &'s str, square: bool },
+    /// `<@` or `[@`
+    UserStart { square: bool },
+    /// `</@` or `[/@`
+    UserEnd { square: bool },
+    /// `<#--` or `[#--`
+    Comment { square: bool },
+    /// The end of the text.
+    Eof,
+}
+
+/// A mark and where it stands: `end` is after its name, or after the bracket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'s> {
+    pub(crate) mark: Mark<'s>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// Finds the next tag, interpolation or comment from `pos` on.
+pub(crate) fn next_mark(
+    text: &str,
+    pos: usize,
+    tags: TagSyntax,
+    interpolation: InterpolationSyntax,
+) -> Found<'_> {
+    let bytes = text.as_bytes();
+    let mut at = pos;
+    while let Some(offset) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|b| matches!(b, b'<' | b'[' | b'$' | b'#')))
+    {
+        at += offset;
+        let rest = text.get(at..).unwrap_or_default();
+        if let Some((mark, len)) = mark(rest, tags, interpolation) {
+            return Found { mark, start: at, end: at + len };
+        }
+        at += 1;
+    }
+    Found { mark: Mark::Eof, start: text.len(), end: text.len() }
+}
+
+fn mark(
+    rest: &str,
+    tags: TagSyntax,
+    interpolation: InterpolationSyntax,
+) -> Option<(Mark<'_>, usize)> {
+    let bytes = rest.as_bytes();
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    match (first, second) {
+        (b'$', b'{') if interpolation != InterpolationSyntax::Square => {
+            return Some((Mark::Dollar, 2));
+        }
+        (b'#', b'{') if interpolation == InterpolationSyntax::Legacy => {
+            return Some((Mark::Hash, 2));
+        }
+        (b'[', b'=') if interpolation == InterpolationSyntax::Square => {
+            return Some((Mark::Square, 2));
+        }
+        _ => {}
+    }
+    let square = match (first, tags) {
+        (b'<', TagSyntax::Angle | TagSyntax::Detect) => false,
+        (b'[', TagSyntax::Square | TagSyntax::Detect) => true,
+        _ => return None,
+    };
+    let closing = second == b'/';
+    let at = if closing { 2 } else { 1 };
+    match bytes.get(at)? {
+        b'@' if closing => Some((Mark::UserEnd { square }, 3)),
+        b'@' => Some((Mark::UserStart { square }, 2)),
+        b'#' => {
+            let name_start = at + 1;
+            let after = rest.get(name_start..)?;
+            if !closing && after.starts_with("--") {
+                return Some((Mark::Comment { square }, 4));
+            }
+            let len = after.bytes().take_while(|b| b.is_ascii_alphabetic() || *b == b'_').count();
+            let name = after.get(..len).filter(|name| !name.is_empty())?;
+            let end = name_start + len;
+            let mark =
+                if closing { Mark::End { name, square } } else { Mark::Start { name, square } };
+            Some((mark, end))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str) -> (Mark<'_>, usize) {
+        let found = next_mark(text, 0, TagSyntax::Angle, InterpolationSyntax::Legacy);
+        (found.mark, found.start)
+    }
+
+    #[test]
+    fn tells_tags_from_text() {
+        assert_eq!(find("a < b $x { [#if] <# if> <#1 ${"), (Mark::Dollar, 29));
+        assert_eq!(find("<b><#if x>"), (Mark::Start { name: "if", square: false }, 3));
+        assert_eq!(find("é</#if>"), (Mark::End { name: "if", square: false }, 2));
+        assert_eq!(find("<#--"), (Mark::Comment { square: false }, 0));
+        assert_eq!(find("<@"), (Mark::UserStart { square: false }, 0));
+        assert_eq!(find("$"), (Mark::Eof, 1));
+    }
+}

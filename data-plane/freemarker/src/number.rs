@@ -1,0 +1,341 @@
+//! Numbers: exact decimals with a fast path for integers (FreeMarker's `bigdecimal` arithmetic
+//! engine, manual: "Template Authoring / The template / Expressions / Arithmetical calculations").
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use bigdecimal::num_bigint::{BigInt, Sign};
+use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive, Zero};
+
+use crate::limits::MAX_NUMBER_DIGITS;
+
+/// Products keep this many decimals, quotients have at least as many.
+const SCALE: i64 = 12;
+
+const MAX_SCALE: i64 = MAX_NUMBER_DIGITS as i64;
+
+/// A bit more than the bits of [`MAX_NUMBER_DIGITS`] decimal digits.
+const MAX_BITS: u64 = (MAX_NUMBER_DIGITS as u64) * 10 / 3 + 4;
+
+/// A number of FreeMarker: exact, of up to [`MAX_NUMBER_DIGITS`] digits.
+#[derive(Clone, Debug)]
+pub enum Number {
+    /// An integer of 64 bits.
+    Int(i64),
+    /// Any other number.
+    Decimal(Arc<BigDecimal>),
+}
+
+/// Why an operation has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NumberFault {
+    DivisionByZero,
+    TooManyDigits,
+}
+
+impl Number {
+    /// Reads a number as JSON and FreeMarker's `?number` write it (`-1.5e3`, `.5`, `5.`).
+    ///
+    /// `None` for anything else, and for numbers that have more than [`MAX_NUMBER_DIGITS`] digits
+    /// when written out.
+    pub fn parse(text: &str) -> Option<Number> {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if digits.len() <= 18 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().ok().map(Number::Int);
+        }
+        let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (digits, None),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let only_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if whole.len() + fraction.len() == 0
+            || whole.len() + fraction.len() > MAX_NUMBER_DIGITS
+            || !only_digits(whole)
+            || !only_digits(fraction)
+        {
+            return None;
+        }
+        let exponent: i64 = match exponent {
+            Some(e) => {
+                let figures = e.strip_prefix(['-', '+']).unwrap_or(e);
+                if figures.is_empty() || figures.len() > 6 || !only_digits(figures) {
+                    return None;
+                }
+                e.parse().ok()?
+            }
+            None => 0,
+        };
+        let unscaled = BigInt::parse_bytes(format!("{whole}{fraction}").as_bytes(), 10)?;
+        let unscaled = if text.starts_with('-') { -unscaled } else { unscaled };
+        Number::decimal(unscaled, fraction.len() as i64 - exponent).ok()
+    }
+
+    fn decimal(unscaled: BigInt, scale: i64) -> Result<Number, NumberFault> {
+        if scale == 0
+            && let Some(int) = unscaled.to_i64()
+        {
+            return Ok(Number::Int(int));
+        }
+        if unscaled.bits() > MAX_BITS || scale.abs() > MAX_SCALE {
+            return Err(NumberFault::TooManyDigits);
+        }
+        Ok(Number::Decimal(Arc::new(BigDecimal::new(unscaled, scale))))
+    }
+
+    fn big(value: BigDecimal) -> Result<Number, NumberFault> {
+        let (unscaled, scale) = value.into_bigint_and_scale();
+        Number::decimal(unscaled, scale)
+    }
+
+    fn to_big(&self) -> BigDecimal {
+        match self {
+            Number::Int(int) => BigDecimal::from(*int),
+            Number::Decimal(decimal) => (**decimal).clone(),
+        }
+    }
+
+    /// How much dearer than an integer's arithmetic this number's is, in steps.
+    pub(crate) fn cost(&self) -> u64 {
+        match self {
+            Number::Int(_) => 0,
+            Number::Decimal(decimal) => 1 + decimal.as_bigint_and_scale().0.bits() / 256,
+        }
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        match self {
+            Number::Int(int) => *int == 0,
+            Number::Decimal(decimal) => decimal.is_zero(),
+        }
+    }
+
+    pub(crate) fn is_negative(&self) -> bool {
+        match self {
+            Number::Int(int) => *int < 0,
+            Number::Decimal(decimal) => decimal.sign() == Sign::Minus,
+        }
+    }
+
+    pub(crate) fn negate(&self) -> Result<Number, NumberFault> {
+        match self {
+            Number::Int(int) if *int != i64::MIN => Ok(Number::Int(-int)),
+            other => Number::big(-other.to_big()),
+        }
+    }
+
+    pub(crate) fn abs(&self) -> Result<Number, NumberFault> {
+        if self.is_negative() { self.negate() } else { Ok(self.clone()) }
+    }
+
+    pub(crate) fn add(&self, other: &Number) -> Result<Number, NumberFault> {
+        if let (Number::Int(a), Number::Int(b)) = (self, other)
+            && let Some(sum) = a.checked_add(*b)
+        {
+            return Ok(Number::Int(sum));
+        }
+        Number::big(self.to_big() + other.to_big())
+    }
+
+    pub(crate) fn subtract(&self, other: &Number) -> Result<Number, NumberFault> {
+        if let (Number::Int(a), Number::Int(b)) = (self, other)
+            && let Some(difference) = a.checked_sub(*b)
+        {
+            return Ok(Number::Int(difference));
+        }
+        Number::big(self.to_big() - other.to_big())
+    }
+
+    pub(crate) fn multiply(&self, other: &Number) -> Result<Number, NumberFault> {
+        if let (Number::Int(a), Number::Int(b)) = (self, other)
+            && let Some(product) = a.checked_mul(*b)
+        {
+            return Ok(Number::Int(product));
+        }
+        let product = self.to_big() * other.to_big();
+        if product.fractional_digit_count() > SCALE {
+            return Number::big(product.with_scale_round(SCALE, RoundingMode::HalfUp));
+        }
+        Number::big(product)
+    }
+
+    /// The quotient, rounded half up to the decimals of the operands or 12, whichever is more.
+    pub(crate) fn divide(&self, other: &Number) -> Result<Number, NumberFault> {
+        if other.is_zero() {
+            return Err(NumberFault::DivisionByZero);
+        }
+        if let (Number::Int(a), Number::Int(b)) = (self, other)
+            && let Some(0) = a.checked_rem(*b)
+            && let Some(quotient) = a.checked_div(*b)
+        {
+            return Ok(Number::Int(quotient));
+        }
+        let (a, a_scale) = self.to_big().into_bigint_and_scale();
+        let (b, b_scale) = other.to_big().into_bigint_and_scale();
+        let scale = SCALE.max(a_scale).max(b_scale);
+        // a / b at that scale = a * 10^(scale - a_scale + b_scale) / b
+        let shift = scale - a_scale + b_scale;
+        let (a, b) = if shift >= 0 {
+            (a * power_of_ten(shift), b)
+        } else {
+            (a, b * power_of_ten(-shift))
+        };
+        let negative = (a.sign() == Sign::Minus) != (b.sign() == Sign::Minus);
+        let (a, b) = (a.magnitude(), b.magnitude());
+        let (quotient, rest) = (a / b, a % b);
+        let rounded = if rest * 2u32 >= *b { quotient + 1u32 } else { quotient };
+        let rounded = BigInt::from(rounded);
+        Number::decimal(if negative { -rounded } else { rounded }, scale)
+    }
+
+    /// The remainder of the operands truncated to 64-bit integers, with the dividend's sign.
+    pub(crate) fn remainder(&self, other: &Number) -> Result<Number, NumberFault> {
+        match other.to_long() {
+            0 => Err(NumberFault::DivisionByZero),
+            divisor => Ok(Number::Int(self.to_long().wrapping_rem(divisor))),
+        }
+    }
+
+    pub(crate) fn compare(&self, other: &Number) -> Ordering {
+        match (self, other) {
+            (Number::Int(a), Number::Int(b)) => a.cmp(b),
+            _ => self.to_big().cmp(&other.to_big()),
+        }
+    }
+
+    /// Truncated towards zero.
+    pub(crate) fn truncate(&self) -> Result<Number, NumberFault> {
+        self.rounded(RoundingMode::Down)
+    }
+
+    /// Without decimals, rounded in the given way.
+    pub(crate) fn rounded(&self, mode: RoundingMode) -> Result<Number, NumberFault> {
+        match self {
+            Number::Int(_) => Ok(self.clone()),
+            Number::Decimal(decimal) => Number::big(decimal.with_scale_round(0, mode)),
+        }
+    }
+
+    /// `floor(x + 0.5)`, as `?round` has it.
+    pub(crate) fn round_half_up(&self) -> Result<Number, NumberFault> {
+        match self {
+            Number::Int(_) => Ok(self.clone()),
+            Number::Decimal(_) => {
+                let half = Number::decimal(BigInt::from(5), 1)?;
+                self.add(&half)?.rounded(RoundingMode::Floor)
+            }
+        }
+    }
+
+    /// As Java's `longValue`: truncated, and the lowest 64 bits of that.
+    pub(crate) fn to_long(&self) -> i64 {
+        match self {
+            Number::Int(int) => *int,
+            Number::Decimal(decimal) => {
+                let whole = decimal.with_scale_round(0, RoundingMode::Down);
+                let (whole, _) = whole.into_bigint_and_scale();
+                let low = whole.magnitude().iter_u64_digits().next().unwrap_or(0) as i64;
+                if whole.sign() == Sign::Minus { low.wrapping_neg() } else { low }
+            }
+        }
+    }
+
+    /// As Java's `intValue`: truncated, and the lowest 32 bits of that.
+    pub(crate) fn to_int(&self) -> i32 {
+        self.to_long() as i32
+    }
+
+    /// The number as an index or a length: truncated to an int as Java's `intValue`.
+    pub(crate) fn to_index(&self) -> i64 {
+        i64::from(self.to_int())
+    }
+
+    /// The decimal digits and how many of them come after the decimal separator (negative when
+    /// zeros follow before it).
+    pub(crate) fn digits(&self) -> (bool, String, i64) {
+        match self {
+            Number::Int(int) => (*int < 0, int.unsigned_abs().to_string(), 0),
+            Number::Decimal(decimal) => {
+                let (unscaled, scale) = decimal.as_bigint_and_scale();
+                (unscaled.sign() == Sign::Minus, unscaled.magnitude().to_string(), scale)
+            }
+        }
+    }
+
+    /// The number in digits, without exponent and without trailing zeros after the separator:
+    /// how JSON can have it exactly.
+    pub fn to_plain_string(&self) -> String {
+        let (negative, digits, scale) = self.digits();
+        if scale == 0 {
+            return if negative { format!("-{digits}") } else { digits };
+        }
+        let plain = self.to_big().normalized().to_plain_string();
+        if plain.contains('.') {
+            plain.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            plain
+        }
+    }
+}
+
+fn power_of_ten(exponent: i64) -> BigInt {
+    BigInt::from(10).pow(u32::try_from(exponent).unwrap_or(0))
+}
+
+impl From<i64> for Number {
+    fn from(int: i64) -> Self {
+        Number::Int(int)
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.compare(other) == Ordering::Equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn n(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    #[test]
+    fn is_exact() {
+        assert_eq!(n("0.1").add(&n("0.2")).unwrap(), n("0.3"));
+        assert_eq!(n("9223372036854775807").add(&n("1")).unwrap().to_plain_string(), "9223372036854775808");
+        assert_eq!(n("10").divide(&n("3")).unwrap().to_plain_string(), "3.333333333333");
+        assert_eq!(n("-2").divide(&n("3")).unwrap().to_plain_string(), "-0.666666666667");
+        assert_eq!(n("0.0000001").multiply(&n("0.0000001")).unwrap(), n("0"));
+        assert_eq!(n("5.9").remainder(&n("2.9")).unwrap(), n("1"));
+        assert_eq!(n("-5").remainder(&n("3")).unwrap(), n("-2"));
+        assert_eq!(n("1").remainder(&n("0.5")), Err(NumberFault::DivisionByZero));
+        assert_eq!(n("1e3").to_plain_string(), "1000");
+        assert_eq!(n("3000000000").to_int(), -1_294_967_296);
+    }
+
+    #[test]
+    fn reads_what_java_reads_and_no_more() {
+        for bad in ["", "-", ".", "1e", "1 ", "0x1", "1,000", "e5", "1e1000000", "NaN"] {
+            assert!(Number::parse(bad).is_none(), "{bad}");
+        }
+        for (text, plain) in [("5.", "5"), (".5", "0.5"), ("+1", "1"), ("1E-2", "0.01"), ("1.50", "1.5")] {
+            assert_eq!(n(text).to_plain_string(), plain);
+        }
+    }
+
+    #[test]
+    fn big_numbers_have_an_end() {
+        let mut x = n("99999999999999999999");
+        let fault = loop {
+            match x.multiply(&x) {
+                Ok(square) => x = square,
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!(fault, NumberFault::TooManyDigits);
+        assert!(Number::parse(&"9".repeat(2000)).is_none());
+    }
+}

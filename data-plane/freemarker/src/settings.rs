@@ -1,0 +1,284 @@
+//! Settings of the engine (FreeMarker manual: "Template Language Reference / Directives / setting"
+//! and "Programmer's Guide / The Configuration").
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::boolean::BooleanFormat;
+use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
+use crate::format::number::NumberFormat;
+use crate::format::zone::Zone;
+
+/// How templates are read and how values are printed, unless a template says otherwise.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) syntax: Syntax,
+    pub(crate) formats: Formats,
+    pub(crate) custom_dates: CustomDateFormats,
+}
+
+impl Default for Settings {
+    /// FreeMarker's defaults with `incompatible_improvements` 2.3.31, locale en_US and UTC.
+    fn default() -> Self {
+        Settings {
+            syntax: Syntax {
+                strip_whitespace: true,
+                tags: TagSyntax::Angle,
+                interpolation: InterpolationSyntax::Legacy,
+            },
+            formats: Formats::default(),
+            custom_dates: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Sets a setting by FreeMarker's name for it and the text that its configuration would take.
+    ///
+    /// Taken are `number_format`, `boolean_format`, `date_format`, `time_format`,
+    /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
+    /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax` and
+    /// `incompatible_improvements` (2.3.20 or later; all mean 2.3.31).
+    ///
+    /// # Errors
+    /// When there is no such setting, this engine does not have it, or the value is bad.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        self.try_set(name, value)
+            .map_err(|message| Error::without_place(ErrorKind::Runtime, message))
+    }
+
+    /// Registers a custom date format: `@name` where a date format is expected.
+    #[must_use]
+    pub fn with_date_format(mut self, name: &str, format: Arc<dyn DateFormat>) -> Self {
+        self.custom_dates.retain(|(known, _)| known != name);
+        self.custom_dates.push((name.to_owned(), format));
+        self
+    }
+
+    fn try_set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let name = snake_case(name);
+        if let Some(key) = SettingKey::find(&name) {
+            return self.formats.set(key, value, &self.custom_dates);
+        }
+        let bad = || format!("the setting {name} can't be \"{value}\"");
+        match name.as_str() {
+            "whitespace_stripping" => {
+                self.syntax.strip_whitespace = match value {
+                    "true" | "yes" | "t" | "y" => true,
+                    "false" | "no" | "f" | "n" => false,
+                    _ => return Err(bad()),
+                };
+            }
+            "tag_syntax" => {
+                self.syntax.tags = match value {
+                    "angle_bracket" => TagSyntax::Angle,
+                    "square_bracket" => TagSyntax::Square,
+                    "auto_detect" => TagSyntax::Detect,
+                    _ => return Err(bad()),
+                };
+            }
+            "interpolation_syntax" => {
+                self.syntax.interpolation = match value {
+                    "legacy" => InterpolationSyntax::Legacy,
+                    "dollar" => InterpolationSyntax::Dollar,
+                    "square_bracket" => InterpolationSyntax::Square,
+                    _ => return Err(bad()),
+                };
+            }
+            "incompatible_improvements" => {
+                let patch = value.strip_prefix("2.3.").and_then(|patch| patch.parse::<u32>().ok());
+                if patch.is_none_or(|patch| patch < 20) {
+                    return Err(format!(
+                        "this engine behaves as FreeMarker with incompatible_improvements 2.3.31; \
+                         it has no behaviour of {value}"
+                    ));
+                }
+            }
+            _ => return Err(format!("there is no setting \"{name}\", or this engine has none")),
+        }
+        Ok(())
+    }
+}
+
+/// How template text is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Syntax {
+    pub(crate) strip_whitespace: bool,
+    pub(crate) tags: TagSyntax,
+    pub(crate) interpolation: InterpolationSyntax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TagSyntax {
+    Angle,
+    Square,
+    /// The first tag of the template decides.
+    Detect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InterpolationSyntax {
+    /// `${…}` and `#{…}`
+    Legacy,
+    /// `${…}`
+    Dollar,
+    /// `[=…]`
+    Square,
+}
+
+/// The settings that `<#setting>` may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SettingKey {
+    NumberFormat,
+    BooleanFormat,
+    DateFormat,
+    TimeFormat,
+    DatetimeFormat,
+    Locale,
+    TimeZone,
+    UrlEscapingCharset,
+    OutputEncoding,
+    SqlTimeZone,
+}
+
+impl SettingKey {
+    /// Finds a setting by its name with underscores.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "number_format" => SettingKey::NumberFormat,
+            "boolean_format" => SettingKey::BooleanFormat,
+            "date_format" => SettingKey::DateFormat,
+            "time_format" => SettingKey::TimeFormat,
+            "datetime_format" => SettingKey::DatetimeFormat,
+            "locale" => SettingKey::Locale,
+            "time_zone" => SettingKey::TimeZone,
+            "url_escaping_charset" => SettingKey::UrlEscapingCharset,
+            "output_encoding" => SettingKey::OutputEncoding,
+            "sql_date_and_time_time_zone" => SettingKey::SqlTimeZone,
+            _ => return None,
+        })
+    }
+}
+
+/// How values are printed; what `<#setting>` changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Formats {
+    pub(crate) number: NumberFormat,
+    pub(crate) boolean: BooleanFormat,
+    pub(crate) date: NamedDateFormat,
+    pub(crate) time: NamedDateFormat,
+    pub(crate) datetime: NamedDateFormat,
+    pub(crate) zone: Zone,
+    pub(crate) locale: String,
+    pub(crate) url_charset: Option<String>,
+    pub(crate) output_encoding: Option<String>,
+}
+
+/// A date format and the text that it was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedDateFormat {
+    pub(crate) source: String,
+    pub(crate) format: CompiledDateFormat,
+}
+
+impl NamedDateFormat {
+    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
+        let format = CompiledDateFormat::parse(text, kind, custom)?;
+        Ok(NamedDateFormat { source: text.to_owned(), format })
+    }
+
+    fn default_of(kind: DateKind) -> Self {
+        Self::parse("", kind, &Vec::new()).unwrap_or_else(|_| NamedDateFormat {
+            source: "iso".into(),
+            format: CompiledDateFormat::Iso(crate::format::iso::PLAIN),
+        })
+    }
+}
+
+impl Default for Formats {
+    fn default() -> Self {
+        Formats {
+            number: NumberFormat::locale_default(),
+            boolean: BooleanFormat::forbidden(),
+            date: NamedDateFormat::default_of(DateKind::Date),
+            time: NamedDateFormat::default_of(DateKind::Time),
+            datetime: NamedDateFormat::default_of(DateKind::DateTime),
+            zone: Zone::Utc,
+            locale: "en_US".into(),
+            url_charset: None,
+            output_encoding: None,
+        }
+    }
+}
+
+impl Formats {
+    pub(crate) fn set(
+        &mut self,
+        key: SettingKey,
+        value: &str,
+        custom: &CustomDateFormats,
+    ) -> Result<(), String> {
+        match key {
+            SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
+            SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
+            SettingKey::DateFormat => {
+                self.date = NamedDateFormat::parse(value, DateKind::Date, custom)?;
+            }
+            SettingKey::TimeFormat => {
+                self.time = NamedDateFormat::parse(value, DateKind::Time, custom)?;
+            }
+            SettingKey::DatetimeFormat => {
+                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom)?;
+            }
+            SettingKey::Locale => {
+                if !(value == "en" || value.starts_with("en_") || value.starts_with("en-")) {
+                    return Err(format!(
+                        "this engine has no data for the locale \"{value}\": it knows English ones"
+                    ));
+                }
+                self.locale = value.replace('-', "_");
+            }
+            SettingKey::TimeZone => {
+                self.zone = match value {
+                    "JVM default" => Zone::Utc,
+                    name => Zone::find(name)
+                        .ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
+                };
+            }
+            SettingKey::UrlEscapingCharset => self.url_charset = Some(charset(value)?),
+            SettingKey::OutputEncoding => self.output_encoding = Some(value.to_owned()),
+            // only for values that come from SQL databases
+            SettingKey::SqlTimeZone => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn date_format(&self, kind: DateKind) -> &NamedDateFormat {
+        match kind {
+            DateKind::Date => &self.date,
+            DateKind::Time => &self.time,
+            DateKind::DateTime => &self.datetime,
+        }
+    }
+}
+
+/// Checks the name of a character set that texts can be escaped in.
+pub(crate) fn charset(name: &str) -> Result<String, String> {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "utf-8" | "utf8" | "iso-8859-1" | "latin1" | "us-ascii" | "ascii" | "utf-16be" => Ok(lower),
+        _ => Err(format!("this engine does not know the character set \"{name}\"")),
+    }
+}
+
+/// `numberFormat` as `number_format`; names with underscores stay as they are.
+pub(crate) fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}

@@ -1,0 +1,142 @@
+//! How a node is set up: by flags, environment or a TOML file, in this order.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+use serde::Deserialize;
+use sluice_host::clock::Clock;
+use sluice_pipeline::sync::Rules;
+
+/// The port that a node listens on if nothing else is said.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7601";
+
+/// What a node needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Id of the node (the last segment of `nodes/{node}`); empty: made with the spool and kept there.
+    pub name: String,
+    /// Where to take events.
+    pub listen: SocketAddr,
+    /// Whether addresses other than loopback may be listened on.
+    pub insecure_listen: bool,
+    /// Where the control plane is, `http://host:port`.
+    pub control_plane: String,
+    /// The node's own folder.
+    pub data_dir: PathBuf,
+    /// What syncs may do.
+    pub rules: Rules,
+    /// PEM file with certificates to trust beside the system's.
+    pub extra_roots_pem: Option<PathBuf>,
+    /// All time comes from it.
+    pub clock: Clock,
+}
+
+/// Sluice's data-plane node: takes events in through gRPC, keeps them on disk, and delivers them as webhooks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluice-node",
+    version,
+    after_help = "Each option can be given as a flag, as an environment variable, or in the TOML file of --config under \
+                  the flag's name (data-dir = \"…\"); a flag wins over the environment, the environment over the file.\n\n\
+                  Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 6 cannot start (port in use, data folder \
+                  not ours or locked).\n\n\
+                  Example:\n  sluice-node --data-dir /var/lib/sluice-node --control-plane http://127.0.0.1:7600"
+)]
+pub struct Args {
+    /// TOML file with any of these options
+    #[arg(long, env = "SLUICE_NODE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What flags, environment and file say; none of it is required in any of them.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Options {
+    /// Name of this node, kept over restarts: a-z, 0-9 and - [default: made at the first start]
+    #[arg(long, env = "SLUICE_NODE_NAME")]
+    name: Option<String>,
+    /// Address to take events on [default: 127.0.0.1:7601]
+    #[arg(long, env = "SLUICE_NODE_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Address of the control plane [default: http://127.0.0.1:7600]
+    #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE", value_name = "URL")]
+    control_plane: Option<String>,
+    /// Folder for events, deliveries and the copy of the catalog [default: sluice-node-data]
+    #[arg(long, env = "SLUICE_NODE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// PEM file with certificates to trust beside the system's
+    #[arg(long, env = "SLUICE_NODE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Allow http URLs beside https
+    #[arg(long, env = "SLUICE_NODE_ALLOW_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    allow_http: Option<bool>,
+    /// Allow webhooks to loopback and private addresses
+    #[arg(long, env = "SLUICE_NODE_ALLOW_PRIVATE_DESTINATIONS", num_args = 0..=1, default_missing_value = "true")]
+    allow_private_destinations: Option<bool>,
+    /// Listen on addresses other than loopback although there is no access control
+    #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
+    insecure_listen: Option<bool>,
+    /// What to log: error, warn, info, debug, or a filter such as sluice_node=debug [default: info]
+    #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Log JSON lines instead of text
+    #[arg(long, env = "SLUICE_NODE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
+    log_json: Option<bool>,
+}
+
+/// A configuration and how to log.
+#[derive(Debug)]
+pub struct Settings {
+    /// The node's.
+    pub config: Config,
+    /// Filter of the log.
+    pub log: String,
+    /// Whether the log is JSON.
+    pub log_json: bool,
+}
+
+impl Args {
+    /// Reads the file, if one is named, and fills in defaults.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds something else than the options.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("{} is no valid configuration", path.display()))?
+            }
+            None => Options::default(),
+        };
+        let flags = self.options;
+        let listen = match flags.listen.or(file.listen) {
+            Some(address) => address,
+            None => DEFAULT_LISTEN.parse()?,
+        };
+        let yes = |flag: Option<bool>, file: Option<bool>| flag.or(file).unwrap_or(false);
+        Ok(Settings {
+            config: Config {
+                name: flags.name.or(file.name).unwrap_or_default(),
+                listen,
+                insecure_listen: yes(flags.insecure_listen, file.insecure_listen),
+                control_plane: flags
+                    .control_plane
+                    .or(file.control_plane)
+                    .unwrap_or_else(|| "http://127.0.0.1:7600".to_owned()),
+                data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "sluice-node-data".into()),
+                rules: Rules {
+                    allow_http: yes(flags.allow_http, file.allow_http),
+                    allow_private_destinations: yes(flags.allow_private_destinations, file.allow_private_destinations),
+                    own_ports: Vec::new(),
+                },
+                extra_roots_pem: flags.ca_file.or(file.ca_file),
+                clock: Clock::system(),
+            },
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_json: yes(flags.log_json, file.log_json),
+        })
+    }
+}

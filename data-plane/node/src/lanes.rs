@@ -1,0 +1,245 @@
+//! A sync's lane: the part of its deliveries that is in memory. What waits beyond that stays on disk, so that memory does
+//! not grow with the backlog. Decides only; the dispatcher acts.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use sluice_pipeline::delivery::DeliveryState;
+
+use crate::spool::store::{Created, DueDelivery, DueQuery, LaneKey, LaneRow, StoredEvent};
+
+/// Deliveries of one lane that are kept ready, beside those in flight.
+const READY: usize = 256;
+
+/// Bytes of their events; one is always taken.
+const READY_BYTES: usize = 1 << 20;
+
+/// A delivery that is to be made now.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The delivery.
+    pub delivery: i64,
+    /// Row of its event.
+    pub event_row: i64,
+    /// Where it stands; times are the lane's.
+    pub state: DeliveryState,
+    /// The event.
+    pub event: Arc<StoredEvent>,
+}
+
+/// One sync's lane.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its row in the spool.
+    pub row: i64,
+    /// Its sync.
+    pub key: LaneKey,
+    /// The sync is not in the catalog any more.
+    pub gone: bool,
+    /// Rounds under way.
+    pub in_flight: usize,
+    ready: VecDeque<Work>,
+    ready_bytes: usize,
+    /// Deliveries that are in memory in any way: ready, in flight, or settled and not yet on disk.
+    in_hand: HashSet<i64>,
+    held_since_ms: Option<i64>,
+    held_total_ms: i64,
+    /// Deliveries are due that are on disk only.
+    backlog: bool,
+    /// When the earliest delivery on disk that was not due when last asked will be, in the lane's time.
+    next_due_ms: Option<i64>,
+    loading: bool,
+    /// Something was left on disk while a load was under way: its answer may not know.
+    missed: bool,
+}
+
+impl Lane {
+    /// A lane that has just been made.
+    #[must_use]
+    pub fn new(row: i64, key: LaneKey) -> Self {
+        Self {
+            row,
+            key,
+            gone: false,
+            in_flight: 0,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            in_hand: HashSet::new(),
+            held_since_ms: None,
+            held_total_ms: 0,
+            backlog: false,
+            next_due_ms: None,
+            loading: false,
+            missed: false,
+        }
+    }
+
+    /// A lane as it was stored.
+    #[must_use]
+    pub fn stored(row: LaneRow) -> Self {
+        Self {
+            held_since_ms: row.held_since_ms,
+            held_total_ms: row.held_total_ms,
+            next_due_ms: row.next_due_ms,
+            ..Self::new(row.lane, row.key)
+        }
+    }
+
+    /// By how much the lane's time is behind the clock's: it stands still while the sync is disabled.
+    #[must_use]
+    pub fn behind_ms(&self) -> i64 {
+        self.held_total_ms
+    }
+
+    /// Whether the sync is disabled.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_since_ms.is_some()
+    }
+
+    /// Whether nothing of it is in memory.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_hand.is_empty() && !self.loading
+    }
+
+    /// The sync was disabled: what is not under way goes back to disk. Gives whether that is new.
+    pub fn hold(&mut self, now_ms: i64) -> bool {
+        if self.is_held() {
+            return false;
+        }
+        self.held_since_ms = Some(now_ms);
+        self.put_back();
+        true
+    }
+
+    /// The sync was enabled. Gives whether that is new.
+    pub fn resume(&mut self, now_ms: i64) -> bool {
+        let Some(since_ms) = self.held_since_ms.take() else { return false };
+        self.held_total_ms += (now_ms - since_ms).max(0);
+        true
+    }
+
+    /// Forgets what is ready; it is on disk.
+    pub fn put_back(&mut self) {
+        for work in self.ready.drain(..) {
+            self.in_hand.remove(&work.delivery);
+            self.backlog = true;
+        }
+        self.ready_bytes = 0;
+    }
+
+    /// A delivery was made: taken into memory if there is room and none is left on disk before it.
+    pub fn offer(&mut self, created: Created) {
+        if self.in_hand.contains(&created.delivery) {
+            return;
+        }
+        if self.backlog || self.loading || self.is_held() || self.gone || !self.has_room() {
+            self.leave_on_disk();
+            return;
+        }
+        self.push(Work {
+            delivery: created.delivery,
+            event_row: created.event_row,
+            state: DeliveryState::new(),
+            event: created.event,
+        });
+    }
+
+    /// The next delivery to make, if fewer than `limit` rounds are under way.
+    pub fn take(&mut self, limit: usize) -> Option<Work> {
+        if self.is_held() || self.gone || self.in_flight >= limit {
+            return None;
+        }
+        let work = self.ready.pop_front()?;
+        self.ready_bytes -= work.event.json.len();
+        self.in_flight += 1;
+        Some(work)
+    }
+
+    /// What to load now, if anything.
+    pub fn load(&mut self, now_ms: i64) -> Option<DueQuery> {
+        let lane_now_ms = now_ms - self.held_total_ms;
+        let due = self.backlog || self.next_due_ms.is_some_and(|due_ms| due_ms <= lane_now_ms);
+        if !due || self.loading || self.is_held() || self.gone || self.ready.len() > READY / 2 || !self.has_room() {
+            return None;
+        }
+        self.loading = true;
+        self.missed = false;
+        Some(DueQuery {
+            lane: self.row,
+            now_ms: lane_now_ms,
+            except: self.in_hand.clone(),
+            limit: READY - self.ready.len(),
+            max_bytes: READY_BYTES - self.ready_bytes,
+        })
+    }
+
+    /// What was loaded.
+    pub fn loaded(&mut self, due: Vec<DueDelivery>, more: bool, next_due_ms: Option<i64>) {
+        self.loading = false;
+        self.backlog = more || self.missed;
+        self.next_due_ms = next_due_ms;
+        for row in due {
+            if self.is_held() || self.gone {
+                self.backlog = true;
+                return;
+            }
+            if !self.in_hand.contains(&row.delivery) {
+                self.push(Work {
+                    delivery: row.delivery,
+                    event_row: row.event_row,
+                    state: row.state,
+                    event: row.event,
+                });
+            }
+        }
+    }
+
+    /// Takes a delivery in hand that will be settled without a round.
+    pub fn claim(&mut self, delivery: i64) {
+        self.in_hand.insert(delivery);
+    }
+
+    /// The load failed: there is still something to load.
+    pub fn load_failed(&mut self) {
+        self.loading = false;
+        self.backlog = true;
+    }
+
+    /// A round was settled on disk; `due_ms` is when the next one is due.
+    pub fn settled(&mut self, delivery: i64, due_ms: Option<i64>) {
+        self.in_hand.remove(&delivery);
+        if let Some(due_ms) = due_ms {
+            self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
+            self.missed |= self.loading;
+        }
+    }
+
+    /// When to look again, by the clock's time.
+    #[must_use]
+    pub fn wake_ms(&self) -> Option<i64> {
+        if self.is_held() || self.gone || self.loading {
+            None
+        } else {
+            self.next_due_ms.map(|due_ms| due_ms + self.held_total_ms)
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.ready.len() < READY && self.ready_bytes < READY_BYTES
+    }
+
+    fn leave_on_disk(&mut self) {
+        self.backlog = true;
+        self.missed |= self.loading;
+    }
+
+    fn push(&mut self, work: Work) {
+        self.in_hand.insert(work.delivery);
+        self.ready_bytes += work.event.json.len();
+        self.ready.push_back(work);
+    }
+}

@@ -1,0 +1,240 @@
+//! Starts the parts of a node and stops them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use sluice_host::{data_folder::DataFolder, listen};
+use sluice_pipeline::catalog::Catalog;
+use sluice_proto::{
+    FILE_DESCRIPTOR_SET,
+    event::v1::event_service_server::EventServiceServer,
+    name::{NodeName, is_valid_id},
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Endpoint, Server};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    Config, StartError,
+    attempt::Courier,
+    control::{self, Control, Identity},
+    dispatcher::Dispatcher,
+    guard::Policy,
+    http::WebhookClient,
+    ingest::{Ingest, MAX_MESSAGE_BYTES},
+    report::Reporter,
+    spool::{
+        self, Spool, SqliteFactory,
+        store::{Ledger, StoreError},
+    },
+    stop,
+    uplink::Uplink,
+};
+
+/// HTTP/2 pings find peers that have silently gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long open streams may go on at a stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A running node. Dropping it stops nothing: use [`Node::stop`].
+pub struct Node {
+    name: String,
+    address: SocketAddr,
+    spool: Spool,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    dispatcher: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    _data: DataFolder,
+}
+
+/// Starts a node: opens its folder, listens, and takes events as soon as it has a catalog.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left running.
+pub async fn start(config: Config) -> Result<Node, StartError> {
+    let endpoint = Endpoint::from_shared(config.control_plane.clone())
+        .ok()
+        .filter(|endpoint| endpoint.uri().host().is_some() && endpoint.uri().scheme_str() == Some("http"))
+        .ok_or_else(|| StartError::ControlPlane { address: config.control_plane.clone() })?
+        .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    let data = DataFolder::open(&config.data_dir, "node")?;
+    let id = node_id(&config.name, &data)?;
+    let listener = listen::bind(config.listen, config.insecure_listen).await?;
+    let address = local_address(&listener)?;
+    let name = NodeName { node: id }.to_string();
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+
+    let policy = Policy::new(config.rules.clone());
+    policy.bar_own_port(address.port());
+    let client = WebhookClient::new(policy, config.extra_roots_pem.as_deref(), config.clock.clone())?;
+    let reporter = Reporter::new(&name, &instance);
+    let started = spool::start(&SqliteFactory::new(data.path(), reporter.clone()), config.clock.clone())?;
+    let spool = started.spool;
+    let lanes = spool.read(|reader| reader.lanes()).await?;
+    let stored = control::stored_catalog(&spool, &config.rules).await.unwrap_or_else(|error| {
+        // A damaged copy is no catalog: the control plane sends another, and until then nothing is delivered wrongly.
+        tracing::error!(error = &error as &dyn std::error::Error, "the stored catalog cannot be used");
+        Catalog::empty()
+    });
+    let (catalog_sender, catalog) = watch::channel(Arc::new(stored));
+    let (stop, stopped) = watch::channel(false);
+
+    let courier = Arc::new(Courier {
+        client,
+        reporter,
+        spool: spool.clone(),
+        clock: config.clock.clone(),
+        stop: stopped.clone(),
+    });
+    let dispatcher = Dispatcher::new(courier, catalog.clone(), lanes);
+    let dispatcher = tokio::spawn(dispatcher.run(started.notices, stopped.clone()));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let ingest = Ingest::new(&name, spool.clone(), catalog.clone(), config.clock.clone(), stopped.clone());
+    let server = serve(listener, ingest, health_service, stopped.clone())?;
+    let control = Control {
+        endpoint: endpoint.clone(),
+        identity: Identity { node: name.clone(), instance, ingest_address: address.to_string() },
+        rules: config.rules,
+        spool: spool.clone(),
+        catalog: catalog_sender,
+        clock: config.clock.clone(),
+    };
+    let uplink = Uplink { endpoint, node: name.clone(), spool: spool.clone(), clock: config.clock };
+    let tasks = vec![
+        tokio::spawn(control.run(stopped.clone())),
+        tokio::spawn(uplink.run(stopped.clone())),
+        tokio::spawn(report_health(health, catalog.clone(), stopped)),
+    ];
+    tracing::info!(name, %address, "the node runs");
+    Ok(Node { name, address, spool, catalog, stop, server, dispatcher, tasks, _data: data })
+}
+
+impl Node {
+    /// Resource name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it takes events.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The catalog that it serves, as it changes.
+    #[must_use]
+    pub fn catalog(&self) -> watch::Receiver<Arc<Catalog>> {
+        self.catalog.clone()
+    }
+
+    /// What the spool has counted.
+    ///
+    /// # Errors
+    /// If the spool cannot be read.
+    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.spool.read(|reader| reader.ledger()).await
+    }
+
+    /// Takes nothing new, lets requests in flight finish, and stops. What is open stays on disk.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let mut server = self.server;
+        if tokio::time::timeout(STOP_GRACE, &mut server).await.is_err() {
+            server.abort();
+        }
+        let _ = self.dispatcher.await;
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        // The last handle: what was sent to the writer before is on disk when this returns.
+        self.spool.finish().await;
+        tracing::info!(name = self.name, "the node has stopped");
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    ingest: Ingest,
+    health: impl tower::Service<
+        ::http::Request<tonic::body::Body>,
+        Response = ::http::Response<tonic::body::Body>,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + tonic::server::NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| StartError::Server(error.into()))?;
+    let events = EventServiceServer::new(ingest)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(events)
+        .add_service(health)
+        .add_service(reflection);
+    Ok(tokio::spawn(async move {
+        let mut stop = stopped;
+        let stopped = async move {
+            stop::asked(&mut stop).await;
+        };
+        if let Err(error) = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the gRPC server has failed");
+        }
+    }))
+}
+
+/// SERVING while the node has a catalog and does not stop.
+async fn report_health(
+    health: HealthReporter,
+    mut catalog: watch::Receiver<Arc<Catalog>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    health.set_not_serving::<EventServiceServer<Ingest>>().await;
+    tokio::select! {
+        ready = catalog.wait_for(|catalog| !catalog.epoch().is_empty()) => if ready.is_err() { return },
+        () = stop::asked(&mut stopped) => return,
+    }
+    health.set_serving::<EventServiceServer<Ingest>>().await;
+    stop::asked(&mut stopped).await;
+    health.set_not_serving::<EventServiceServer<Ingest>>().await;
+}
+
+/// The name that was given, or the one that the folder has kept, made at the first start.
+fn node_id(given: &str, data: &DataFolder) -> Result<String, StartError> {
+    if !given.is_empty() {
+        return if is_valid_id(given) {
+            Ok(given.to_owned())
+        } else {
+            Err(StartError::Name { name: given.to_owned() })
+        };
+    }
+    let path = data.path().join("node-name");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    if is_valid_id(kept.trim()) {
+        return Ok(kept.trim().to_owned());
+    }
+    let made = format!("node-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    std::fs::write(&path, &made).map_err(|error| StartError::Server(error.into()))?;
+    Ok(made)
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Server(error.into()))
+}

@@ -1,0 +1,230 @@
+//! The node's durable record. One thread writes, committing many commands with one fsync; another reads. Everything else
+//! talks to them by message; an answer means that it is on disk.
+
+mod sqlite;
+mod sqlite_read;
+pub mod store;
+mod writer;
+
+use std::sync::{Arc, mpsc};
+
+use sluice_host::clock::Clock;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot, watch};
+
+pub use self::sqlite::SqliteFactory;
+use self::{
+    store::{
+        Accept, CatalogChange, Change, Created, LaneKey, Producer, Settlement, StoreError, StoreFactory, StoreReader,
+    },
+    writer::Command,
+};
+
+/// Bytes of events that may wait for a commit at once, over all producers.
+const ADMISSION_BYTES: usize = 64 << 20;
+
+/// The way to the spool. Clones share it; the threads end when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    commands: mpsc::Sender<Command>,
+    reads: mpsc::Sender<ReadJob>,
+    next_report: watch::Receiver<u64>,
+    admission: Arc<Semaphore>,
+}
+
+type ReadJob = Box<dyn FnOnce(&dyn StoreReader) + Send>;
+
+/// What the dispatcher must know of a commit.
+#[derive(Debug)]
+pub enum Notice {
+    /// Deliveries were made.
+    Created(Vec<Created>),
+    /// Rounds were settled: for each the lane, the delivery and, if another round follows, when it is due.
+    Settled(Vec<(i64, i64, Option<i64>)>),
+    /// Open deliveries of a lane were ended; whether there may be more.
+    LaneEnded {
+        /// The lane.
+        lane: i64,
+        /// Whether there may be more.
+        more: bool,
+    },
+}
+
+/// Where a producer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Whether it was known.
+    pub known: bool,
+    /// Sequence of the next event that is new.
+    pub next_sequence: u64,
+    /// Proof of being the newest stream of that producer.
+    pub fence: u64,
+}
+
+/// Why events were not stored.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// A newer stream of the producer has opened.
+    #[error("a newer stream of this producer has opened")]
+    Fenced,
+    /// Sequences are missing.
+    #[error("there is a gap: sequence {expected} should come next")]
+    Gap {
+        /// What should have come.
+        expected: u64,
+    },
+    /// The store failed; nothing was stored.
+    #[error("the spool failed: {0}")]
+    Store(String),
+}
+
+/// A started spool.
+pub struct Started {
+    /// The way to it.
+    pub spool: Spool,
+    /// What it tells the dispatcher.
+    pub notices: async_mpsc::UnboundedReceiver<Notice>,
+}
+
+/// Starts the threads on what `factory` opens.
+///
+/// # Errors
+/// If the store cannot be opened.
+pub fn start(factory: &dyn StoreFactory, clock: Clock) -> Result<Started, StoreError> {
+    let store = factory.writer()?;
+    let reader = factory.reader()?;
+    let behind_ms = clock.not_before(reader.newest_ms()?);
+    if behind_ms > 0 {
+        tracing::warn!(behind_ms, "the clock is behind the newest stored time: it counts as that time");
+    }
+    let next_report = reader.reports(u64::MAX >> 1, 0)?.next_sequence;
+
+    let (commands, command_queue) = mpsc::channel();
+    let (reads, read_queue) = mpsc::channel::<ReadJob>();
+    let (notice, notices) = async_mpsc::unbounded_channel();
+    let (report_mark, next_report) = watch::channel(next_report);
+    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock))?;
+    spawn("spool-reader", move || {
+        for job in read_queue {
+            job(&*reader);
+        }
+    })?;
+    let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));
+    Ok(Started { spool: Spool { commands, reads, next_report, admission }, notices })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map(|_| ()).map_err(|_| StoreError::Stopped)
+}
+
+impl Spool {
+    /// Opens a stream of a producer: older ones are fenced off.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn open(&self, producer: Producer, first_sequence: u64) -> Result<Opened, AcceptError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Open { producer, first_sequence, reply });
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Forgets the fence of a stream that has ended, if it is still the newest.
+    pub fn close(&self, producer: Producer, fence: u64) {
+        self.send(Command::Close { producer, fence });
+    }
+
+    /// Waits for room, then hands over events; they are on disk when the answer has come. `fence` is required with a
+    /// producer.
+    ///
+    /// # Errors
+    /// If the stream is fenced off, leaves a gap, or the store fails: then nothing was stored.
+    pub async fn accept(&self, accept: Accept, fence: u64) -> oneshot::Receiver<Result<(), AcceptError>> {
+        let bytes = accept.bytes().min(ADMISSION_BYTES);
+        // The semaphore is never closed.
+        let room = self.admission.clone().acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok();
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Accept { accept, fence, reply, room });
+        answer
+    }
+
+    /// Records what a round came to; kept and tried again until it is on disk.
+    pub fn settle(&self, settlement: Settlement) {
+        self.send(Command::Keep(Change::Settle(settlement)));
+    }
+
+    /// Forgets reports that the control plane has stored.
+    pub fn ack_reports(&self, sequence_inclusive: u64) {
+        self.send(Command::Keep(Change::AckReports { sequence_inclusive }));
+    }
+
+    /// Stops the window of a disabled sync.
+    pub fn hold(&self, lane: LaneKey) {
+        self.send(Command::Keep(Change::Hold { lane }));
+    }
+
+    /// Lets the window of an enabled sync go on.
+    pub fn resume(&self, lane: LaneKey) {
+        self.send(Command::Keep(Change::Resume { lane }));
+    }
+
+    /// Ends open deliveries of a sync that is gone, a piece at a time: [`Notice::LaneEnded`] says whether more are left.
+    pub fn end_lane(&self, lane: i64) {
+        self.send(Command::Keep(Change::EndLane { lane, limit: writer::END_LANE_PIECE }));
+    }
+
+    /// Stores the catalog; it is on disk when the answer has come.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn save_catalog(&self, change: CatalogChange) -> Result<(), AcceptError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::SaveCatalog { change, reply });
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Waits until everything that was sent before is on disk.
+    pub async fn finish(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Flush { reply });
+        // No answer: the writer is gone, and nothing more will come.
+        let _ = answer.await;
+    }
+
+    /// Asks a question of the reader.
+    ///
+    /// # Errors
+    /// If the store fails, or the spool has stopped.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: ReadJob = Box::new(move |reader| {
+            // Whoever has stopped waiting does not mind.
+            let _ = reply.send(question(reader));
+        });
+        self.reads.send(job).map_err(|_| StoreError::Stopped)?;
+        answer.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Sequence after the newest report, as it grows.
+    #[must_use]
+    pub fn next_report(&self) -> watch::Receiver<u64> {
+        self.next_report.clone()
+    }
+
+    fn send(&self, command: Command) {
+        // The writer ends only after every sender is gone, or when its thread has died: then answers never come, and each
+        // caller sees that.
+        if self.commands.send(command).is_err() {
+            tracing::error!("the spool's writer is gone");
+        }
+    }
+}
+
+fn stopped() -> AcceptError {
+    AcceptError::Store(StoreError::Stopped.to_string())
+}
+
+/// Room for events that wait for a commit.
+type Room = Option<OwnedSemaphorePermit>;

@@ -1,0 +1,265 @@
+//! The writer's thread: takes what has come while the last commit ran, and commits it together.
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use sluice_host::clock::Clock;
+use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
+
+use super::{
+    AcceptError, Notice, Opened, Room,
+    store::{Accept, CatalogChange, Change, Effect, Item, Producer, Settled, Store},
+};
+
+/// Commands in one commit.
+const BATCH_COMMANDS: usize = 2_048;
+
+/// Bytes of events in one commit.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Deliveries of a deleted sync that are ended in one commit.
+pub(super) const END_LANE_PIECE: usize = 1_000;
+
+/// Wait after a failed commit before what must not be lost is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Open {
+        producer: Producer,
+        first_sequence: u64,
+        reply: oneshot::Sender<Result<Opened, AcceptError>>,
+    },
+    Close {
+        producer: Producer,
+        fence: u64,
+    },
+    Accept {
+        accept: Accept,
+        fence: u64,
+        reply: oneshot::Sender<Result<(), AcceptError>>,
+        room: Room,
+    },
+    SaveCatalog {
+        change: CatalogChange,
+        reply: oneshot::Sender<Result<(), AcceptError>>,
+    },
+    /// Must not be lost: tried again until it is on disk.
+    Keep(Change),
+    /// Answered when everything before it is on disk.
+    Flush {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// Runs until every sender is gone.
+pub(super) fn run(
+    store: Box<dyn Store>,
+    commands: &Receiver<Command>,
+    notices: &UnboundedSender<Notice>,
+    next_report: &watch::Sender<u64>,
+    clock: &Clock,
+) {
+    let mut writer = Writer { store, fences: HashMap::new(), next_fence: 1, kept: Vec::new(), notices, next_report };
+    loop {
+        let first = if writer.kept.is_empty() {
+            commands.recv().ok()
+        } else {
+            match commands.recv_timeout(RETRY) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    writer.commit(Vec::new(), clock.now_ms());
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => None,
+            }
+        };
+        let Some(first) = first else {
+            // One last try for what could not be written; what fails now is found again on disk after a restart.
+            if !writer.kept.is_empty() {
+                writer.commit(Vec::new(), clock.now_ms());
+            }
+            return;
+        };
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
+            let Ok(command) = commands.try_recv() else { break };
+            bytes += command.bytes();
+            batch.push(command);
+        }
+        writer.commit(batch, clock.now_ms());
+    }
+}
+
+struct Writer<'a> {
+    store: Box<dyn Store>,
+    /// The newest stream of each producer that has one open.
+    fences: HashMap<Producer, u64>,
+    next_fence: u64,
+    /// Changes of a failed commit that must not be lost.
+    kept: Vec<Change>,
+    notices: &'a UnboundedSender<Notice>,
+    next_report: &'a watch::Sender<u64>,
+}
+
+/// Who waits for a change.
+enum Waiter {
+    Open { fence: u64, reply: oneshot::Sender<Result<Opened, AcceptError>> },
+    Accept { reply: oneshot::Sender<Result<(), AcceptError>>, _room: Room },
+    Catalog { reply: oneshot::Sender<Result<(), AcceptError>> },
+    Nobody,
+}
+
+/// Everything that was sent before the question is on disk.
+type Flushed = oneshot::Sender<()>;
+
+impl Writer<'_> {
+    fn commit(&mut self, batch: Vec<Command>, now_ms: i64) {
+        let mut changes = std::mem::take(&mut self.kept);
+        let mut waiters: Vec<Waiter> = changes.iter().map(|_| Waiter::Nobody).collect();
+        let mut flushed: Vec<Flushed> = Vec::new();
+        for command in batch {
+            if let Command::Flush { reply } = command {
+                flushed.push(reply);
+            } else if let Some((change, waiter)) = self.admit(command) {
+                changes.push(change);
+                waiters.push(waiter);
+            }
+        }
+        self.apply(changes, waiters, now_ms);
+        for reply in flushed {
+            let _ = reply.send(());
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>, waiters: Vec<Waiter>, now_ms: i64) {
+        if changes.is_empty() {
+            return;
+        }
+        match self.store.apply(&changes, now_ms) {
+            Ok(effects) => self.tell(&changes, effects, waiters),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the spool could not commit");
+                for (change, waiter) in changes.into_iter().zip(waiters) {
+                    let failed = || AcceptError::Store(error.to_string());
+                    match waiter {
+                        Waiter::Open { reply, .. } => drop(reply.send(Err(failed()))),
+                        Waiter::Accept { reply, .. } | Waiter::Catalog { reply } => drop(reply.send(Err(failed()))),
+                        Waiter::Nobody => self.kept.push(change),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Turns a command into a change, unless it is answered without one.
+    fn admit(&mut self, command: Command) -> Option<(Change, Waiter)> {
+        match command {
+            Command::Open { producer, first_sequence, reply } => {
+                let fence = self.next_fence;
+                self.next_fence += 1;
+                self.fences.insert(producer.clone(), fence);
+                Some((Change::Open { producer, first_sequence }, Waiter::Open { fence, reply }))
+            }
+            Command::Close { producer, fence } => {
+                if self.fences.get(&producer) == Some(&fence) {
+                    self.fences.remove(&producer);
+                }
+                None
+            }
+            Command::Accept { accept, fence, reply, room } => {
+                let newest = accept.producer.as_ref().is_none_or(|producer| self.fences.get(producer) == Some(&fence));
+                if newest {
+                    Some((Change::Accept(accept), Waiter::Accept { reply, _room: room }))
+                } else {
+                    let _ = reply.send(Err(AcceptError::Fenced));
+                    None
+                }
+            }
+            Command::SaveCatalog { change, reply } => Some((Change::SaveCatalog(change), Waiter::Catalog { reply })),
+            Command::Keep(change) => Some((change, Waiter::Nobody)),
+            Command::Flush { .. } => None,
+        }
+    }
+
+    /// Answers those who wait and tells the dispatcher; those who have gone do not mind.
+    fn tell(&self, changes: &[Change], effects: Vec<Effect>, waiters: Vec<Waiter>) {
+        let (mut created, mut settled) = (Vec::new(), Vec::new());
+        let mut ended = Vec::new();
+        let mut mark = None;
+        for ((change, effect), waiter) in changes.iter().zip(effects).zip(waiters) {
+            match (effect, waiter) {
+                (Effect::Opened { known, next_sequence }, Waiter::Open { fence, reply }) => {
+                    let _ = reply.send(Ok(Opened { known, next_sequence, fence }));
+                }
+                (Effect::Accepted(new), Waiter::Accept { reply, .. }) => {
+                    created.extend(new);
+                    let _ = reply.send(Ok(()));
+                }
+                (Effect::Gap { expected }, Waiter::Accept { reply, .. }) => {
+                    let _ = reply.send(Err(AcceptError::Gap { expected }));
+                }
+                (Effect::Done { .. }, Waiter::Catalog { reply }) => {
+                    let _ = reply.send(Ok(()));
+                }
+                (Effect::Done { next_report }, Waiter::Nobody) => {
+                    mark = Some(next_report);
+                    if let Change::Settle(settlement) = change {
+                        let due_ms = match settlement.outcome {
+                            Settled::Again { due_ms, .. } => Some(due_ms),
+                            Settled::Ended { .. } => None,
+                        };
+                        settled.push((settlement.lane, settlement.delivery, due_ms));
+                    }
+                }
+                (Effect::LaneEnded { ended: count, next_report }, Waiter::Nobody) => {
+                    mark = Some(next_report);
+                    if let Change::EndLane { lane, limit } = change {
+                        ended.push(Notice::LaneEnded { lane: *lane, more: count >= *limit });
+                    }
+                }
+                (effect, _) => tracing::error!(?effect, "an effect that does not belong to its change"),
+            }
+        }
+        if !created.is_empty() {
+            let _ = self.notices.send(Notice::Created(created));
+        }
+        if !settled.is_empty() {
+            let _ = self.notices.send(Notice::Settled(settled));
+        }
+        for notice in ended {
+            let _ = self.notices.send(notice);
+        }
+        if let Some(mark) = mark {
+            self.next_report.send_if_modified(|known| std::mem::replace(known, mark) != mark);
+        }
+    }
+}
+
+impl Command {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Accept { accept, .. } => accept.bytes(),
+            _ => 0,
+        }
+    }
+}
+
+impl Accept {
+    /// Bytes of the events that will be stored.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.items
+            .iter()
+            .map(|item| match item {
+                Item::Matched(matched) => matched.event.json.len(),
+                Item::Rejected | Item::Unmatched => 0,
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,148 @@
+//! Sends the reports that the spool holds, in order, and forgets those that the control plane has stored. What is not acked
+//! is sent again after a break; the control plane stores it once.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use sluice_host::clock::Clock;
+use sluice_proto::node::v1::{
+    Report, ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
+    report_attempts_request::Message as ToControlPlane, report_attempts_response::Message as FromControlPlane,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, transport::Endpoint};
+
+use crate::{
+    redial::Redial,
+    spool::{Spool, store::StoreError},
+    stop,
+};
+
+/// Reports in one batch.
+const BATCH: usize = 512;
+
+/// Reports that are sent and not acked.
+const WINDOW: u64 = 4 * BATCH as u64;
+
+/// A control plane that does not ack for so long counts as gone.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The way of the reports.
+pub struct Uplink {
+    /// Where the control plane is.
+    pub endpoint: Endpoint,
+    /// This node's resource name.
+    pub node: String,
+    /// Holds the reports.
+    pub spool: Spool,
+    /// All time comes from it.
+    pub clock: Clock,
+}
+
+#[derive(Debug, Error)]
+enum UplinkError {
+    #[error("{}", .0.message())]
+    Status(#[from] Status),
+    #[error("no connection")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the stream has ended")]
+    Ended,
+    #[error("reports were not acked within {} s", ACK_TIMEOUT.as_secs())]
+    Silent,
+    #[error("the spool could not be read")]
+    Store(#[from] StoreError),
+    #[error("a stored report cannot be read")]
+    Damaged(#[from] prost::DecodeError),
+}
+
+impl Uplink {
+    /// Runs until `stop` turns true, dialling again with growing waits.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut redial = Redial::default();
+        loop {
+            tokio::select! {
+                ended = self.session(&mut redial) => if let Err(error) = ended {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the report stream has broken off; reports wait");
+                },
+                () = stop::asked(&mut stop) => return,
+            }
+            tokio::select! {
+                () = redial.wait(&self.clock) => {}
+                () = stop::asked(&mut stop) => return,
+            }
+        }
+    }
+
+    async fn session(&self, redial: &mut Redial) -> Result<(), UplinkError> {
+        let mut marks = self.spool.next_report();
+        let (spool_id, first_sequence) =
+            self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?.first_sequence))).await?;
+        let channel = self.endpoint.connect().await?;
+        let mut client = NodeSessionServiceClient::new(channel);
+        let (requests, outgoing) = mpsc::channel(4);
+        let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence };
+        send(&requests, ToControlPlane::Open(open)).await?;
+        let mut responses = client.report_attempts(ReceiverStream::new(outgoing)).await?.into_inner();
+
+        let opened = match responses.message().await?.and_then(|response| response.message) {
+            Some(FromControlPlane::Opened(opened)) => opened,
+            _ => return Err(UplinkError::Ended),
+        };
+        redial.reset();
+        if opened.next_sequence > first_sequence {
+            self.spool.ack_reports(opened.next_sequence - 1);
+        }
+        let mut next = first_sequence.max(opened.next_sequence);
+        let mut acked = next - 1;
+        let mut ack_due_ms = 0;
+        loop {
+            let more = *marks.borrow_and_update() > next && next - acked <= WINDOW;
+            tokio::select! {
+                biased;
+                response = responses.message() => {
+                    let message = response?.and_then(|response| response.message).ok_or(UplinkError::Ended)?;
+                    if let FromControlPlane::Ack(ack) = message {
+                        acked = acked.max(ack.acked_sequence_inclusive);
+                        self.spool.ack_reports(acked);
+                        ack_due_ms = self.ack_due_ms();
+                    }
+                }
+                () = std::future::ready(()), if more => {
+                    if next == acked + 1 {
+                        ack_due_ms = self.ack_due_ms();
+                    }
+                    next = self.send_batch(next, &requests).await?;
+                }
+                changed = marks.changed(), if !more => changed.map_err(|_| StoreError::Stopped)?,
+                () = self.clock.sleep_until(ack_due_ms, "report ack"), if next > acked + 1 => {
+                    return Err(UplinkError::Silent);
+                }
+            }
+        }
+    }
+
+    /// Sends what follows from `next` on; gives the sequence after it.
+    async fn send_batch(&self, next: u64, requests: &mpsc::Sender<ReportAttemptsRequest>) -> Result<u64, UplinkError> {
+        let stored = self.spool.read(move |reader| reader.reports(next, BATCH)).await?;
+        if stored.reports.is_empty() {
+            return Ok(stored.first_sequence);
+        }
+        let reports =
+            stored.reports.iter().map(|report| Report::decode(report.clone())).collect::<Result<Vec<_>, _>>()?;
+        let after = stored.first_sequence + reports.len() as u64;
+        let batch = ReportBatch { first_sequence: stored.first_sequence, reports };
+        send(requests, ToControlPlane::Batch(batch)).await?;
+        Ok(after)
+    }
+
+    fn ack_due_ms(&self) -> i64 {
+        self.clock.now_ms() + i64::try_from(ACK_TIMEOUT.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+async fn send(requests: &mpsc::Sender<ReportAttemptsRequest>, message: ToControlPlane) -> Result<(), UplinkError> {
+    requests.send(ReportAttemptsRequest { message: Some(message) }).await.map_err(|_| UplinkError::Ended)
+}

@@ -1,0 +1,16 @@
+//! Interim.
+use sluice_freemarker::{Limits, Node, Root, Settings};
+use std::sync::LazyLock;
+/// Settings.
+pub fn settings() -> &'static Settings {
+    static S: LazyLock<Settings> = LazyLock::new(Settings::default);
+    &S
+}
+/// Root.
+pub fn root<'d>(input: Node<'d>, now_ms: i64) -> Root<'d> {
+    Root::new().with_json("input", input).with_now(now_ms)
+}
+/// Limits.
+pub fn limits() -> Limits {
+    Limits::default()
+}

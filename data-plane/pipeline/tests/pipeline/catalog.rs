@@ -1,0 +1,290 @@
+//! Catalogs: snapshots, deltas, refusals and matching.
+
+use std::sync::Arc;
+
+use sluice_pipeline::{
+    catalog::{Catalog, DeltaRefused, Entry, SnapshotAssembler, SnapshotBroken, catalog_hash},
+    event::Event,
+    sync::Rules,
+    violation::reason,
+};
+use sluice_proto::{
+    node::v1::{RefusedSync, Resource, SnapshotChunk, resource},
+    sync::v1::{PropertyOperator, PropertyRoot, Sync},
+};
+
+use crate::support::{SyncExt, conditions, property, secret, sync, types};
+
+fn rules() -> Rules {
+    Rules::default()
+}
+
+fn catalog(syncs: impl IntoIterator<Item = Sync>) -> Catalog {
+    Catalog::empty().replace("e1", 1, syncs.into_iter().collect(), &rules())
+}
+
+/// The next revision of a catalog.
+fn upserted(catalog: &Catalog, syncs: impl IntoIterator<Item = Sync>) -> Catalog {
+    let from = catalog.revision();
+    catalog.apply("e1", from, from + 1, syncs.into_iter().collect(), &[], &rules()).unwrap()
+}
+
+/// Needs a feature of the future.
+fn unreadable(sync: Sync) -> Sync {
+    sync.with(|sync| {
+        sync.required_features = vec!["time.travel".into()];
+        sync.display_name = "of the future".into();
+        sync.revision += 1;
+    })
+}
+
+#[track_caller]
+fn matching(catalog: &Catalog, project: &str, event: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    catalog.matching(project, &Event::parse(event.as_bytes()).unwrap(), &mut out);
+    let mut names: Vec<_> = out.into_iter().map(|sync| sync.name.sync.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn an_empty_catalog_has_the_hash_of_nothing() {
+    let catalog = Catalog::empty();
+    assert_eq!((catalog.epoch(), catalog.revision()), ("", 0));
+    assert_eq!(catalog.hash(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_eq!(catalog.uids().len(), 0);
+}
+
+#[test]
+fn the_hash_is_of_uids_and_etags_in_the_order_of_the_uids() {
+    // printf 'a\0e1\0b\0e2\0' | sha256sum
+    let expected = "a06eb474a2a91c244cd69912b36cf4615fff87c5ad8fac2ff467accb1b00418e";
+    assert_eq!(catalog_hash([("a", "e1"), ("b", "e2")].into_iter()), expected);
+    assert_eq!(catalog_hash([("b", "e2"), ("a", "e1")].into_iter()), expected);
+    assert_ne!(catalog_hash([("a", "e2"), ("b", "e1")].into_iter()), expected);
+    let (a, b) = (sync("a"), sync("b"));
+    let catalog = catalog([b.clone(), a.clone()]);
+    let pairs = [(a.uid.as_str(), a.etag.as_str()), (b.uid.as_str(), b.etag.as_str())];
+    assert_eq!(catalog.hash(), catalog_hash(pairs.into_iter()));
+}
+
+#[test]
+fn events_match_by_type_then_conditions_within_their_project() {
+    let condition = property(PropertyRoot::Event, "platform", PropertyOperator::Is, &["iOS"]);
+    let mut only_ios = types(&["purchase"]);
+    only_ios.conditions.push(condition.clone());
+    let catalog = catalog([
+        sync("all"),
+        sync("purchases").with_filter(types(&["purchase", "refund", "purchase"])),
+        sync("ios-purchases").with_filter(only_ios),
+        sync("ios").with_filter(conditions([condition])),
+        sync("homes").with_filter(types(&["home"])),
+        sync("disabled").with(|sync| sync.enabled = false),
+        sync("foreign").with(|sync| sync.name = "projects/other/syncs/foreign".into()),
+    ]);
+    let purchase = r#"{"event_type": "purchase", "platform": "iOS"}"#;
+    assert_eq!(matching(&catalog, "default", purchase), ["all", "ios", "ios-purchases", "purchases"]);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "purchase"}"#), ["all", "purchases"]);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "Home"}"#), ["all"]);
+    assert_eq!(matching(&catalog, "other", purchase), ["foreign"]);
+    assert_eq!(matching(&catalog, "nobody", purchase), [""; 0]);
+    assert_eq!(catalog.syncs().count(), 7);
+}
+
+#[test]
+fn a_snapshot_replaces_everything() {
+    let old = catalog([sync("a"), sync("b")]);
+    let new = old.replace("e2", 5, vec![sync("b"), sync("c")], &rules());
+    assert_eq!((new.epoch(), new.revision()), ("e2", 5));
+    assert_eq!(new.uids().collect::<Vec<_>>(), ["uid-b", "uid-c"]);
+    assert!(new.get("uid-a").is_none() && !new.contains("uid-a"));
+    assert!(Arc::ptr_eq(old.get("uid-b").unwrap(), new.get("uid-b").unwrap()), "unchanged syncs are shared");
+    assert_eq!(old.uids().len(), 2, "the old one is as it was");
+}
+
+#[test]
+fn a_delta_changes_what_it_names() {
+    let old = catalog([sync("a"), sync("b"), sync("c")]);
+    let changed = sync("b").with_url("https://hooks.example.com/b");
+    let new =
+        old.apply("e1", 1, 4, vec![changed, sync("d")], &["uid-c".into(), "uid-unknown".into()], &rules()).unwrap();
+    assert_eq!(new.revision(), 4);
+    assert_eq!(new.uids().collect::<Vec<_>>(), ["uid-a", "uid-b", "uid-d"]);
+    assert_eq!(new.get("uid-b").unwrap().destination.uri.path(), "/b");
+    assert!(Arc::ptr_eq(old.get("uid-a").unwrap(), new.get("uid-a").unwrap()));
+    assert_eq!(new.hash(), catalog(new.entries().map(|entry| entry.latest.clone())).hash());
+    assert_eq!(matching(&new, "default", r#"{"event_type": "x"}"#), ["a", "b", "d"]);
+}
+
+#[test]
+fn a_delta_must_begin_where_the_catalog_stands() {
+    let catalog = catalog([sync("a")]);
+    let apply = |epoch, from, to| catalog.apply(epoch, from, to, vec![], &[], &rules()).err();
+    assert_eq!(apply("e2", 1, 2), Some(DeltaRefused::Epoch { held: "e1".into(), delta: "e2".into() }));
+    assert_eq!(apply("e1", 0, 2), Some(DeltaRefused::FromRevision { held: 1, delta: 0 }));
+    assert_eq!(apply("e1", 2, 3), Some(DeltaRefused::FromRevision { held: 1, delta: 2 }));
+    assert_eq!(apply("e1", 1, 0), Some(DeltaRefused::Backwards { from: 1, to: 0 }));
+    assert_eq!(apply("e1", 1, 1), None);
+}
+
+#[test]
+fn a_refused_sync_keeps_its_last_good_version_serving() {
+    let good = sync("a").with_url("https://hooks.example.com/good");
+    let bad = unreadable(good.clone());
+    let catalog = upserted(&catalog([good.clone()]), [bad.clone()]);
+    assert_eq!(catalog.get("uid-a").unwrap().revision, 1);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "x"}"#), ["a"]);
+    let [refused] = catalog.refused() else { panic!("{:?}", catalog.refused()) };
+    assert_eq!((refused.uid.as_ref(), refused.revision), ("uid-a", 2));
+    assert_eq!(refused.violations[0].reason, reason::UNKNOWN_FEATURE);
+    assert_eq!(RefusedSync::from(refused).violations[0].field, "required_features[0]");
+    assert_eq!(
+        catalog.hash(),
+        catalog_hash([("uid-a", bad.etag.as_str())].into_iter()),
+        "the hash is of what was received"
+    );
+
+    // a second bad version, and a snapshot, change nothing about that
+    let worse = unreadable(bad);
+    for catalog in [upserted(&catalog, [worse.clone()]), catalog.replace("e1", 9, vec![worse.clone()], &rules())] {
+        assert_eq!(catalog.get("uid-a").unwrap().revision, 1);
+        assert_eq!(catalog.refused()[0].revision, 3);
+        assert_eq!(catalog.entries().next().unwrap(), &Entry { latest: worse.clone(), good: Some(good.clone()) });
+    }
+
+    // and a good one ends it
+    let mended = good.clone().with(|sync| sync.revision = 4);
+    let catalog = upserted(&catalog, [mended.clone()]);
+    assert!(catalog.refused().is_empty());
+    assert_eq!(catalog.get("uid-a").unwrap().revision, 4);
+    assert_eq!(catalog.entries().next().unwrap(), &Entry { latest: mended, good: None });
+}
+
+#[test]
+fn a_sync_that_was_never_good_is_known_but_does_not_serve() {
+    let catalog = catalog([unreadable(sync("a"))]);
+    assert!(catalog.get("uid-a").is_none() && catalog.contains("uid-a"));
+    assert_eq!(catalog.uids().collect::<Vec<_>>(), ["uid-a"]);
+    assert_eq!(catalog.syncs().count(), 0);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "x"}"#), [""; 0]);
+    assert_eq!(catalog.refused().len(), 1);
+}
+
+#[test]
+fn disabling_works_even_on_a_version_that_is_not_understood() {
+    let bad = unreadable(sync("a"));
+    let disabled = bad.clone().with(|sync| (sync.enabled, sync.revision) = (false, 3));
+    let catalog = upserted(&upserted(&catalog([sync("a")]), [bad.clone()]), [disabled]);
+    assert!(!catalog.get("uid-a").unwrap().enabled);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "x"}"#), [""; 0]);
+    let enabled = bad.with(|sync| sync.revision = 4);
+    let catalog = upserted(&catalog, [enabled]);
+    assert_eq!(matching(&catalog, "default", r#"{"event_type": "x"}"#), ["a"]);
+}
+
+#[test]
+fn a_stored_catalog_is_restored_with_its_refusals() {
+    let good = sync("a");
+    let never_good = unreadable(sync("c"));
+    let stored = upserted(&catalog([good.clone(), sync("b"), never_good]), [unreadable(good)]);
+    let entries = stored.entries().cloned().collect();
+    let restored = Catalog::restore(stored.epoch(), stored.revision(), entries, &rules());
+    assert_eq!((restored.epoch(), restored.revision(), restored.hash()), ("e1", 2, stored.hash()));
+    assert_eq!(restored.refused(), stored.refused());
+    assert!(restored.entries().eq(stored.entries()));
+    assert_eq!(restored.get("uid-a").unwrap().revision, 1);
+    assert_eq!(matching(&restored, "default", r#"{"event_type": "x"}"#), ["a", "b"]);
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let with_secret =
+        sync("a").with_destination(|destination| destination.headers = vec![secret("Authorization", "hush")]);
+    let catalog = catalog([with_secret.clone()]);
+    let entry = catalog.entries().next().unwrap();
+    let chunk = chunk(0, [with_secret], true);
+    let snapshot = SnapshotAssembler::new().add(chunk).unwrap();
+    for text in [format!("{catalog:?}"), format!("{entry:?}"), format!("{snapshot:?}")] {
+        assert!(!text.contains("hush"), "{text}");
+    }
+}
+
+fn chunk(index: u32, syncs: impl IntoIterator<Item = Sync>, complete: bool) -> SnapshotChunk {
+    SnapshotChunk {
+        epoch: "e1".into(),
+        revision: 3,
+        index,
+        resources: syncs.into_iter().map(|sync| Resource { resource: Some(resource::Resource::Sync(sync)) }).collect(),
+        complete,
+        catalog_hash: String::new(),
+    }
+    .hashed()
+}
+
+trait Hashed {
+    fn hashed(self) -> Self;
+    fn hashed_with(self, others: &[Sync]) -> Self;
+}
+
+impl Hashed for SnapshotChunk {
+    fn hashed(self) -> Self {
+        self.hashed_with(&[])
+    }
+
+    /// With the hash of its syncs and `others`, as the last chunk has it.
+    fn hashed_with(mut self, others: &[Sync]) -> Self {
+        if self.complete {
+            let own = self
+                .resources
+                .iter()
+                .filter_map(|resource| resource.resource.as_ref().map(|resource::Resource::Sync(sync)| sync));
+            let pairs = own.chain(others).map(|sync| (sync.uid.as_str(), sync.etag.as_str()));
+            self.catalog_hash = catalog_hash(pairs);
+        }
+        self
+    }
+}
+
+#[test]
+fn a_snapshot_comes_out_of_its_last_chunk_only() {
+    let mut assembler = SnapshotAssembler::new();
+    assert_eq!(assembler.add(chunk(0, [sync("a")], false)), Ok(None));
+    assert_eq!(assembler.add(chunk(1, [sync("b")], false)), Ok(None));
+    let last = chunk(2, [sync("c")], true).hashed_with(&[sync("a"), sync("b")]);
+    let snapshot = assembler.add(last).unwrap().unwrap();
+    assert_eq!((snapshot.epoch.as_str(), snapshot.revision), ("e1", 3));
+    assert_eq!(snapshot.syncs, [sync("a"), sync("b"), sync("c")]);
+    // ready for another
+    assert!(assembler.add(chunk(0, [], true)).unwrap().unwrap().syncs.is_empty());
+}
+
+#[test]
+fn chunks_that_do_not_fit_together_make_no_snapshot() {
+    let begun = || {
+        let mut assembler = SnapshotAssembler::new();
+        assembler.add(chunk(0, [sync("a")], false)).unwrap();
+        assembler
+    };
+    assert_eq!(begun().add(chunk(2, [], true)), Err(SnapshotBroken::Index { expected: 1, found: 2 }));
+    assert_eq!(SnapshotAssembler::new().add(chunk(1, [], true)), Err(SnapshotBroken::Index { expected: 0, found: 1 }));
+    let other_revision = SnapshotChunk { revision: 4, ..chunk(1, [], true) };
+    assert_eq!(begun().add(other_revision), Err(SnapshotBroken::Mixed { epoch: "e1".into(), revision: 4 }));
+    let wrong_hash = chunk(1, [sync("b")], true);
+    assert!(matches!(begun().add(wrong_hash), Err(SnapshotBroken::Hash { .. })));
+
+    // what was collected before a fault is gone
+    let mut assembler = begun();
+    assert!(assembler.add(chunk(5, [], false)).is_err());
+    assert!(assembler.add(chunk(1, [], true)).is_err());
+    // and a chunk 0 begins anew
+    let mut assembler = begun();
+    assert_eq!(assembler.add(chunk(0, [sync("b")], true)).unwrap().unwrap().syncs, [sync("b")]);
+}
+
+#[test]
+fn resources_of_unknown_kinds_are_counted() {
+    let mut chunk = chunk(0, [sync("a")], true);
+    chunk.resources.push(Resource { resource: None });
+    let snapshot = SnapshotAssembler::new().add(chunk).unwrap().unwrap();
+    assert_eq!((snapshot.syncs.len(), snapshot.unknown_count), (1, 1));
+}
