@@ -37,7 +37,13 @@ Exit codes:
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Address of the control plane
-    #[arg(long, global = true, env = "SLUICE_CONTROL_PLANE", value_name = "URL", default_value = "http://127.0.0.1:7600")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_CONTROL_PLANE",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7600"
+    )]
     pub(crate) control_plane: String,
     /// Address of the node that takes events
     #[arg(long, global = true, env = "SLUICE_NODE", value_name = "URL", default_value = "http://127.0.0.1:7601")]

@@ -70,9 +70,8 @@ impl Context {
 
     async fn connect(&self) -> Result<Channel, Failure> {
         sluice_client::connect(&self.control_plane).await.map_err(|error| {
-            Failure::from(error).hint(
-                "start one with `sluice dev`, or name yours with --control-plane or SLUICE_CONTROL_PLANE",
-            )
+            Failure::from(error)
+                .hint("start one with `sluice dev`, or name yours with --control-plane or SLUICE_CONTROL_PLANE")
         })
     }
 }

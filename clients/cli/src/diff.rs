@@ -8,7 +8,7 @@ use sluice_client::proto::sync::v1::{Sync, header};
 use crate::{exit::Failure, proto_json::Printed};
 
 /// Fields that are not settable, and those that only tell whether a secret is stored.
-const OUTPUT_ONLY: [&str; 7] =
+pub(crate) const OUTPUT_ONLY: [&str; 7] =
     ["uid", "revision", "etag", "create_time", "update_time", "rollout", "required_features"];
 /// Longest value that is shown.
 const SHOWN_CHARACTERS: usize = 60;
@@ -76,7 +76,11 @@ fn secret_changes(before: &Sync, after: &Sync, written: &Sync, nothing_else: boo
     }
     let masked = || "***".to_owned();
     kept.into_iter()
-        .map(|index| Change { field: format!("destination.headers[{index}].secret"), before: masked(), after: masked() })
+        .map(|index| Change {
+            field: format!("destination.headers[{index}].secret"),
+            before: masked(),
+            after: masked(),
+        })
         .collect()
 }
 

@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn others_are_refused_with_examples() {
-        for text in ["", "10", "m", "1x", "-1s", "1.5h", "1h 30m", "99999999999999999999s", "9999999999999999999d", "1é"] {
+        for text in
+            ["", "10", "m", "1x", "-1s", "1.5h", "1h 30m", "99999999999999999999s", "9999999999999999999d", "1é"]
+        {
             assert!(parse(text).is_err_and(|error| error.contains("1h30m")), "{text}");
         }
     }

@@ -4,7 +4,7 @@
 use prost_reflect::{Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
-use crate::suggest::nearest;
+use crate::{diff::OUTPUT_ONLY, suggest::nearest};
 
 /// Checks `document` as a message of the type `descriptor`. Gives every problem as `path: what is wrong`.
 pub(crate) fn check(descriptor: &MessageDescriptor, document: &Value) -> Vec<String> {
@@ -103,7 +103,8 @@ impl Problems<'_> {
     }
 
     fn enumeration(&mut self, descriptor: &EnumDescriptor, value: &Value, path: &str) {
-        let names: Vec<String> = descriptor.values().filter(|value| value.number() != 0).map(|v| v.name().into()).collect();
+        let names: Vec<String> =
+            descriptor.values().filter(|value| value.number() != 0).map(|v| v.name().into()).collect();
         match value {
             Value::String(name) if descriptor.get_value_by_name(name).is_some() => {}
             Value::String(name) => {
@@ -159,7 +160,8 @@ impl Problems<'_> {
         if let Some(path) = elsewhere(self.root, name, 0) {
             return format!("; did you mean `{path}`?");
         }
-        let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name())).collect();
+        let settable = fields.iter().map(FieldDescriptor::name).filter(|name| !OUTPUT_ONLY.contains(name));
+        let names: Vec<String> = settable.map(|name| format!("`{name}`")).collect();
         match names.is_empty() {
             true => "; there are no fields here".to_owned(),
             false => format!("; there are {}", names.join(", ")),
@@ -243,11 +245,11 @@ mod tests {
             [
                 "destination.headers[1].nmae: unknown field; did you mean `name`?",
                 "enabeld: unknown field; did you mean `enabled`?",
-                "events.filter.types: unknown field; there are `event_types`, `conditions`",
+                "events.filter.types: unknown field; did you mean `event_types`?",
                 "events.template.sauce: unknown field; did you mean `source`?",
                 "url: unknown field; did you mean `destination.url`?",
                 "zzz: unknown field; there are `name`, `display_name`, `labels`, `enabled`, `destination`, `events`, \
-                 `retry_policy`, `required_features`, `uid`, `revision`, `etag`, `create_time`, `update_time`, `rollout`",
+                 `retry_policy`",
             ]
         );
     }

@@ -55,7 +55,14 @@ impl LocalPlanes {
             clock: clock.clone(),
         })
         .await
-        .map_err(|error| cannot_start("the control plane", error.exit_code(), &error))?;
+        .map_err(|error| {
+            use sluice_control_plane::StartError;
+            let exit = match &error {
+                StartError::Listen(_) | StartError::DataFolder(_) => Exit::CannotStart,
+                StartError::Store(_) | StartError::Reflection(_) => Exit::Failed,
+            };
+            cannot_start("the control plane", exit, &error)
+        })?;
         let node = sluice_node::start(sluice_node::Config {
             name: "local".to_owned(),
             listen: loopback(ports.node),
@@ -70,7 +77,12 @@ impl LocalPlanes {
         let node = match node {
             Ok(node) => node,
             Err(error) => {
-                let failure = cannot_start("the node", error.exit_code(), &error);
+                use sluice_node::StartError;
+                let exit = match &error {
+                    StartError::Listen(_) | StartError::DataFolder(_) => Exit::CannotStart,
+                    _ => Exit::Failed,
+                };
+                let failure = cannot_start("the node", exit, &error);
                 control_plane.stop().await;
                 return Err(failure);
             }
@@ -138,8 +150,7 @@ fn chosen(port: u16) -> Result<u16, Failure> {
         .map_err(|error| Failure::new(Exit::CannotStart, format!("there is no free port: {error}")))
 }
 
-fn cannot_start(what: &str, exit_code: u8, error: &dyn std::error::Error) -> Failure {
-    let exit = if exit_code == Exit::CannotStart as u8 { Exit::CannotStart } else { Exit::Failed };
+fn cannot_start(what: &str, exit: Exit, error: &dyn std::error::Error) -> Failure {
     let mut failure = Failure::new(exit, format!("{what} cannot start: {error}"));
     let mut source = error.source();
     while let Some(cause) = source {

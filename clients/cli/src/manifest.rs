@@ -95,9 +95,8 @@ fn read_document(context: &Context, document: &Value, sources: &Sources<'_>, fil
         }
         _ => place(),
     };
-    let sync = read_sync(context, document, sources).map_err(|problems| {
-        Failure::invalid("the document is not a valid sync", problems)
-    });
+    let sync = read_sync(context, document, sources)
+        .map_err(|problems| Failure::invalid("the document is not a valid sync", problems));
     Document { label, sync }
 }
 

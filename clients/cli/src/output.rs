@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use prost_types::Timestamp;
 use serde::Serialize;
 
@@ -41,11 +41,7 @@ pub(crate) fn print(
 }
 
 /// One value of a stream: JSON on one line, YAML as one document.
-pub(crate) fn print_one(
-    format: Format,
-    value: &impl Serialize,
-    line: impl FnOnce() -> String,
-) -> Result<(), Failure> {
+pub(crate) fn print_one(format: Format, value: &impl Serialize, line: impl FnOnce() -> String) -> Result<(), Failure> {
     match format {
         Format::Table => say(line()),
         Format::Json => say(serde_json::to_string(value).map_err(|error| Failure::failed(error.to_string()))?),
@@ -56,7 +52,7 @@ pub(crate) fn print_one(
 /// A table without lines, as wide as its content if it does not go to a terminal.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(NOTHING);
     let arrangement =
         if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);

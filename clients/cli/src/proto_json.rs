@@ -22,7 +22,8 @@ static POOL: LazyLock<Result<DescriptorPool, String>> = LazyLock::new(|| {
 
 /// The descriptor of a message, by its full name such as `sluice.sync.v1.Sync`.
 pub(crate) fn descriptor(name: &str) -> Result<MessageDescriptor, Failure> {
-    let pool = POOL.as_ref().map_err(|error| Failure::failed(format!("the built-in descriptors are broken: {error}")))?;
+    let pool =
+        POOL.as_ref().map_err(|error| Failure::failed(format!("the built-in descriptors are broken: {error}")))?;
     pool.get_message_by_name(name).ok_or_else(|| Failure::failed(format!("there is no message `{name}`")))
 }
 

@@ -87,7 +87,7 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<HashMap<String, Receiv
         let _ = socket.set_nodelay(true);
         let (received, counted) = (received.clone(), counted.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &received, &counted));
+            let service = service_fn(move |request| answer(request, received.clone(), counted.clone()));
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             // A broken connection concerns only the request in flight, which then counts as not answered.
             let _ = server.serve_connection(TokioIo::new(socket), service).await;
@@ -97,8 +97,8 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<HashMap<String, Receiv
 
 async fn answer(
     request: Request<Incoming>,
-    received: &Mutex<HashMap<String, Received>>,
-    counted: &watch::Sender<u64>,
+    received: Arc<Mutex<HashMap<String, Received>>>,
+    counted: watch::Sender<u64>,
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await.map(http_body_util::Collected::to_bytes) else {

@@ -55,7 +55,11 @@ pub(crate) async fn wait(
         if Instant::now() >= until {
             let message = format!(
                 "stored, but {} not answered in time, {} serving; see `sluice nodes list`",
-                if rollout.pending_count == 1 { "1 node has".to_owned() } else { format!("{} nodes have", rollout.pending_count) },
+                if rollout.pending_count == 1 {
+                    "1 node has".to_owned()
+                } else {
+                    format!("{} nodes have", rollout.pending_count)
+                },
                 rollout.serving_count
             );
             return Err(Failure::new(Exit::Unavailable, message));

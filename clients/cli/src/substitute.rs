@@ -76,7 +76,9 @@ impl Sources<'_> {
             } else {
                 let content = self.file(name)?;
                 // Files of secrets end with a line break that is not part of the secret.
-                filled.push_str(content.strip_suffix('\n').map_or(content.as_str(), |c| c.strip_suffix('\r').unwrap_or(c)));
+                filled.push_str(
+                    content.strip_suffix('\n').map_or(content.as_str(), |c| c.strip_suffix('\r').unwrap_or(c)),
+                );
             }
             rest = after;
         }

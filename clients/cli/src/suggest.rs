@@ -1,16 +1,26 @@
 //! "Did you mean": the nearest of several names.
 
-/// The candidate nearest to `name`, if one is near enough to be meant.
+/// The candidate nearest to `name`, if one is near enough to be meant, or else one that holds it as a part.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.replace(['-', '_', ' '], "").to_lowercase();
     let wanted = plain(name);
-    candidates
+    let (_, best) = candidates
         .into_iter()
-        .map(|candidate| (distance(&wanted, &plain(candidate)), candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len().min(wanted.len()) / 3))
-        .map(|(_, candidate)| candidate)
+        .filter_map(|candidate| {
+            let given = plain(candidate);
+            let distance = distance(&wanted, &given);
+            if distance <= 1.max(given.len().max(wanted.len()) / 3) {
+                Some((distance, candidate))
+            } else {
+                (wanted.len() >= PART && given.contains(&wanted)).then_some((usize::MAX, candidate))
+            }
+        })
+        .min_by_key(|(distance, _)| *distance)?;
+    Some(best)
 }
+
+/// Shortest part of a name that says which one is meant.
+const PART: usize = 4;
 
 /// Insertions, deletions, replacements and swaps of neighbours that make `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
@@ -47,6 +57,8 @@ mod tests {
             ("enabeld", "enabled"),
             ("retry-policy", "retry_policy"),
             ("displayname", "display_name"),
+            ("policy", "retry_policy"),
+            ("destinatoin", "destination"),
         ] {
             assert_eq!(nearest(slip, FIELDS), Some(meant));
         }

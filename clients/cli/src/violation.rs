@@ -43,10 +43,10 @@ pub(crate) fn of_status(status: &Status) -> Vec<Shown> {
     if !placed.is_empty() {
         return placed;
     }
-    let bad_request = status.get_details_bad_request().unwrap_or_default();
+    let bad_request = status.get_details_bad_request();
     bad_request
-        .field_violations
         .into_iter()
+        .flat_map(|bad_request| bad_request.field_violations)
         .map(|violation| {
             Shown(Violation {
                 field: violation.field,

@@ -21,9 +21,7 @@ mod worker;
 
 pub use crate::{
     backoff::{Backoff, InvalidBackoff},
-    connect::{
-        MAX_MESSAGE_BYTES, connect, delivery_client, endpoint, event_client, node_client, sync_client,
-    },
+    connect::{MAX_MESSAGE_BYTES, connect, delivery_client, endpoint, event_client, node_client, sync_client},
     error::Error,
     publisher::{Builder, Progress, Publisher, Summary},
     window::{MAX_EVENT_BYTES, Rejected},

@@ -252,10 +252,8 @@ impl Builder {
         }
         let room = Arc::new(Semaphore::new(self.buffer_bytes));
         let (events, queued) = mpsc::unbounded_channel();
-        let (progress_sender, progress) = watch::channel(Progress {
-            acked_sequence: self.first_sequence - 1,
-            ..Progress::default()
-        });
+        let (progress_sender, progress) =
+            watch::channel(Progress { acked_sequence: self.first_sequence - 1, ..Progress::default() });
         let (end_sender, end) = watch::channel(None);
         let mut worker = Worker::new(
             endpoint(&self.address)?,

@@ -122,8 +122,10 @@ impl Worker {
     }
 
     async fn open_unbounded(&mut self) -> Result<Stream, Error> {
-        let unreachable =
-            |source: tonic::transport::Error| Error::Unreachable { address: self.address.clone(), source: Arc::new(source) };
+        let unreachable = |source: tonic::transport::Error| Error::Unreachable {
+            address: self.address.clone(),
+            source: Arc::new(source),
+        };
         let channel = self.endpoint.connect().await.map_err(unreachable)?;
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let open = stream_events_request::Message::Open(self.window.open(&self.producer_id));

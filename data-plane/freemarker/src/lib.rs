@@ -1,9 +1,46 @@
-//! A FreeMarker engine for JSON data models.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
-mod error; pub mod json; mod limits; mod number; mod settings; mod span; mod value; mod format; mod interim;
+//! A FreeMarker (FTL) engine for JSON data models.
+//!
+//! The engine does no IO, reads no clock, knows no randomness and loads no classes: what a template
+//! prints depends on its source, its [`Settings`], its [`Root`] variables and nothing else. Every
+//! rendering is bounded by [`Limits`] that the engine counts itself, and no input makes it panic.
+//!
+//! ```
+//! use sluice_freemarker::{Limits, Root, Settings, Template, json::Document};
+//!
+//! let template = Template::parse(
+//!     "greeting",
+//!     r#"{"hello": "${input.name?json_string}"<#if input.age??>, "age": ${input.age?c}</#if>}"#,
+//!     &Settings::default(),
+//! )?;
+//! let event = Document::parse(br#"{"name": "Ada \"Countess\"", "age": 36}"#, 64)?;
+//! let mut out = Vec::new();
+//! let root = Root::new().with_json("input", event.root());
+//! template.render(&root, &Limits::default(), &mut out)?;
+//! assert_eq!(out, br#"{"hello": "Ada \"Countess\"", "age": 36}"#);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod ast;
+mod builtins;
+mod error;
+mod eval;
+mod format;
+pub mod json;
+mod lexer;
+pub mod limits;
+mod number;
+mod parser;
+mod settings;
+mod span;
+mod template;
+mod value;
+mod whitespace;
+
 pub use error::{Error, ErrorKind};
-pub use json::{Document, JsonError, Kind, Node};
+pub use format::calendar::Civil;
+pub use format::date::{DateContext, DateFormat, DateKind};
 pub use limits::{Limits, Usage};
+pub use number::Number;
 pub use settings::Settings;
-pub use value::{Method, Value};
-pub use interim::{Template, Root};
+pub use template::{Root, Template};
+pub use value::{Date, Hash, List, Map, Method, Range, Sequence, Text, Value};

@@ -112,7 +112,9 @@ fn value(index: usize, value: Option<&Value>, violations: &mut Violations) -> Op
         }
     };
     if text.is_empty() {
-        violations.add(field, reason::REQUIRED, "the value is empty: a secret that was never stored must be given");
+        let advice =
+            if is_secret { "give it: none is stored under this name" } else { "give it, or leave the header out" };
+        violations.add(field, reason::REQUIRED, format!("the value is empty: {advice}"));
         return None;
     }
     if text.len() > MAX_VALUE_BYTES {

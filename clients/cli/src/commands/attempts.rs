@@ -4,9 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueEnum};
 use sluice_client::proto::{
-    delivery::v1::{
-        Attempt, AttemptError, AttemptFilter, AttemptOutcome, ListAttemptsRequest, WatchAttemptsRequest,
-    },
+    delivery::v1::{Attempt, AttemptError, AttemptFilter, AttemptOutcome, ListAttemptsRequest, WatchAttemptsRequest},
     name::SyncName,
 };
 use tonic::Request;
@@ -119,7 +117,8 @@ async fn list(context: &Context, parent: String, filter: AttemptFilter, limit: u
         if attempts.is_empty() {
             return Ok("no attempts".to_owned());
         }
-        let header = ["STARTED", "SYNC", "EVENT TYPE", "ROUND", "OUTCOME", "STATUS", "TOOK", "NEXT ROUND", "DELIVERY", "ERROR"];
+        let header =
+            ["STARTED", "SYNC", "EVENT TYPE", "ROUND", "OUTCOME", "STATUS", "TOOK", "NEXT ROUND", "DELIVERY", "ERROR"];
         Ok(table(&header, attempts.iter().map(row)))
     })
 }

@@ -83,7 +83,8 @@ pub(crate) async fn run(context: &Context, command: EventsCommand) -> Result<(),
 }
 
 async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Failure::failed(format!("{} cannot be read: {error}", args.file.display()));
+    let unreadable =
+        |error: std::io::Error| Failure::failed(format!("{} cannot be read: {error}", args.file.display()));
     let Input { lines, total_bytes, read_bytes } = lines::open(&args.file, MAX_EVENT_BYTES).map_err(unreadable)?;
     let tally = Tally::default();
     let told = tally.clone();

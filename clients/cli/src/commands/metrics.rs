@@ -86,7 +86,7 @@ impl Window {
 }
 
 fn show(metrics: &SyncMetrics) -> String {
-    let interval = metrics.interval.clone().unwrap_or_default();
+    let interval = metrics.interval.unwrap_or_default();
     let count = |number: i64| thousands(u64::try_from(number).unwrap_or(0));
     let latency = format!(
         "p50 {}, p95 {}, p99 {}",

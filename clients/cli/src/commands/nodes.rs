@@ -42,7 +42,8 @@ async fn list(context: &Context) -> Result<(), Failure> {
             break;
         }
     }
-    let printed: Vec<_> = nodes.iter().map(|node| Printed::new("sluice.node.v1.Node", node)).collect::<Result<_, _>>()?;
+    let printed: Vec<_> =
+        nodes.iter().map(|node| Printed::new("sluice.node.v1.Node", node)).collect::<Result<_, _>>()?;
     print(context.format, &printed, || Ok(show(&nodes)))
 }
 

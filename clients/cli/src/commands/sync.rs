@@ -333,10 +333,7 @@ mod tests {
                     event_types: ["a", "b", "c", "d"].map(str::to_owned).into(),
                     conditions: Vec::new(),
                 }),
-                payload: Some(Payload::Template(TemplatePayload {
-                    source: "{\n}".into(),
-                    allow_invalid_json: false,
-                })),
+                payload: Some(Payload::Template(TemplatePayload { source: "{\n}".into(), allow_invalid_json: false })),
             }),
             ..Sync::default()
         });

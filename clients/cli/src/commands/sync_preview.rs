@@ -20,14 +20,14 @@ use crate::{
 const MAX_EVENT_BYTES: u64 = 3 << 20;
 
 pub(crate) async fn run(context: &Context, args: PreviewArgs) -> Result<(), Failure> {
+    if args.file.as_deref().is_some_and(is_stdin) && is_stdin(&args.event) {
+        return Err(Failure::usage("draft and event cannot both come from standard input"));
+    }
     let subject = match (&args.name, &args.file) {
         (Some(name), _) => Subject::Name(context.sync_name(name)?.to_string()),
         (None, Some(file)) => Subject::Sync(draft(context, file)?),
         (None, None) => return Err(Failure::usage("a sync or a file with a draft is needed")),
     };
-    if args.file.as_deref().is_some_and(is_stdin) && is_stdin(&args.event) {
-        return Err(Failure::usage("draft and event cannot both come from standard input"));
-    }
     let request = PreviewSyncRequest { subject: Some(subject), event_json: event(&args.event)? };
     let response = context.syncs().await?.preview_sync(call(request)).await?.into_inner();
     if context.format != Format::Table {
@@ -45,7 +45,8 @@ pub(crate) async fn run(context: &Context, args: PreviewArgs) -> Result<(), Fail
     if response.violations.is_empty() {
         return Ok(());
     }
-    let details: Vec<String> = response.violations.iter().map(|violation| Shown(violation.clone()).to_string()).collect();
+    let details: Vec<String> =
+        response.violations.iter().map(|violation| Shown(violation.clone()).to_string()).collect();
     Err(Failure::invalid(format!("the preview found {}", count(details.len() as u64, "problem")), details))
 }
 

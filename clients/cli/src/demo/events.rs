@@ -59,11 +59,11 @@ fn event(chance: &mut Chance, at_micros: i64, index: u32) -> Value {
     let (platform, os_name, os_version, device) = pick(&DEVICES, person / 3);
     let session_micros = at_micros - at_micros % 1_800_000_000;
     // One person in seventeen has not signed in, one in five gave no address.
-    let user_id = (person % 17 != 0).then(|| format!("{first_name}-{person:03}"));
+    let user_id = (!person.is_multiple_of(17)).then(|| format!("{first_name}-{person:03}"));
     let mut user_properties = json!({
-        "orders": person % 9, "beta": person % 4 == 0, "tags": ["a", format!("cohort {}", person % 5)],
+        "orders": person % 9, "beta": person.is_multiple_of(4), "tags": ["a", format!("cohort {}", person % 5)],
     });
-    if user_id.is_some() && person % 5 != 0 {
+    if user_id.is_some() && !person.is_multiple_of(5) {
         let name: String = first_name.chars().filter(|c| c.is_alphanumeric()).collect();
         put(&mut user_properties, "email", json!(format!("{name}+\"{person}\"@example.com")));
     }
@@ -82,7 +82,7 @@ fn event(chance: &mut Chance, at_micros: i64, index: u32) -> Value {
         "device_type": device, "dma": null, "event_id": index + 1,
         "event_properties": properties(chance, event_type), "event_time": event_time, "event_type": event_type,
         "global_user_properties": null, "group_properties": {},
-        "groups": if person % 4 == 0 { json!({"org": [format!("org {}", person % 6)]}) } else { json!({}) },
+        "groups": if person.is_multiple_of(4) { json!({"org": [format!("org {}", person % 6)]}) } else { json!({}) },
         "idfa": null, "ip_address": format!("203.0.113.{}", person % 250), "is_attribution_event": null,
         "language": language, "library": "amplitude-ts/2.16.1", "location_lat": null, "location_lng": null,
         "os_name": os_name, "os_version": os_version, "partner_id": null, "paying": null, "plan": {},

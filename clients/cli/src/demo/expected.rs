@@ -61,7 +61,9 @@ fn templated(event: &Value) -> String {
     let time = text(event.get("event_time")).unwrap_or_default();
     let email = text(event.get("user_properties").and_then(|properties| properties.get("email")));
     let email = email.unwrap_or_else(|| DEFAULT_EMAIL.to_owned());
-    body.push_str(&format!("      \"name\": \"{name}\",\n      \"time\": \"{time}\",\n      \"email\": \"{email}\"\n}}"));
+    body.push_str(&format!(
+        "      \"name\": \"{name}\",\n      \"time\": \"{time}\",\n      \"email\": \"{email}\"\n}}"
+    ));
     body
 }
 
@@ -90,7 +92,8 @@ mod tests {
                     \"time\": \"t\",\n      \"email\": \"a@b.example\"\n}";
         assert_eq!(templated(&event), body);
         let event = serde_json::json!({"event_type": "x", "user_id": null, "event_time": "t", "user_properties": {}});
-        let body = "{\n            \"name\": \"x\",\n      \"time\": \"t\",\n      \"email\": \"unknown@example.com\"\n}";
+        let body =
+            "{\n            \"name\": \"x\",\n      \"time\": \"t\",\n      \"email\": \"unknown@example.com\"\n}";
         assert_eq!(templated(&event), body);
     }
 
@@ -99,15 +102,15 @@ mod tests {
         let rules = Rules { allow_http: true, allow_private_destinations: true, ..Rules::default() };
         let events = events::generate(3, 500);
         for kind in DemoSync::ALL {
-            let mut sync = Sync { name: format!("projects/default/syncs/{}", kind.id()), ..kind.sync("http://127.0.0.1:9/", "t") };
+            let mut sync =
+                Sync { name: format!("projects/default/syncs/{}", kind.id()), ..kind.sync("http://127.0.0.1:9/", "t") };
             sync.uid = "uid".into();
             sync.etag = etag(&sync);
             let compiled = compile(&sync, &rules).unwrap();
             let mut taken = 0;
             for event in &events {
                 let parsed = Event::parse(event).unwrap();
-                let rendered =
-                    compiled.filter.matches(&parsed).then(|| render_body(&compiled, event, 0).unwrap().body);
+                let rendered = compiled.filter.matches(&parsed).then(|| render_body(&compiled, event, 0).unwrap().body);
                 assert_eq!(rendered, body(kind, event).unwrap());
                 taken += usize::from(rendered.is_some());
             }

@@ -47,6 +47,8 @@ const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(15);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// For how long the figures may lag behind the deliveries.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it is looked at what became of missing deliveries.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a delivery is shown.
 const SHOW_INTERVAL: Duration = Duration::from_millis(150);
 /// How many are shown at most.
@@ -106,7 +108,7 @@ async fn show(planes: &LocalPlanes, receiver: &Receiver, args: &DemoArgs) -> Res
     let live = watch(&mut deliveries).await?;
     let (producer_id, rejected) = publish(planes, &events, live).await?;
     let rows = expect(&syncs, &events, &producer_id, &token)?;
-    wait_for_deliveries(receiver, &rows).await?;
+    wait_for_deliveries(&mut deliveries, receiver, &rows).await?;
     let mut shown = Vec::new();
     let mut problems = Vec::new();
     if rejected > 0 {
@@ -129,7 +131,11 @@ async fn show(planes: &LocalPlanes, receiver: &Receiver, args: &DemoArgs) -> Res
         say(report::first_body(row))?;
     }
     if !problems.is_empty() {
-        return Err(Failure { exit: Exit::Failed, message: "the deliveries do not agree".to_owned(), details: problems });
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: "the deliveries do not agree".to_owned(),
+            details: problems,
+        });
     }
     say(format!(
         "Every delivery agrees: {} by webhook-id and SHA-256 of the body, and the Authorization header of {}. {}.",
@@ -165,9 +171,7 @@ async fn create(channel: Channel, receiver: &Receiver, token: &str) -> Result<Ve
 }
 
 /// Attempts as they happen, from now on.
-async fn watch(
-    client: &mut DeliveryServiceClient<Channel>,
-) -> Result<Streaming<WatchAttemptsResponse>, Failure> {
+async fn watch(client: &mut DeliveryServiceClient<Channel>) -> Result<Streaming<WatchAttemptsResponse>, Failure> {
     let request = WatchAttemptsRequest { parent: format!("projects/{DEFAULT_PROJECT}/syncs/-"), filter: None };
     Ok(client.watch_attempts(Request::new(request)).await?.into_inner())
 }
@@ -195,7 +199,8 @@ async fn publish(
     // A moment longer than the sending, so that deliveries are seen even if it is over at once.
     let mut watched_until = None;
     let summary = loop {
-        if let Some(ended) = summary.take_if(|_| shown.enough() || watched_until.is_some_and(|at| Instant::now() >= at)) {
+        if let Some(ended) = summary.take_if(|_| shown.enough() || watched_until.is_some_and(|at| Instant::now() >= at))
+        {
             break ended;
         }
         tokio::select! {
@@ -263,12 +268,30 @@ fn expect<'a>(
         .collect()
 }
 
-async fn wait_for_deliveries(receiver: &Receiver, rows: &[(&Stored, Expectation)]) -> Result<(), Failure> {
+/// Waits until the receiver has got as much as it must, or every delivery has ended in another way. What is missing
+/// after that, or after a minute, is told by the check.
+async fn wait_for_deliveries(
+    client: &mut DeliveryServiceClient<Channel>,
+    receiver: &Receiver,
+    rows: &[(&Stored, Expectation)],
+) -> Result<(), Failure> {
     let expected: u64 = rows.iter().map(|(_, expectation)| expectation.deliveries()).sum();
+    let until = Instant::now() + DELIVERY_TIMEOUT;
     let mut arrived = receiver.count();
-    let all = arrived.wait_for(|arrived| *arrived >= expected);
-    // Those that are missing then are told by the check.
-    let _ = timeout(DELIVERY_TIMEOUT, all).await;
+    while Instant::now() < until {
+        let all = arrived.wait_for(|arrived| *arrived >= expected);
+        if timeout(SETTLE_INTERVAL, all).await.is_ok() {
+            return Ok(());
+        }
+        let mut open = 0;
+        for (stored, expectation) in rows {
+            let metrics = read_metrics(client, &stored.sync.name).await?;
+            open += (signed(expectation.deliveries()) - ended(&metrics)).max(0);
+        }
+        if open == 0 {
+            return Ok(());
+        }
+    }
     Ok(())
 }
 
@@ -280,17 +303,23 @@ async fn metrics(
 ) -> Result<SyncMetrics, Failure> {
     let until = Instant::now() + METRICS_TIMEOUT;
     loop {
-        let request = GetSyncMetricsRequest {
-            name: name.to_owned(),
-            period: Some(Period::Window(MetricsWindow::TenMinutes.into())),
-        };
-        let metrics = client.get_sync_metrics(call(request)).await?.into_inner();
-        let ended = metrics.delivered_count + metrics.not_delivered_count;
-        if ended >= signed(expected) || Instant::now() >= until {
+        let metrics = read_metrics(client, name).await?;
+        if ended(&metrics) >= signed(expected) || Instant::now() >= until {
             return Ok(metrics);
         }
         sleep(DRAW_INTERVAL).await;
     }
+}
+
+async fn read_metrics(client: &mut DeliveryServiceClient<Channel>, name: &str) -> Result<SyncMetrics, Failure> {
+    let period = Some(Period::Window(MetricsWindow::TenMinutes.into()));
+    let request = GetSyncMetricsRequest { name: name.to_owned(), period };
+    Ok(client.get_sync_metrics(call(request)).await?.into_inner())
+}
+
+/// Deliveries that have ended, well or not.
+fn ended(metrics: &SyncMetrics) -> i64 {
+    metrics.delivered_count + metrics.not_delivered_count
 }
 
 fn signed(count: u64) -> i64 {

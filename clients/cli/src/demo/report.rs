@@ -21,8 +21,7 @@ pub(super) struct Row {
 
 /// The figures of all syncs.
 pub(super) fn table(accepted: u64, rows: &[Row]) -> String {
-    let header =
-        ["SYNC", "ACCEPTED", "MATCHED", "DELIVERED", "ATTEMPTS", "RECEIVED", "P50", "P95", "P99", "BODIES"];
+    let header = ["SYNC", "ACCEPTED", "MATCHED", "DELIVERED", "ATTEMPTS", "RECEIVED", "P50", "P95", "P99", "BODIES"];
     let count = |number: i64| thousands(u64::try_from(number).unwrap_or(0));
     let rows = rows.iter().map(|row| {
         vec![

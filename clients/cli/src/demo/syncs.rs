@@ -87,8 +87,7 @@ impl DemoSync {
             }
             Self::Templated => {
                 let secret = Secret { value: token.to_owned(), set: false };
-                let header =
-                    Header { name: "Authorization".to_owned(), value: Some(header::Value::Secret(secret)) };
+                let header = Header { name: "Authorization".to_owned(), value: Some(header::Value::Secret(secret)) };
                 let template = TemplatePayload { source: TEMPLATE.to_owned(), allow_invalid_json: false };
                 (vec![header], EventSelection { filter: None, payload: Some(Payload::Template(template)) })
             }

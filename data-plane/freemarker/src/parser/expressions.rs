@@ -1,0 +1,215 @@
+//! Operators, from the loosest to the tightest (FreeMarker manual: "Expressions / Operator
+//! precedence").
+
+use super::checks::Literal;
+use super::Parser;
+use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr, ExprKind, RangeExpr, RangeKind};
+use crate::error::Raised;
+use crate::lexer::token::Token;
+
+impl Parser<'_, '_> {
+    /// Parses an expression up to what cannot belong to it.
+    pub(super) fn expression(&mut self) -> Result<Expr, Raised> {
+        self.nested(|parser| parser.or())
+    }
+
+    fn or(&mut self) -> Result<Expr, Raised> {
+        let first = self.and()?;
+        if self.next.token != Token::Or {
+            return Ok(first);
+        }
+        let mut operands = vec![first];
+        while self.take(Token::Or) {
+            operands.push(self.and()?);
+        }
+        self.logical(operands, ExprKind::Or)
+    }
+
+    fn and(&mut self) -> Result<Expr, Raised> {
+        let first = self.equality()?;
+        if self.next.token != Token::And {
+            return Ok(first);
+        }
+        let mut operands = vec![first];
+        while self.take(Token::And) {
+            operands.push(self.equality()?);
+        }
+        self.logical(operands, ExprKind::And)
+    }
+
+    fn logical(
+        &mut self,
+        operands: Vec<Expr>,
+        kind: fn(Box<[Expr]>) -> ExprKind,
+    ) -> Result<Expr, Raised> {
+        for operand in &operands {
+            self.only_boolean(operand)?;
+        }
+        let span = match (operands.first(), operands.last()) {
+            (Some(first), Some(last)) => first.span.to(last.span),
+            _ => self.next_span(),
+        };
+        Ok(Expr { kind: kind(operands.into()), span })
+    }
+
+    fn equality(&mut self) -> Result<Expr, Raised> {
+        let left = self.relational()?;
+        let op = match self.next.token {
+            Token::Assign | Token::Equal => CompareOp::Equal,
+            Token::NotEqual => CompareOp::NotEqual,
+            _ => return Ok(left),
+        };
+        self.bump();
+        let right = self.relational()?;
+        for operand in [&left, &right] {
+            self.refuse(operand, &[Literal::Sequence, Literal::Hash], "value that can be compared")?;
+        }
+        Ok(comparison(op, left, right))
+    }
+
+    fn relational(&mut self) -> Result<Expr, Raised> {
+        let left = self.range()?;
+        let op = match self.next.token {
+            Token::Greater | Token::GreaterOrEqual if self.at_end() => return Ok(left),
+            Token::Greater | Token::GreaterWord => CompareOp::Greater,
+            Token::GreaterOrEqual | Token::GreaterOrEqualWord => CompareOp::GreaterOrEqual,
+            Token::Less => CompareOp::Less,
+            Token::LessOrEqual => CompareOp::LessOrEqual,
+            _ => return Ok(left),
+        };
+        self.bump();
+        let right = self.range()?;
+        for operand in [&left, &right] {
+            self.refuse(
+                operand,
+                &[Literal::Sequence, Literal::Hash, Literal::String, Literal::Boolean],
+                "number or date",
+            )?;
+        }
+        Ok(comparison(op, left, right))
+    }
+
+    fn range(&mut self) -> Result<Expr, Raised> {
+        let start = self.sum()?;
+        let mut kind = match self.next.token {
+            Token::DotDot => RangeKind::Inclusive,
+            Token::DotDotLess => RangeKind::Exclusive,
+            Token::DotDotStar => RangeKind::Counted,
+            _ => return Ok(start),
+        };
+        let operator = self.bump();
+        let end = if kind != RangeKind::Inclusive || self.begins_expression() {
+            Some(self.sum()?)
+        } else {
+            kind = RangeKind::Endless;
+            None
+        };
+        self.only_number(&start)?;
+        let mut span = start.span.to(self.span(operator.start, operator.end));
+        if let Some(end) = &end {
+            self.only_number(end)?;
+            span = span.to(end.span);
+        }
+        Ok(Expr { kind: ExprKind::Range(Box::new(RangeExpr { start, kind, end })), span })
+    }
+
+    fn sum(&mut self) -> Result<Expr, Raised> {
+        let first = self.product()?;
+        let mut rest = Vec::new();
+        loop {
+            let op = match self.next.token {
+                Token::Plus => BinaryOp::Add,
+                Token::Minus => BinaryOp::Subtract,
+                _ => return Ok(chain(first, rest)),
+            };
+            self.bump();
+            let operand = self.product()?;
+            if op == BinaryOp::Subtract {
+                if rest.is_empty() {
+                    self.only_number(&first)?;
+                }
+                self.only_number(&operand)?;
+            }
+            rest.push((op, operand));
+        }
+    }
+
+    fn product(&mut self) -> Result<Expr, Raised> {
+        let first = self.unary()?;
+        let mut rest = Vec::new();
+        loop {
+            let op = match self.next.token {
+                Token::Divide if self.at_empty_end() => return Ok(chain(first, rest)),
+                Token::Times => BinaryOp::Multiply,
+                Token::Divide => BinaryOp::Divide,
+                Token::Remainder => BinaryOp::Remainder,
+                _ => return Ok(chain(first, rest)),
+            };
+            self.bump();
+            let operand = self.unary()?;
+            if rest.is_empty() {
+                self.only_number(&first)?;
+            }
+            self.only_number(&operand)?;
+            rest.push((op, operand));
+        }
+    }
+
+    fn unary(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
+        match self.next.token {
+            Token::Plus | Token::Minus => {
+                let negative = self.bump().token == Token::Minus;
+                let operand = Box::new(self.primary()?);
+                self.only_number(&operand)?;
+                let span = self.span(start, start).to(operand.span);
+                Ok(Expr { kind: ExprKind::Sign { negative, operand }, span })
+            }
+            Token::Exclamation => {
+                self.bump();
+                // a row of exclamation marks nests
+                let operand = Box::new(match self.next.token {
+                    Token::Exclamation => self.nested(|parser| parser.unary())?,
+                    _ => self.primary()?,
+                });
+                self.only_boolean(&operand)?;
+                let span = self.span(start, start).to(operand.span);
+                Ok(Expr { kind: ExprKind::Not(operand), span })
+            }
+            _ => self.primary(),
+        }
+    }
+
+    /// Whether the next token can be the first of an expression.
+    pub(super) fn begins_expression(&self) -> bool {
+        match self.next.token {
+            Token::Name(name) => !matches!(name, "as" | "in" | "using"),
+            Token::Integer(_) | Token::Decimal(_) | Token::String(_) => true,
+            Token::Dot
+            | Token::Plus
+            | Token::Minus
+            | Token::Exclamation
+            | Token::BracketOpen
+            | Token::ParenOpen
+            | Token::BraceOpen => true,
+            // so that the error is about the literal
+            Token::BadEscape(_) | Token::Unclosed(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn comparison(op: CompareOp, left: Expr, right: Expr) -> Expr {
+    let span = left.span.to(right.span);
+    Expr { kind: ExprKind::Compare(Box::new(Comparison { op, left, right })), span }
+}
+
+fn chain(first: Expr, rest: Vec<(BinaryOp, Expr)>) -> Expr {
+    match rest.last() {
+        None => first,
+        Some((_, last)) => {
+            let span = first.span.to(last.span);
+            Expr { kind: ExprKind::Chain(Box::new(Chain { first, rest: rest.into() })), span }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! String literals and the interpolations in them.
+
+use super::{Parser, Surroundings};
+use crate::ast::{Expr, ExprKind, Piece};
+use crate::error::Raised;
+use crate::lexer::literal::decode;
+use crate::lexer::text::{Mark, next_mark};
+use crate::lexer::token::Token;
+use crate::settings::{InterpolationSyntax, TagSyntax};
+
+impl Parser<'_, '_> {
+    /// Parses a string literal, quotes and all, that starts at an offset.
+    pub(super) fn string_literal(
+        &mut self,
+        literal: &str,
+        start: usize,
+    ) -> Result<ExprKind, Raised> {
+        if let Some(raw) = literal.strip_prefix('r') {
+            let body = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+            return Ok(ExprKind::String(body.into()));
+        }
+        let body = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
+        let escaped = body.contains('\\');
+        let decoded = if escaped { decode(body) } else { String::new() };
+        let text = if escaped { &decoded } else { body };
+        let interpolates = match self.state.interpolation {
+            InterpolationSyntax::Legacy => body.contains("${") || body.contains("#{"),
+            InterpolationSyntax::Dollar => body.contains("${"),
+            InterpolationSyntax::Square => body.contains("[="),
+        };
+        // FreeMarker has literals as short as "a${" for plain ones
+        if !interpolates || text.encode_utf16().nth(3).is_none() {
+            return Ok(ExprKind::String(text.into()));
+        }
+        let fixed = escaped.then(|| self.span(start, start + literal.len())).or(self.fixed);
+        let mut inner = Parser {
+            text,
+            pos: 0,
+            fixed,
+            base: self.base + start + 1,
+            next: self.next,
+            surroundings: Surroundings::Interpolation,
+            parens: 0,
+            state: &mut *self.state,
+        };
+        let pieces = inner.pieces()?;
+        Ok(ExprKind::Template(pieces.into()))
+    }
+
+    fn pieces(&mut self) -> Result<Vec<Piece>, Raised> {
+        let mut pieces = Vec::new();
+        let mut text_start = 0;
+        loop {
+            let interpolation = self.state.interpolation;
+            // tags have no meaning in a literal
+            let found = next_mark(self.text, self.pos, TagSyntax::Angle, interpolation);
+            if !matches!(found.mark, Mark::Dollar | Mark::Hash | Mark::Square | Mark::Eof) {
+                self.pos = found.start + 1;
+                continue;
+            }
+            let text = self.text.get(text_start..found.start).unwrap_or_default();
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.into()));
+            }
+            match found.mark {
+                Mark::Eof => return Ok(pieces),
+                Mark::Hash => {
+                    let (value, min_decimals, max_decimals) = self.number_output(found.end)?;
+                    pieces.push(Piece::NumberOutput { value, min_decimals, max_decimals });
+                }
+                mark => pieces.push(Piece::Output(self.output(found.end, mark)?)),
+            }
+            text_start = self.pos;
+        }
+    }
+
+    /// Parses what is in an interpolation, and its end.
+    pub(super) fn output(&mut self, start: usize, mark: Mark<'_>) -> Result<Expr, Raised> {
+        self.enter_expression(start, Surroundings::Interpolation);
+        let value = self.expression()?;
+        self.only_printable(&value)?;
+        let close = if mark == Mark::Square { Token::BracketClose } else { Token::BraceClose };
+        self.end_interpolation(close)?;
+        Ok(value)
+    }
+
+    /// Parses what is in `#{…}`; gives the fewest and most decimals too.
+    pub(super) fn number_output(&mut self, start: usize) -> Result<(Expr, u32, u32), Raised> {
+        self.enter_expression(start, Surroundings::Interpolation);
+        let value = self.expression()?;
+        self.only_number(&value)?;
+        let (mut min, mut max) = (None, None);
+        if self.take(Token::Semicolon) {
+            let Token::Name(format) = self.next.token else {
+                return self.unexpected("m or M and a count of digits");
+            };
+            let mut rest = format;
+            while !rest.is_empty() {
+                let after = rest.get(1..).unwrap_or_default();
+                let len = after.bytes().take_while(u8::is_ascii_digit).count();
+                let (digits, tail) = after.split_at(len);
+                let count = digits.parse::<u32>().ok().filter(|count| *count <= 50);
+                match (rest.as_bytes().first(), count) {
+                    (Some(b'm'), Some(count)) if min.is_none() => min = Some(count),
+                    (Some(b'M'), Some(count)) if max.is_none() => max = Some(count),
+                    _ => {
+                        return self.error_at(
+                            self.next.start,
+                            format!("\"{format}\" is no format such as m2M4, of up to 50 digits"),
+                        );
+                    }
+                }
+                rest = tail;
+            }
+            if min.zip(max).is_some_and(|(min, max)| min > max) {
+                return self.error_at(self.next.start, "the fewest digits are more than the most");
+            }
+            self.bump();
+        }
+        self.end_interpolation(Token::BraceClose)?;
+        let least = min.unwrap_or(0);
+        let most = max.unwrap_or(if min.is_some() { least } else { 50 });
+        Ok((value, least, most))
+    }
+
+    fn end_interpolation(&mut self, close: Token<'_>) -> Result<(), Raised> {
+        if self.next.token != close {
+            return self.unexpected("the end of the interpolation");
+        }
+        self.pos = self.next.end;
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! A webhook receiver that answers as it is told and remembers everything.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a test waits for something that must come; only a broken build ever waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How to answer one request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    status: StatusCode,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+    echo: bool,
+}
+
+/// An answer with this status and no body.
+#[must_use]
+pub fn status(code: u16) -> Reply {
+    Reply { status: StatusCode::from_u16(code).unwrap(), headers: Vec::new(), body: Bytes::new(), echo: false }
+}
+
+impl Reply {
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// With a body.
+    #[must_use]
+    pub fn body(mut self, body: &str) -> Self {
+        self.body = body.to_owned().into();
+        self
+    }
+
+    /// With a body that shows the request's headers.
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Its method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Received {
+    /// One header as text; empty if it is not there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+struct State {
+    received: Mutex<Vec<Received>>,
+    script: Mutex<VecDeque<Reply>>,
+    always: Mutex<Reply>,
+    count: watch::Sender<usize>,
+}
+
+/// A running endpoint. Dropping it stops it.
+pub struct Endpoint {
+    address: SocketAddr,
+    scheme: &'static str,
+    state: Arc<State>,
+    count: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    /// On a free port; answers 200.
+    pub async fn start() -> Self {
+        Self::run(None).await
+    }
+
+    /// With TLS: a certificate for `localhost` that the CA written to `ca_file` has signed.
+    pub async fn start_tls(ca_file: &Path) -> Self {
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca_certificate = ca.self_signed(&ca_key).unwrap();
+        std::fs::write(ca_file, ca_certificate.pem()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = leaf.signed_by(&key, &issuer).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.der().clone()], key)
+                .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::run(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn run(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (counted, count) = watch::channel(0);
+        let state = Arc::new(State {
+            received: Mutex::default(),
+            script: Mutex::default(),
+            always: Mutex::new(status(200)),
+            count: counted,
+        });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let task = tokio::spawn(accept(listener, tls, state.clone()));
+        Self { address, scheme, state, count, task }
+    }
+
+    /// URL of `path` here.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        let host = if self.scheme == "https" { "localhost".to_owned() } else { self.address.ip().to_string() };
+        format!("{}://{host}:{}{path}", self.scheme, self.address.port())
+    }
+
+    /// Answers the next requests like this, in this order, and then as before.
+    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.state.script.lock().unwrap().extend(replies);
+    }
+
+    /// Answers like this whenever there is no script.
+    pub fn always(&self, reply: Reply) {
+        *self.state.always.lock().unwrap() = reply;
+    }
+
+    /// What has come so far.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        self.state.received.lock().unwrap().clone()
+    }
+
+    /// Waits until `count` requests have come in all; gives them.
+    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
+        let mut counted = self.count.clone();
+        let enough = tokio::time::timeout(PATIENCE, counted.wait_for(|come| *come >= count)).await;
+        assert!(enough.is_ok(), "only {} of {count} requests came", self.received().len());
+        self.received()
+    }
+
+    /// How often each `webhook-id` came.
+    #[must_use]
+    pub fn by_webhook_id(&self) -> HashMap<String, Vec<Received>> {
+        let mut by_id: HashMap<String, Vec<Received>> = HashMap::new();
+        for request in self.received() {
+            by_id.entry(request.header("webhook-id").to_owned()).or_default().push(request);
+        }
+        by_id
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, state) = (tls.clone(), state.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(request, state.clone()));
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A peer that breaks off is its own affair.
+            match tls {
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                }
+                None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+            }
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else {
+        return Ok(Response::new(Full::default()));
+    };
+    let received = Received {
+        method: head.method.to_string(),
+        path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: head.headers,
+        body: body.to_bytes(),
+    };
+    let reply = state.script.lock().unwrap().pop_front().unwrap_or_else(|| state.always.lock().unwrap().clone());
+    let body = if reply.echo { format!("{:?}", received.headers).into() } else { reply.body };
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in reply.headers {
+        response = response.header(name, value);
+    }
+    state.received.lock().unwrap().push(received);
+    state.count.send_modify(|count| *count += 1);
+    Ok(response.body(Full::new(body)).unwrap())
+}
