@@ -2,7 +2,7 @@
 
 mod settings;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use sluice_control_plane::{ControlPlane, StartError, start};
@@ -42,12 +42,17 @@ async fn run(settings: Settings) -> ExitCode {
     }
 }
 
+/// For whoever chose port 0. Nobody may read it.
+fn announce(control_plane: &ControlPlane) {
+    let _ = writeln!(std::io::stdout(), "listening on {}", control_plane.address());
+}
+
 #[cfg(unix)]
 async fn until_told_to_stop(control_plane: &ControlPlane) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    println!("listening on {}", control_plane.address());
+    announce(control_plane);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -57,7 +62,7 @@ async fn until_told_to_stop(control_plane: &ControlPlane) -> std::io::Result<()>
 
 #[cfg(not(unix))]
 async fn until_told_to_stop(control_plane: &ControlPlane) -> std::io::Result<()> {
-    println!("listening on {}", control_plane.address());
+    announce(control_plane);
     tokio::signal::ctrl_c().await
 }
 

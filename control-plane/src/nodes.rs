@@ -16,6 +16,8 @@ use crate::{changelog::Position, time::timestamp};
 
 const MAX_REFUSALS: usize = 5;
 const MAX_VIOLATIONS: usize = 10;
+/// Nodes that are remembered; beyond, those that have been gone longest are forgotten.
+const MAX_NODES: usize = 10_000;
 
 /// The registry. Clones share it.
 #[derive(Clone, Default)]
@@ -89,6 +91,7 @@ impl Nodes {
         if let Some(older) = registry.nodes.insert(hello.node.clone(), entry) {
             older.replaced.cancel();
         }
+        registry.forget_beyond(MAX_NODES);
         drop(registry);
         Membership { nodes: self.clone(), name: hello.node, session, now_ms: Box::new(now_ms), replaced }
     }
@@ -124,6 +127,16 @@ impl Nodes {
         let registry = self.lock();
         let connected = registry.nodes.values().filter(|entry| entry.connected);
         connected.filter_map(|entry| entry.pending.get(sync_uid)).fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl Registry {
+    fn forget_beyond(&mut self, max: usize) {
+        if self.nodes.len() > max {
+            let gone = self.nodes.iter().filter(|(_, entry)| !entry.connected);
+            let longest = gone.min_by_key(|(_, entry)| entry.state_change_ms).map(|(name, _)| name.clone());
+            longest.and_then(|name| self.nodes.remove(&name));
+        }
     }
 }
 
@@ -214,6 +227,17 @@ mod tests {
         let node = nodes.list("", 9).remove(0);
         assert!(!node.connected);
         assert_eq!(node.state_change_time, Some(timestamp(2)));
+    }
+
+    #[test]
+    fn the_node_that_has_been_gone_longest_is_forgotten_first() {
+        let nodes = Nodes::default();
+        drop(nodes.join(hello("a"), || 2));
+        drop(nodes.join(hello("b"), || 1));
+        let _connected = nodes.join(hello("c"), || 0);
+        nodes.lock().forget_beyond(2);
+        let left: Vec<_> = nodes.list("", 9).into_iter().map(|node| node.name).collect();
+        assert_eq!(left, ["nodes/a", "nodes/c"]);
     }
 
     #[test]

@@ -10,8 +10,10 @@ use tokio::sync::{broadcast, watch};
 
 use crate::changelog::Position;
 
-/// Batches of attempts that a watcher may be behind before it misses some.
-const BATCHES: usize = 256;
+/// Attempts that are told together, and how many such batches a watcher may be behind before it misses some: what a slow
+/// one holds in memory.
+const BATCH: usize = 256;
+const BATCHES: usize = 128;
 
 /// Carries the news. Clones share it.
 #[derive(Clone)]
@@ -46,13 +48,17 @@ impl Publisher {
 
     /// These attempts have been stored. Called in the order of the commits.
     pub(crate) fn attempts(&self, attempts: Vec<Attempt>) {
-        if attempts.is_empty() {
-            return;
+        let mut attempts = attempts.into_iter();
+        loop {
+            let batch: Vec<_> = attempts.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return;
+            }
+            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            let first = self.published_count.fetch_add(count, Ordering::Relaxed);
+            // Nobody watches: fine.
+            let _ = self.attempts.send(Arc::new(StoredAttempts { first, attempts: batch }));
         }
-        let count = u64::try_from(attempts.len()).unwrap_or(u64::MAX);
-        let first = self.published_count.fetch_add(count, Ordering::Relaxed);
-        // Nobody watches: fine.
-        let _ = self.attempts.send(Arc::new(StoredAttempts { first, attempts }));
     }
 
     /// How many attempts have been published since the start.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{api::Context, store::StoreError};
+use crate::{api::Context, changelog::KEPT_REVISIONS, store::StoreError};
 
 /// How long attempts and endings are kept.
 const KEPT_MS: i64 = 14 * 24 * 60 * 60 * 1_000;
@@ -30,7 +30,7 @@ async fn forget_for_ever(context: Context) {
 }
 
 async fn forget(context: &Context) -> Result<u64, StoreError> {
-    context.store.trim_change_log().await?;
+    context.store.trim_change_log(KEPT_REVISIONS).await?;
     let before_ms = context.clock.now_ms().saturating_sub(KEPT_MS);
     let mut count = 0;
     loop {

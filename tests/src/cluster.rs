@@ -14,9 +14,7 @@ use sluice_proto::{
         Attempt, AttemptFilter, GetSyncMetricsRequest, Interval, ListAttemptsRequest, SyncMetrics,
         delivery_service_client::DeliveryServiceClient, get_sync_metrics_request::Period,
     },
-    event::v1::{
-        Event, SendEventsRequest, SendEventsResponse, event_service_client::EventServiceClient,
-    },
+    event::v1::{Event, SendEventsRequest, SendEventsResponse, event_service_client::EventServiceClient},
     sync::v1::{
         CreateSyncRequest, DeleteSyncRequest, DisableSyncRequest, EnableSyncRequest, GetSyncRequest, Sync,
         UpdateSyncRequest, sync_service_client::SyncServiceClient,
@@ -259,8 +257,7 @@ impl Cluster {
             start_time_inclusive: at(START_MS / 1_000),
             end_time_exclusive: at(START_MS / 1_000 + 13 * 86_400),
         };
-        let request =
-            GetSyncMetricsRequest { name: sync_name(id), period: Some(Period::Interval(interval)) };
+        let request = GetSyncMetricsRequest { name: sync_name(id), period: Some(Period::Interval(interval)) };
         self.deliveries().await.get_sync_metrics(request).await.unwrap().into_inner()
     }
 

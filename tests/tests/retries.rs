@@ -33,8 +33,10 @@ async fn two_500s_then_200_are_one_round_of_three_attempts() {
     let ids: Vec<_> = received.iter().map(|request| request.header("webhook-id")).collect();
     assert!(ids.iter().all(|id| *id == ids[0] && !id.is_empty()));
     let attempts = cluster.wait_for_attempts("s", 3).await;
-    let facts: Vec<_> =
-        attempts.iter().map(|attempt| (attempt.round, attempt.attempt, attempt.outcome(), attempt.http_status)).collect();
+    let facts: Vec<_> = attempts
+        .iter()
+        .map(|attempt| (attempt.round, attempt.attempt, attempt.outcome(), attempt.http_status))
+        .collect();
     assert_eq!(
         facts,
         [
@@ -163,11 +165,12 @@ async fn a_mended_sync_mends_what_waits() {
     let sync = cluster.create("s", sync_to(&endpoint.url("/wrong"))).await;
     cluster.send([event("a", "u")]).await;
     cluster.wait_for_attempts("s", 1).await;
-    let mended = cluster.update(sluice_proto::sync::v1::Sync {
-        name: sync.name.clone(),
-        ..sync_to(&endpoint.url("/right")).template("{\"user\": \"${input.user_id}\"}")
-    })
-    .await;
+    let mended = cluster
+        .update(sluice_proto::sync::v1::Sync {
+            name: sync.name.clone(),
+            ..sync_to(&endpoint.url("/right")).template("{\"user\": \"${input.user_id}\"}")
+        })
+        .await;
     cluster.time.advance_to_next("next round").await;
     let received = endpoint.wait_for(2).await;
     assert_eq!((received[1].path.as_str(), received[1].text()), ("/right", "{\"user\": \"u\"}"));

@@ -6,7 +6,7 @@ use sluice_client::Error;
 use tonic::{Code, Status};
 
 use crate::{
-    output::count,
+    output::{count, note},
     violation::{self, Shown},
 };
 
@@ -90,7 +90,7 @@ impl Failure {
     /// Prints it and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("error: {}", self.text());
+            note(&format!("error: {}", self.text()));
         }
         ExitCode::from(self.exit as u8)
     }
@@ -134,7 +134,10 @@ fn causes(error: &Error) -> Vec<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        if text != "transport error" && !causes.iter().any(|said| said.contains(&text)) {
+        // What these two say is said by the message.
+        if !matches!(text.as_str(), "transport error" | "tcp connect error")
+            && !causes.iter().any(|said| said.contains(&text))
+        {
             causes.push(text);
         }
         source = cause.source();

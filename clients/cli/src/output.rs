@@ -27,6 +27,11 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Prints one line or more to standard error. Where that is closed there is nobody to tell.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints a value as JSON or YAML, or else what `table` gives.
 pub(crate) fn print(
     format: Format,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     exit::Failure,
-    output::{enum_word, say, thousands},
+    output::{enum_word, note, say, thousands},
 };
 
 /// How often the bar is drawn.
@@ -79,7 +79,7 @@ impl Display {
             }
             None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
-                eprintln!("{state}");
+                note(&state);
             }
             None => {}
         }
@@ -97,7 +97,7 @@ impl Display {
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
 
@@ -200,9 +200,10 @@ impl State {
     fn add(&mut self, reason: RejectionReason, line: u64, message: &str) {
         let reason = self.reasons.entry(reason.as_str_name()).or_default();
         reason.count += 1;
-        if reason.first.len() < SHOWN {
-            reason.first.push(Refused { line, message: message.to_owned() });
-        }
+        // An answer of the node may come after a line further on was left out here.
+        let place = reason.first.partition_point(|refused| refused.line < line);
+        reason.first.insert(place, Refused { line, message: message.to_owned() });
+        reason.first.truncate(SHOWN);
     }
 }
 

@@ -56,8 +56,8 @@ pub enum StoreError {
         source: prost::DecodeError,
     },
     /// The task that wrote was ended before it was done.
-    #[error("the store is closing")]
-    Closing,
+    #[error("the write was broken off")]
+    BrokenOff,
 }
 
 impl Store {
@@ -76,5 +76,53 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_proto::{name::SyncName, sync::v1::Sync};
+
+    use super::*;
+
+    async fn put(store: &Store, id: &'static str) {
+        let name = SyncName { project: "default".into(), sync: id.into() };
+        let put = move |_: Option<&Sync>, revision| {
+            let uid = format!("uid of {id}");
+            Ok::<_, StoreError>(Change::Put(Box::new(Sync { uid, revision, ..Default::default() })))
+        };
+        store.change_sync(&name, put).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn beyond_the_kept_revisions_nothing_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Publisher::new()).await.unwrap();
+        for id in ["a", "b", "c", "d"] {
+            put(&store, id).await;
+        }
+        assert_eq!(store.changes_since(0).await.unwrap().unwrap().upserts.len(), 4);
+        assert_eq!(store.trim_change_log(2).await.unwrap(), 2);
+        assert_eq!(store.hash_at(1).await.unwrap(), None);
+        assert!(store.changes_since(1).await.unwrap().is_none());
+        let changes = store.changes_since(2).await.unwrap().unwrap();
+        assert_eq!((changes.position.revision, changes.upserts.len()), (4, 2));
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn an_epoch_lasts_as_long_as_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut epochs = Vec::new();
+        for _ in 0..2 {
+            let store = Store::open(folder.path(), Publisher::new()).await.unwrap();
+            epochs.push(store.newest().await.unwrap().epoch);
+            store.close().await;
+        }
+        assert_eq!(epochs[0], epochs[1]);
+        let other = tempfile::tempdir().unwrap();
+        let store = Store::open(other.path(), Publisher::new()).await.unwrap();
+        assert_ne!(store.newest().await.unwrap().epoch, epochs[0]);
+        store.close().await;
     }
 }

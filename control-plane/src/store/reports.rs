@@ -99,7 +99,7 @@ impl Store {
     /// Stores what is new among the reports and gives the spool's position then. New attempts are published.
     pub(crate) async fn store_reports(&self, reports: Reports) -> Result<u64, StoreError> {
         let store = self.clone();
-        tokio::spawn(async move { store.write_reports(reports).await }).await.unwrap_or(Err(StoreError::Closing))
+        tokio::spawn(async move { store.write_reports(reports).await }).await.unwrap_or(Err(StoreError::BrokenOff))
     }
 
     async fn write_reports(&self, reports: Reports) -> Result<u64, StoreError> {

@@ -6,7 +6,7 @@ use sluice_proto::{name::SyncName, sync::v1::Sync};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
 use super::{Store, StoreError};
-use crate::changelog::{Changes, KEPT_REVISIONS, Position, Snapshot};
+use crate::changelog::{Changes, Position, Snapshot};
 
 /// What a write makes of one sync.
 pub(crate) enum Change {
@@ -65,7 +65,7 @@ impl Store {
         let (store, name) = (self.clone(), name.clone());
         tokio::spawn(async move { store.write_sync(&name, decide).await })
             .await
-            .unwrap_or_else(|_| Err(StoreError::Closing.into()))
+            .unwrap_or_else(|_| Err(StoreError::BrokenOff.into()))
     }
 
     async fn write_sync<E, D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, E>
@@ -145,10 +145,10 @@ impl Store {
         Ok(Some(Changes { position, upserts: rows.iter().map(content).collect::<Result<_, _>>()?, deletions }))
     }
 
-    /// Forgets what the change log holds beyond [`KEPT_REVISIONS`].
-    pub(crate) async fn trim_change_log(&self) -> Result<u64, StoreError> {
+    /// Forgets what the change log holds beyond the last `kept` revisions.
+    pub(crate) async fn trim_change_log(&self, kept: i64) -> Result<u64, StoreError> {
         let done = sqlx::query("DELETE FROM change_log WHERE revision < (SELECT revision FROM meta) - ?")
-            .bind(KEPT_REVISIONS)
+            .bind(kept)
             .execute(&self.writer)
             .await?;
         Ok(done.rows_affected())

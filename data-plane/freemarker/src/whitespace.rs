@@ -69,6 +69,11 @@ impl Outline {
     pub(crate) fn add(&mut self, kind: Kind, start: usize, end: usize, lines: &Lines) -> usize {
         let parent = self.open.last().copied();
         let id = self.nodes.len();
+        // a tab's own column is the one it reaches to
+        let begins_with_tab = matches!(
+            &kind,
+            Kind::Text { text, .. } if text.starts_with('\t') && text.len() == end - start
+        );
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.nodes.push(Node {
             kind,
@@ -77,7 +82,7 @@ impl Outline {
             children: Vec::new(),
             begin_line: lines.line(offset(start)),
             end_line: lines.line(offset(end.saturating_sub(1).max(start))),
-            at_line_start: lines.is_line_start(offset(start)),
+            at_line_start: lines.is_line_start(offset(start)) && !begins_with_tab,
         });
         self.nodes[id].place = match parent.and_then(|parent| self.nodes.get_mut(parent)) {
             Some(parent) => {
@@ -96,11 +101,32 @@ impl Outline {
         id
     }
 
-    /// Ends the innermost open part with the byte before `end`.
-    pub(crate) fn close(&mut self, end: usize, lines: &Lines) {
-        if let Some(node) = self.open.pop().and_then(|id| self.nodes.get_mut(id)) {
+    /// Ends the innermost open part, whose tags nevertheless go on: gives what
+    /// [`Outline::set_end`] needs to say where they end.
+    pub(crate) fn close_early(&mut self) -> Option<usize> {
+        self.open.pop()
+    }
+
+    /// Says where a part ends, with the byte before `end`.
+    pub(crate) fn set_end(&mut self, id: usize, end: usize, lines: &Lines) {
+        if let Some(node) = self.nodes.get_mut(id) {
             let last = u32::try_from(end.saturating_sub(1)).unwrap_or(u32::MAX);
             node.end_line = lines.line(last).max(node.begin_line);
+        }
+    }
+
+    /// Takes back the innermost open part with all of its content.
+    pub(crate) fn discard(&mut self) {
+        let parent = self.open.pop().and_then(|id| self.nodes.get(id)?.parent);
+        if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(parent)) {
+            parent.children.pop();
+        }
+    }
+
+    /// Ends the innermost open part with the byte before `end`.
+    pub(crate) fn close(&mut self, end: usize, lines: &Lines) {
+        if let Some(id) = self.open.pop() {
+            self.set_end(id, end, lines);
         }
     }
 }
@@ -149,6 +175,13 @@ impl Stripper<'_> {
             } else {
                 self.clean(child);
             }
+        }
+        // a text that is all of the template stays
+        if id == ROOT
+            && let [only] = *self.nodes[id].children
+            && matches!(self.nodes[only].kind, Kind::Text { .. })
+        {
+            return;
         }
         // a child counts as its next neighbour's only if it stays
         let children = std::mem::take(&mut self.nodes[id].children);

@@ -64,27 +64,40 @@ struct Options {
     /// Address of the control plane [default: http://127.0.0.1:7600]
     #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE", value_name = "URL")]
     control_plane: Option<String>,
-    /// Folder for events, deliveries and the copy of the catalog [default: sluice-node-data]
+    /// Folder for events, deliveries and the copy of the catalog [default: data/node]
     #[arg(long, env = "SLUICE_NODE_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// PEM file with certificates to trust beside the system's
     #[arg(long, env = "SLUICE_NODE_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Allow http URLs beside https
-    #[arg(long, env = "SLUICE_NODE_ALLOW_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SLUICE_NODE_ALLOW_HTTP", num_args = 0..=1, require_equals = true,
+        value_name = "BOOL", default_missing_value = "true")]
     allow_http: Option<bool>,
     /// Allow webhooks to loopback and private addresses
-    #[arg(long, env = "SLUICE_NODE_ALLOW_PRIVATE_DESTINATIONS", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SLUICE_NODE_ALLOW_PRIVATE_DESTINATIONS", num_args = 0..=1, require_equals = true,
+        value_name = "BOOL", default_missing_value = "true")]
     allow_private_destinations: Option<bool>,
     /// Listen on addresses other than loopback although there is no access control
-    #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, require_equals = true,
+        value_name = "BOOL", default_missing_value = "true")]
     insecure_listen: Option<bool>,
     /// What to log: error, warn, info, debug, or a filter such as sluice_node=debug [default: info]
     #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// Log JSON lines instead of text
-    #[arg(long, env = "SLUICE_NODE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
-    log_json: Option<bool>,
+    /// Form of the log, on standard error [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SLUICE_NODE_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// A configuration and how to log.
@@ -126,7 +139,7 @@ impl Args {
                     .control_plane
                     .or(file.control_plane)
                     .unwrap_or_else(|| "http://127.0.0.1:7600".to_owned()),
-                data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "sluice-node-data".into()),
+                data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "data/node".into()),
                 rules: Rules {
                     allow_http: yes(flags.allow_http, file.allow_http),
                     allow_private_destinations: yes(flags.allow_private_destinations, file.allow_private_destinations),
@@ -136,7 +149,7 @@ impl Args {
                 clock: Clock::system(),
             },
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-            log_json: yes(flags.log_json, file.log_json),
+            log_json: flags.log_format.or(file.log_format) == Some(LogFormat::Json),
         })
     }
 }

@@ -168,12 +168,10 @@ fn classify(error: &hyper_util::client::legacy::Error) -> NoAnswer {
     NoAnswer { failure, detail: chain(error) }
 }
 
+/// `io::Error` does not give what it wraps as its source: it is asked for it.
 fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     error.is::<rustls::Error>()
-        || error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<rustls::Error>())
+        || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).is_some_and(|inner| is_tls(inner))
 }
 
 /// The innermost cause says most; the outer ones say where.

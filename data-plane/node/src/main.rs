@@ -1,6 +1,6 @@
 //! The node as a process: configuration, start, run until a signal, stop, exit code.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use sluice_host::logs;
@@ -28,6 +28,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // For whoever chose port 0; nobody may read it.
+    let _ = writeln!(std::io::stdout(), "listening on {}", node.address());
     wait_for_signal().await;
     node.stop().await;
     ExitCode::SUCCESS

@@ -1,6 +1,6 @@
 //! One condition of a filter: a test of one property.
 
-use sluice_freemarker::{Kind, Node};
+use sluice_freemarker::json::{Kind, Node};
 use sluice_proto::sync::v1::{self, PropertyOperator, PropertyRoot};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Events: JSON objects with an `event_type`, parsed once and borrowed from.
 
-use sluice_freemarker::{Document, Kind, Node};
+use sluice_freemarker::json::{Document, JsonError, Kind, Node};
 use sluice_proto::event::v1;
 
 pub use crate::id::{EventId, InvalidId, WebhookId};
@@ -81,7 +81,7 @@ pub(crate) fn kind_in_words(kind: Kind) -> &'static str {
     }
 }
 
-fn invalid_json(json: &[u8], error: &sluice_freemarker::JsonError) -> Rejection {
+fn invalid_json(json: &[u8], error: &JsonError) -> Rejection {
     let message = if json.iter().all(u8::is_ascii_whitespace) {
         "the event is empty; a JSON object with `event_type` is expected".to_owned()
     } else {

@@ -1,5 +1,5 @@
 //! Interim.
-use sluice_freemarker::{Limits, Node, Root, Settings};
+use sluice_freemarker::{Limits, Root, Settings, json::Node};
 use std::sync::LazyLock;
 /// Settings.
 pub fn settings() -> &'static Settings {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sluice_freemarker::Document;
+use sluice_freemarker::json::Document;
 use sluice_proto::sync::v1;
 
 use crate::{

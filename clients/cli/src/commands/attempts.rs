@@ -13,7 +13,7 @@ use crate::{
     context::{Context, call},
     duration,
     exit::{Exit, Failure},
-    output::{enum_word, print, print_one, table, time},
+    output::{enum_word, note, print, print_one, table, time},
     proto_json::Printed,
 };
 
@@ -130,7 +130,7 @@ async fn tail(context: &Context, parent: String, filter: AttemptFilter) -> Resul
     let mut stream = client.watch_attempts(Request::new(request)).await?.into_inner();
     while let Some(response) = stream.message().await? {
         if response.missed_count > 0 {
-            eprintln!("{} attempts were left out: too many to follow", response.missed_count);
+            note(&format!("{} attempts were left out: too many to follow", response.missed_count));
         }
         for attempt in &response.attempts {
             print_one(context.format, &Printed::new(ATTEMPT, attempt)?, || line(attempt))?;

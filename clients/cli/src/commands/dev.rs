@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     exit::Failure,
     local::{LocalPlanes, Ports},
-    output::say,
+    output::{note, say},
 };
 
 /// Where to run and what to keep.
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
     ));
     if told.is_ok() {
         stop.await;
-        eprintln!("stopping");
+        note("stopping");
     }
     planes.stop().await;
     told

@@ -95,7 +95,12 @@ async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
         builder = builder.producer_id(producer_id);
     }
     let publisher = builder.connect().await.map_err(|error| {
-        Failure::from(error).hint("start one with `sluice dev`, or name yours with --node or SLUICE_NODE")
+        let nobody = matches!(error, Error::Unreachable { .. });
+        let failure = Failure::from(error);
+        match nobody {
+            true => failure.hint("start one with `sluice dev`, or name yours with --node or SLUICE_NODE"),
+            false => failure.hint("the node runs but takes no events yet; try again in a moment"),
+        }
     })?;
     let producer_id = publisher.producer_id().to_owned();
     let progress = publisher.progress();

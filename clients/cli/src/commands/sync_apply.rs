@@ -13,7 +13,7 @@ use crate::{
     diff::{Change, changes},
     exit::{Exit, Failure},
     manifest::{self, Document},
-    output::{print, say},
+    output::{note, print, say},
     rollout,
 };
 
@@ -158,7 +158,7 @@ impl Run<'_> {
 
     fn failed(&mut self, label: String, failure: &Failure) {
         self.exits.push(failure.exit);
-        eprintln!("error: {}", failure.clone().context(&label).text());
+        note(&format!("error: {}", failure.clone().context(&label).text()));
         match self.reports.iter_mut().find(|report| report.name == label) {
             Some(report) => report.error = Some(failure.text()),
             None => self.reports.push(Report {

@@ -206,6 +206,8 @@ async fn publish(
         tokio::select! {
             ended = &mut work, if summary.is_none() => {
                 summary = Some(ended?);
+                let state = progress.borrow().clone();
+                display.update(state.acked, state.acked, &state);
                 watched_until = Some(Instant::now() + Duration::from_secs(2));
             }
             response = live.message() => match response {
@@ -219,7 +221,7 @@ async fn publish(
                 // Only what is shown suffers; the check does not rest on it.
                 Ok(None) | Err(_) => sleep(DRAW_INTERVAL).await,
             },
-            _ = draw.tick() => {
+            _ = draw.tick(), if summary.is_none() => {
                 let state = progress.borrow().clone();
                 display.update(state.acked, state.acked, &state);
             }

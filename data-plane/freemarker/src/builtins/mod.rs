@@ -2,16 +2,17 @@
 //!
 //! This file knows their names and arguments; what they do is in the modules by type.
 
-pub(crate) mod dates;
-pub(crate) mod escapes;
-pub(crate) mod hashes;
-pub(crate) mod loops;
-pub(crate) mod numbers;
-pub(crate) mod search;
-pub(crate) mod sequences;
-pub(crate) mod sorting;
-pub(crate) mod strings;
-pub(crate) mod types;
+mod dates;
+mod dispatch;
+mod escapes;
+mod hashes;
+mod loops;
+mod numbers;
+mod search;
+mod sequences;
+mod sorting;
+mod strings;
+mod types;
 
 use crate::settings::snake_case;
 

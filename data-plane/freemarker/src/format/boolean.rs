@@ -7,17 +7,16 @@ pub(crate) struct BooleanFormat {
     words: (String, String),
     /// Whether `${flag}` prints them; FreeMarker's default format forbids that.
     prints: bool,
-    source: String,
 }
 
 impl BooleanFormat {
     /// Reads `c`, or the words for true and false with a comma between.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "c" {
-            return Ok(Self::new("true", "false", true, text));
+            return Ok(Self::new("true", "false", true));
         }
         match text.split_once(',') {
-            Some((yes, no)) => Ok(Self::new(yes, no, text != "true,false", text)),
+            Some((yes, no)) => Ok(Self::new(yes, no, text != "true,false")),
             None => Err(format!(
                 "the boolean_format \"{text}\" is neither \"c\" nor the words for true and false \
                  with a comma between"
@@ -27,11 +26,11 @@ impl BooleanFormat {
 
     /// FreeMarker's default: `?string` gives `true` or `false`, printing is an error.
     pub(crate) fn forbidden() -> Self {
-        Self::new("true", "false", false, "true,false")
+        Self::new("true", "false", false)
     }
 
-    fn new(yes: &str, no: &str, prints: bool, source: &str) -> Self {
-        BooleanFormat { words: (yes.into(), no.into()), prints, source: source.into() }
+    fn new(yes: &str, no: &str, prints: bool) -> Self {
+        BooleanFormat { words: (yes.into(), no.into()), prints }
     }
 
     /// The word that `?string` gives, whatever `${flag}` does.
@@ -42,10 +41,5 @@ impl BooleanFormat {
     /// The word that `${flag}` prints, if it may.
     pub(crate) fn printed(&self, value: bool) -> Option<&str> {
         self.prints.then(|| self.word(value))
-    }
-
-    /// The setting's value.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
     }
 }

@@ -8,7 +8,6 @@ use crate::number::Number;
 /// A format for numbers, as the setting `number_format` or `?string("…")` name it.
 #[derive(Clone, Debug)]
 pub(crate) struct NumberFormat {
-    source: String,
     kind: Kind,
 }
 
@@ -32,13 +31,13 @@ impl NumberFormat {
             }
             pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern)?)),
         };
-        Ok(NumberFormat { source: text.to_owned(), kind })
+        Ok(NumberFormat { kind })
     }
 
     /// FreeMarker's default: grouping, and at most three decimals.
     pub(crate) fn locale_default() -> Self {
         Self::parse("number")
-            .unwrap_or(NumberFormat { source: "computer".into(), kind: Kind::Computer })
+            .unwrap_or(NumberFormat { kind: Kind::Computer })
     }
 
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
@@ -46,11 +45,6 @@ impl NumberFormat {
             Kind::Computer => Ok(computer(number)),
             Kind::Pattern(pattern) => pattern.format(number),
         }
-    }
-
-    /// The setting's value.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
     }
 }
 

@@ -308,8 +308,10 @@ impl<'p> Parser<'p, '_> {
                 .error_at(found.start, "#list needs \"as\" and a variable, or an #items in it");
         }
         let mut otherwise = None;
+        let mut listed = None;
         if stop.name == "else" {
-            self.close_outline(stop.found.map_or(self.pos, |tag| tag.start));
+            // an #else is within the tags of its #list
+            listed = self.state.outline.close_early();
             self.open_stop(&stop)?;
             self.end_tag(true)?;
             self.open_outline(Kind::Block, stop.found.map_or(self.pos, |tag| tag.start));
@@ -320,6 +322,9 @@ impl<'p> Parser<'p, '_> {
         self.end(&stop)?;
         self.close_outline(self.pos);
         self.close_outline(self.pos);
+        if let Some(id) = listed {
+            self.state.outline.set_end(id, self.pos, self.state.lines);
+        }
         Ok(ElementKind::List(Box::new(List { source, variables, loop_slot, body, otherwise })))
     }
 
@@ -542,7 +547,7 @@ impl<'p> Parser<'p, '_> {
         // nothing but white space and comments may come before the first case
         self.open_outline(Kind::Block, self.pos);
         let (before, mut stop) = self.body("switch", found, &ends)?;
-        self.close_outline(self.pos);
+        self.state.outline.discard();
         for element in &before {
             let text = element.span.text(self.text);
             if !matches!(element.kind, ElementKind::Text(_)) || !text.trim().is_empty() {

@@ -215,6 +215,8 @@ impl<'p> Parser<'p, '_> {
         for (i, c) in rest.char_indices() {
             let line_break = match c {
                 '\r' if rest.get(i..).is_some_and(|r| r.starts_with("\r\n")) => 2,
+                // FreeMarker looks for the rest of a line break, and at the end gives up
+                '\r' if rest.len() == i + 1 => break,
                 '\r' | '\n' => 1,
                 c if is_java_space(c) => continue,
                 _ => break,

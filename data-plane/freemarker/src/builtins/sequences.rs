@@ -1,0 +1,286 @@
+//! Built-ins of sequences.
+
+use super::BuiltIn;
+use super::sorting::sorted;
+use crate::ast::BuiltInCall;
+use crate::error::{Place, Raised, runtime};
+use crate::eval::{Interp, ListIter, compare_values};
+use crate::value::{Sequence, Value};
+
+impl<'r> Interp<'r> {
+    pub(super) fn sequence_built_in(
+        &mut self,
+        call: &'r BuiltInCall,
+    ) -> Result<Value<'r>, Raised> {
+        match call.which {
+            BuiltIn::Size => self.size(call),
+            BuiltIn::Join => self.join(call),
+            BuiltIn::First => {
+                let mut items = self.items_of(&call.target)?;
+                Ok(self.next_item(&mut items)?.map_or(Value::Missing, |item| item.first))
+            }
+            BuiltIn::SeqContains => {
+                let wanted = self.needed(call, 0)?;
+                let mut items = self.items_of(&call.target)?;
+                while let Some(item) = self.next_item(&mut items)? {
+                    if same(&item.first, &wanted) {
+                        return Ok(Value::Bool(true));
+                    }
+                }
+                Ok(Value::Bool(false))
+            }
+            BuiltIn::SeqIndexOf => self.index_of_item(call),
+            BuiltIn::Min | BuiltIn::Max => self.extreme(call),
+            _ => self.whole_sequence(call),
+        }
+    }
+
+    fn sequence(&mut self, call: &'r BuiltInCall) -> Result<Sequence<'r>, Raised> {
+        match self.value(&call.target)? {
+            Value::Sequence(sequence) => Ok(sequence),
+            Value::Nothing => self.empty_sequence(),
+            other => Err(self.expected("a sequence", &other, &call.target)),
+        }
+    }
+
+    fn empty_sequence(&mut self) -> Result<Sequence<'r>, Raised> {
+        match self.built_sequence(Vec::new())? {
+            Value::Sequence(sequence) => Ok(sequence),
+            _ => Err(runtime("no sequence")),
+        }
+    }
+
+    /// Built-ins that need all items at once.
+    fn whole_sequence(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let sequence = self.sequence(call)?;
+        match call.which {
+            BuiltIn::Last => {
+                let last = sequence.len().and_then(|len| len.checked_sub(1));
+                Ok(last.and_then(|last| sequence.get(last)).unwrap_or(Value::Missing))
+            }
+            BuiltIn::SeqLastIndexOf => {
+                let wanted = self.needed(call, 0)?;
+                let len = sequence.len().unwrap_or(0);
+                let from = match self.index_arg(call, 1)? {
+                    Some(from) if from < 0 => return Ok(minus_one()),
+                    Some(from) => len.min(usize::try_from(from).unwrap_or(0).saturating_add(1)),
+                    None => len,
+                };
+                for index in (0..from).rev() {
+                    self.meter.step()?;
+                    if sequence.get(index).is_some_and(|item| same(&item, &wanted)) {
+                        return Ok(Value::int(index));
+                    }
+                }
+                Ok(minus_one())
+            }
+            BuiltIn::Reverse => {
+                let mut items = self.laid_out(&sequence)?;
+                items.reverse();
+                self.sequence_of(items)
+            }
+            BuiltIn::Sort => {
+                let items = self.laid_out(&sequence)?;
+                let keyed = items.iter().map(|item| (item.clone(), item.clone())).collect();
+                self.sort(keyed, call)
+            }
+            BuiltIn::SortBy => self.sort_by(&sequence, call),
+            BuiltIn::Chunk => self.chunk(&sequence, call),
+            _ => Ok(Value::Sequence(sequence)),
+        }
+    }
+
+    fn sequence_of(&mut self, items: Vec<Value<'r>>) -> Result<Value<'r>, Raised> {
+        Value::sequence(items).map_err(crate::error::limit)
+    }
+
+    fn needed(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Value<'r>, Raised> {
+        match call.args.get(place) {
+            Some(expr) => self.value(expr),
+            None => Err(super::dispatch::needs_arguments(call)),
+        }
+    }
+
+    fn size(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        Ok(match self.value(&call.target)? {
+            // an endless range says the most that a Java int can
+            Value::Sequence(sequence) => Value::int(sequence.len().unwrap_or(i32::MAX as usize)),
+            Value::Hash(hash) => Value::int(hash.len()),
+            Value::Nothing => Value::int(0),
+            other => return Err(self.expected("a sequence or extended hash", &other, &call.target)),
+        })
+    }
+
+    fn join(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let mut items = self.items_of(&call.target)?;
+        let separator = self.needed_text(call, 0)?;
+        let when_empty = self.text_arg(call, 1)?;
+        let after_last = self.text_arg(call, 2)?;
+        let mut out = String::new();
+        let mut index = 0;
+        let mut any = false;
+        while let Some(item) = self.next_item(&mut items)? {
+            if !item.first.is_missing() {
+                if any {
+                    out.push_str(&separator);
+                }
+                any = true;
+                let text = self.text_of(item.first, &call.target).map_err(|mut fault| {
+                    fault.message = format!("?join, item {index}: {}", fault.message);
+                    fault
+                })?;
+                self.meter.value(text.len() + separator.len())?;
+                out.push_str(&text);
+            }
+            index += 1;
+        }
+        if any {
+            out.push_str(after_last.as_deref().unwrap_or_default());
+        } else {
+            out.push_str(when_empty.as_deref().unwrap_or_default());
+        }
+        self.built(out)
+    }
+
+    fn index_of_item(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let wanted = self.needed(call, 0)?;
+        let from = usize::try_from(self.index_arg(call, 1)?.unwrap_or(0)).unwrap_or(0);
+        let mut items = self.items_of(&call.target)?;
+        let mut index = 0;
+        while let Some(item) = self.next_item(&mut items)? {
+            if index >= from && same(&item.first, &wanted) {
+                return Ok(Value::int(index));
+            }
+            index += 1;
+        }
+        Ok(minus_one())
+    }
+
+    fn extreme(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let mut items: ListIter<'r> = self.items_of(&call.target)?;
+        let mut best = Value::Missing;
+        while let Some(item) = self.next_item(&mut items)? {
+            if item.first.is_missing() {
+                continue;
+            }
+            if best.is_missing() {
+                best = item.first;
+                continue;
+            }
+            let comparable = matches!(item.first, Value::Number(_) | Value::Date(_));
+            let ordering = compare_values(&item.first, &best).ok().filter(|_| comparable);
+            let Some(ordering) = ordering else {
+                return Err(runtime(format!(
+                    "?{} compares numbers or dates of one kind, but there are a {} and a {}",
+                    call.which.name(),
+                    best.type_name(),
+                    item.first.type_name()
+                ))
+                .at(call.target.span));
+            };
+            let better =
+                if call.which == BuiltIn::Min { ordering.is_lt() } else { ordering.is_gt() };
+            if better {
+                best = item.first;
+            }
+        }
+        Ok(best)
+    }
+
+    fn sort_by(
+        &mut self,
+        sequence: &Sequence<'r>,
+        call: &'r BuiltInCall,
+    ) -> Result<Value<'r>, Raised> {
+        let path = match self.needed(call, 0)? {
+            Value::String(name) => vec![name.to_string()],
+            Value::Sequence(names) => {
+                let mut path = Vec::new();
+                for name in self.laid_out(&names)? {
+                    match name {
+                        Value::String(name) => path.push(name.to_string()),
+                        _ => return Err(runtime("?sort_by needs names of entries")),
+                    }
+                }
+                path
+            }
+            _ => return Err(runtime("?sort_by needs the name of an entry, or a sequence of names")),
+        };
+        let mut keyed = Vec::new();
+        for (index, item) in self.laid_out(sequence)?.into_iter().enumerate() {
+            let mut key = item.clone();
+            for name in &path {
+                self.meter.step()?;
+                key = match key {
+                    Value::Hash(hash) => hash.get(name),
+                    _ => {
+                        return Err(runtime(format!(
+                            "?sort_by: item {index} has no entries to sort by, it is a {}",
+                            key.type_name()
+                        ))
+                        .at(call.target.span));
+                    }
+                };
+            }
+            if key.is_missing() {
+                return Err(runtime(format!("?sort_by: item {index} has no \"{}\"", path.join(".")))
+                    .at(call.target.span));
+            }
+            keyed.push((key, item));
+        }
+        self.sort(keyed, call)
+    }
+
+    fn sort(
+        &mut self,
+        keyed: Vec<(Value<'r>, Value<'r>)>,
+        call: &'r BuiltInCall,
+    ) -> Result<Value<'r>, Raised> {
+        // n log n comparisons, each as long as the strings are
+        let bytes: usize = keyed
+            .iter()
+            .map(|(key, _)| if let Value::String(text) = key { text.len() } else { 0 })
+            .sum();
+        let rounds = u64::from(usize::BITS - keyed.len().leading_zeros());
+        self.meter.steps((keyed.len() as u64 + bytes as u64 / 8) * rounds / 2)?;
+        let items = sorted(keyed)
+            .map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))
+            .at(call.target.span)?;
+        self.sequence_of(items)
+    }
+
+    fn chunk(
+        &mut self,
+        sequence: &Sequence<'r>,
+        call: &'r BuiltInCall,
+    ) -> Result<Value<'r>, Raised> {
+        let size = self.index_arg(call, 0)?.and_then(|size| usize::try_from(size).ok());
+        let Some(size) = size.filter(|size| *size > 0) else {
+            return Err(runtime("?chunk needs a size of at least 1"));
+        };
+        let fill = match call.args.get(1) {
+            Some(expr) => Some(self.value(expr)?),
+            None => None,
+        };
+        let items = self.laid_out(sequence)?;
+        let mut chunks = Vec::new();
+        for chunk in items.chunks(size) {
+            let mut chunk = chunk.to_vec();
+            if let Some(fill) = &fill {
+                self.charge_items(size - chunk.len())?;
+                chunk.resize(size, fill.clone());
+            }
+            chunks.push(self.built_sequence(chunk)?);
+        }
+        self.built_sequence(chunks)
+    }
+}
+
+/// Equal, and of the same type.
+fn same(a: &Value<'_>, b: &Value<'_>) -> bool {
+    compare_values(a, b).is_ok_and(std::cmp::Ordering::is_eq)
+}
+
+fn minus_one<'r>() -> Value<'r> {
+    Value::Number(crate::number::Number::Int(-1))
+}

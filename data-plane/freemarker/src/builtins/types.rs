@@ -1,0 +1,166 @@
+//! Built-ins for any type: existence, choices, types, printing.
+
+use super::BuiltIn;
+use crate::ast::{BuiltInCall, Form};
+use crate::error::{Raised, runtime};
+use crate::eval::Interp;
+use crate::format::number::computer;
+use crate::value::{Text, Value};
+
+/// What `?is_…` tells of a value.
+pub(super) fn is(which: BuiltIn, value: &Value<'_>) -> bool {
+    use crate::format::date::DateKind;
+    let nothing = matches!(value, Value::Nothing);
+    match which {
+        BuiltIn::IsString => nothing || matches!(value, Value::String(_)),
+        BuiltIn::IsNumber => matches!(value, Value::Number(_)),
+        BuiltIn::IsBoolean => matches!(value, Value::Bool(_)),
+        BuiltIn::IsSequence | BuiltIn::IsIndexable => {
+            nothing || matches!(value, Value::Sequence(_))
+        }
+        BuiltIn::IsEnumerable => nothing || matches!(value, Value::Sequence(_)),
+        BuiltIn::IsHash | BuiltIn::IsHashEx => nothing || matches!(value, Value::Hash(_)),
+        BuiltIn::IsMethod => matches!(value, Value::Method(_)),
+        BuiltIn::IsDate | BuiltIn::IsDateLike => matches!(value, Value::Date(_)),
+        BuiltIn::IsDateOnly => matches!(value, Value::Date(d) if d.kind == DateKind::Date),
+        BuiltIn::IsTime => matches!(value, Value::Date(d) if d.kind == DateKind::Time),
+        BuiltIn::IsDatetime => matches!(value, Value::Date(d) if d.kind == DateKind::DateTime),
+        // nothing of the JSON world is any of the others
+        _ => false,
+    }
+}
+
+fn has_content(value: &Value<'_>) -> bool {
+    match value {
+        Value::Missing | Value::Nothing => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Sequence(sequence) => !sequence.is_empty(),
+        Value::Hash(hash) => !hash.is_empty(),
+        _ => true,
+    }
+}
+
+impl<'r> Interp<'r> {
+    /// Built-ins whose left side may be missing.
+    pub(super) fn existence(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let value = self.forgiving(&call.target)?;
+        Ok(match call.which {
+            BuiltIn::HasContent => Value::Bool(has_content(&value)),
+            BuiltIn::Exists => Value::Bool(!value.is_missing()),
+            BuiltIn::IfExists if value.is_missing() => Value::Nothing,
+            BuiltIn::IfExists => value,
+            BuiltIn::Default => {
+                let mut found = value;
+                for arg in &call.args {
+                    if !found.is_missing() {
+                        break;
+                    }
+                    found = self.eval(arg)?;
+                }
+                found
+            }
+            _ if value.is_missing() => Value::Missing,
+            which => {
+                let text = self.text_of(value, &call.target)?;
+                let trimmed = text.trim_matches(|c| c <= ' ');
+                match which {
+                    BuiltIn::EmptyToNull if text.is_empty() => Value::Missing,
+                    BuiltIn::BlankToNull | BuiltIn::TrimToNull if trimmed.is_empty() => {
+                        Value::Missing
+                    }
+                    BuiltIn::TrimToNull if trimmed.len() < text.len() => {
+                        let trimmed = trimmed.to_owned();
+                        self.built(trimmed)?
+                    }
+                    _ => Value::String(text),
+                }
+            }
+        })
+    }
+
+    /// `?then` and `?switch`: only what is chosen is evaluated.
+    pub(super) fn choice(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        if call.which == BuiltIn::Then {
+            let chosen = usize::from(!self.condition(&call.target)?);
+            return match call.args.get(chosen) {
+                Some(expr) => self.eval(expr),
+                None => Err(super::dispatch::needs_arguments(call)),
+            };
+        }
+        let value = self.value(&call.target)?;
+        for pair in call.args.chunks(2) {
+            match pair {
+                [case, result] => {
+                    let other = self.value(case)?;
+                    if self.equal(&value, &other, case)? {
+                        return self.eval(result);
+                    }
+                }
+                [default] => return self.eval(default),
+                _ => {}
+            }
+        }
+        Err(runtime("?switch found no case that is equal, and has no default").at(call.target.span))
+    }
+
+    /// `?c` and `?string`
+    pub(super) fn printing(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let value = self.value(&call.target)?;
+        if call.which == BuiltIn::C {
+            return match value {
+                Value::Number(number) => {
+                    self.meter.steps(number.cost())?;
+                    self.built(computer(&number))
+                }
+                Value::Bool(flag) => {
+                    Ok(Value::String(Text::Borrowed(if flag { "true" } else { "false" })))
+                }
+                Value::String(text) => {
+                    let mut quoted = String::with_capacity(text.len() + 2);
+                    quoted.push('"');
+                    super::escapes::json_content(&text, true, &mut quoted);
+                    quoted.push('"');
+                    self.built(quoted)
+                }
+                other => Err(self.expected("a number, boolean or string", &other, &call.target)),
+            };
+        }
+        if call.form == Form::Called && call.args.len() == 2 {
+            let flag = match value {
+                Value::Bool(flag) => flag,
+                other => {
+                    return Err(self.expected("a boolean, as there are two words", &other, &call.target));
+                }
+            };
+            let (yes, no) = (self.needed_text(call, 0)?, self.needed_text(call, 1)?);
+            return Ok(Value::String(if flag { yes } else { no }));
+        }
+        let format = self.format_arg(call)?;
+        let text = match (value, format) {
+            (Value::String(text), None) => return Ok(Value::String(text)),
+            (Value::Nothing, None) => return Ok(Value::String(Text::Borrowed(""))),
+            (Value::Bool(flag), None) => self.formats.boolean.word(flag).to_owned(),
+            (Value::Number(number), None) => self.number_text(&number)?,
+            (Value::Number(number), Some(format)) => {
+                self.meter.steps(number.cost())?;
+                self.number_format(&format)?.format(&number).map_err(runtime)?
+            }
+            (Value::Date(date), None) => self.date_text(date)?,
+            (Value::Date(date), Some(format)) => {
+                let format = self.date_format(&format, date.kind)?;
+                format.format(date, &self.formats.zone).map_err(runtime)?
+            }
+            (other @ (Value::Bool(_) | Value::String(_) | Value::Nothing), Some(_)) => {
+                return Err(self.expected(
+                    "a number or a date, as there is a format after ?string",
+                    &other,
+                    &call.target,
+                ));
+            }
+            (other, _) => {
+                return Err(self.expected("a number, date, boolean or string", &other, &call.target));
+            }
+        };
+        self.built(text)
+    }
+}

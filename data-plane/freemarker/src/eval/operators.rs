@@ -1,0 +1,228 @@
+//! Arithmetic, concatenation and comparison.
+
+use std::cmp::Ordering;
+
+use super::Interp;
+use super::convert::number_fault;
+use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr};
+use crate::error::{Place, Raised, limit, runtime};
+use crate::span::Span;
+use crate::value::{Hash, Map, Sequence, Text, Value};
+
+/// Why two values can't be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// They are of types that have no order, or of different types.
+    Types,
+    /// Both have a type that can only be equal or not.
+    NoOrder,
+}
+
+/// Compares values of the same type: numbers, strings, booleans, dates of one kind.
+pub(crate) fn compare_values(left: &Value<'_>, right: &Value<'_>) -> Result<Ordering, Mismatch> {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => Ok(a.compare(b)),
+        (Value::Date(a), Value::Date(b)) if a.kind == b.kind => Ok(a.epoch_ms.cmp(&b.epoch_ms)),
+        (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
+        _ => match (scalar(left), scalar(right)) {
+            (Some(a), Some(b)) => Ok(a.cmp(b)),
+            _ => Err(Mismatch::Types),
+        },
+    }
+}
+
+fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Nothing => Some(""),
+        _ => None,
+    }
+}
+
+impl<'r> Interp<'r> {
+    pub(super) fn chain(&mut self, chain: &'r Chain) -> Result<Value<'r>, Raised> {
+        let mut left = self.value(&chain.first)?;
+        let mut left_span = chain.first.span;
+        // a string being put together: one buffer however many parts it has
+        let mut buffer: Option<String> = None;
+        for (op, expr) in &chain.rest {
+            let right = self.value(expr)?;
+            if let Some(buffer) = &mut buffer {
+                let text = self.text_of(right, expr)?;
+                self.meter.value(text.len())?;
+                buffer.push_str(&text);
+                continue;
+            }
+            let left_expr = (left_span == chain.first.span).then_some(&chain.first);
+            let joins = *op == BinaryOp::Add
+                && matches!((&left, &right), (Value::String(_), _) | (_, Value::String(_)))
+                && matches!(chain.rest.last(), Some((BinaryOp::Add, _)))
+                && chain.rest.iter().all(|(op, _)| *op == BinaryOp::Add);
+            if joins {
+                let first = left_expr.unwrap_or(expr);
+                let (a, b) = (self.text_of(left.clone(), first)?, self.text_of(right, expr)?);
+                self.meter.value(a.len() + b.len())?;
+                let mut text = String::with_capacity(a.len() + b.len());
+                text.push_str(&a);
+                text.push_str(&b);
+                buffer = Some(text);
+                continue;
+            }
+            left = self.operate(*op, left, right, left_expr, expr)?;
+            left_span = left_span.to(expr.span);
+        }
+        Ok(match buffer {
+            Some(text) => Value::String(Text::from(text)),
+            None => left,
+        })
+    }
+
+    /// Does one operation; `left_expr` is what the left side came from, if it is an expression.
+    pub(super) fn operate(
+        &mut self,
+        op: BinaryOp,
+        left: Value<'r>,
+        right: Value<'r>,
+        left_expr: Option<&Expr>,
+        right_expr: &Expr,
+    ) -> Result<Value<'r>, Raised> {
+        if let (Value::Number(a), Value::Number(b)) = (&left, &right) {
+            self.meter.steps(a.cost() * b.cost())?;
+            let result = match op {
+                BinaryOp::Add => a.add(b),
+                BinaryOp::Subtract => a.subtract(b),
+                BinaryOp::Multiply => a.multiply(b),
+                BinaryOp::Divide => a.divide(b),
+                BinaryOp::Remainder => a.remainder(b),
+            };
+            return result.map(Value::Number).map_err(number_fault);
+        }
+        let left_place = left_expr.unwrap_or(right_expr);
+        if op != BinaryOp::Add {
+            let (value, place) =
+                if matches!(left, Value::Number(_)) { (right, right_expr) } else { (left, left_place) };
+            let wanted = format!("a number for \"{}\"", op.symbol());
+            return Err(self.expected(&wanted, &value, place));
+        }
+        self.concatenate(left, right, left_place, right_expr)
+    }
+
+    fn concatenate(
+        &mut self,
+        left: Value<'r>,
+        right: Value<'r>,
+        left_expr: &Expr,
+        right_expr: &Expr,
+    ) -> Result<Value<'r>, Raised> {
+        match (&left, &right) {
+            (Value::Sequence(a), Value::Sequence(b)) => return self.join_sequences(a, b),
+            (Value::Nothing, Value::Sequence(_) | Value::Hash(_)) => return Ok(right),
+            (Value::Sequence(_) | Value::Hash(_), Value::Nothing) => return Ok(left),
+            (Value::Hash(a), Value::Hash(b)) => return self.join_hashes(a, b),
+            _ => {}
+        }
+        let a = self.text_of(left, left_expr)?;
+        let b = self.text_of(right, right_expr)?;
+        self.meter.value(a.len() + b.len())?;
+        let mut text = String::with_capacity(a.len() + b.len());
+        text.push_str(&a);
+        text.push_str(&b);
+        Ok(Value::String(Text::from(text)))
+    }
+
+    fn join_sequences(
+        &mut self,
+        a: &Sequence<'r>,
+        b: &Sequence<'r>,
+    ) -> Result<Value<'r>, Raised> {
+        let mut items = self.laid_out(a)?;
+        items.extend(self.laid_out(b)?);
+        Value::sequence(items).map_err(limit)
+    }
+
+    /// The items of a sequence, copied and charged for.
+    pub(crate) fn laid_out(&mut self, sequence: &Sequence<'r>) -> Result<Vec<Value<'r>>, Raised> {
+        let Some(len) = sequence.len() else {
+            return Err(limit("a range without end can't be laid out as a sequence"));
+        };
+        self.charge_items(len)?;
+        Ok((0..len).map(|index| sequence.get(index).unwrap_or(Value::Missing)).collect())
+    }
+
+    fn join_hashes(&mut self, a: &Hash<'r>, b: &Hash<'r>) -> Result<Value<'r>, Raised> {
+        self.charge_items(2 * (a.len() + b.len()))?;
+        let mut map = Map::default();
+        for hash in [a, b] {
+            for place in 0..hash.len() {
+                if let Some((key, value)) = hash.entry(place) {
+                    map.insert(key, value).map_err(limit)?;
+                }
+            }
+        }
+        Ok(Value::Hash(Hash::Map(map.into())))
+    }
+
+    pub(super) fn comparison(&mut self, comparison: &'r Comparison) -> Result<Value<'r>, Raised> {
+        let Comparison { op, left, right } = comparison;
+        let a = self.value(left)?;
+        let b = self.value(right)?;
+        if let (Value::String(a), Value::String(b)) = (&a, &b) {
+            self.meter.scan(a.len().min(b.len()))?;
+        }
+        let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
+        let ordering = match compare_values(&a, &b) {
+            Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => {
+                Err(Mismatch::NoOrder)
+            }
+            other => other,
+        };
+        let ordering =
+            ordering.map_err(|m| mismatch(m, &a, &b)).at(left.span.to(right.span))?;
+        Ok(Value::Bool(match op {
+            CompareOp::Equal => ordering.is_eq(),
+            CompareOp::NotEqual => ordering.is_ne(),
+            CompareOp::Less => ordering.is_lt(),
+            CompareOp::LessOrEqual => ordering.is_le(),
+            CompareOp::Greater => ordering.is_gt(),
+            CompareOp::GreaterOrEqual => ordering.is_ge(),
+        }))
+    }
+
+    /// `==` as directives use it.
+    pub(crate) fn equal(
+        &mut self,
+        a: &Value<'r>,
+        b: &Value<'r>,
+        place: &Expr,
+    ) -> Result<bool, Raised> {
+        self.equal_at(a, b, place.span)
+    }
+
+    pub(crate) fn equal_at(
+        &mut self,
+        a: &Value<'r>,
+        b: &Value<'r>,
+        span: Span,
+    ) -> Result<bool, Raised> {
+        if let (Value::String(a), Value::String(b)) = (a, b) {
+            self.meter.scan(a.len().min(b.len()))?;
+        }
+        compare_values(a, b)
+            .map(Ordering::is_eq)
+            .map_err(|m| mismatch(m, a, b))
+            .at(span)
+    }
+}
+
+fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>) -> Raised {
+    match mismatch {
+        Mismatch::Types => runtime(format!(
+            "Can't compare values of these types: left is a {}, right is a {}",
+            a.type_name(),
+            b.type_name()
+        )),
+        Mismatch::NoOrder => {
+            runtime(format!("values of type {} have no order: only == and != work", a.type_name()))
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! One part is gone, the others go on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashSet;
+
+use sluice_node::Node;
+use sluice_proto::{event::v1::Event, event::v1::SendEventsRequest};
+use sluice_tests::{
+    cluster::{Cluster, eventually, rules},
+    endpoint::{Endpoint, status},
+    events::{event, export, sync_to},
+};
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+#[tokio::test]
+async fn deliveries_go_on_without_the_control_plane_and_reports_arrive_once() {
+    let (mut cluster, endpoint) = (Cluster::start().await, Endpoint::start().await);
+    cluster.create("all", sync_to(&endpoint.url("/"))).await;
+    cluster.send((0..20).map(|n| event("before", &n.to_string()))).await;
+    endpoint.wait_for(20).await;
+    cluster.stop_control_plane().await;
+    cluster.send((0..300).map(|n| event("during", &n.to_string()))).await;
+    endpoint.wait_for(320).await;
+    // A restart of the node in between: it delivers from its own copy of the catalog.
+    cluster.stop_node().await;
+    cluster.start_node().await;
+    cluster.send((0..80).map(|n| event("after a restart", &n.to_string()))).await;
+    endpoint.wait_for(400).await;
+    cluster.settled().await;
+
+    cluster.start_control_plane().await;
+    let attempts = eventually("every report has arrived", async || {
+        cluster.time.advance(std::time::Duration::from_secs(1));
+        let attempts = cluster.attempts("all").await;
+        (attempts.len() >= 400).then_some(attempts)
+    })
+    .await;
+    let deliveries: HashSet<_> = attempts.iter().map(|attempt| &attempt.delivery).collect();
+    assert_eq!((attempts.len(), deliveries.len()), (400, 400));
+    let metrics = eventually("every ending has arrived", async || {
+        let metrics = cluster.metrics("all").await;
+        (metrics.delivered_count >= 400).then_some(metrics)
+    })
+    .await;
+    assert_eq!((metrics.delivered_count, metrics.attempt_count), (400, 400));
+}
+
+#[tokio::test]
+async fn a_node_without_a_catalog_does_not_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = lonely_node(folder.path(), "a").await;
+    let channel = sluice_client::connect(&format!("http://{}", node.address())).await.unwrap();
+    let health = HealthClient::new(channel.clone())
+        .check(HealthCheckRequest { service: "sluice.event.v1.EventService".to_owned() })
+        .await
+        .unwrap();
+    assert_eq!(health.into_inner().status(), ServingStatus::NotServing);
+    let events = vec![Event { json: event("a", "u"), ..Event::default() }];
+    let request = SendEventsRequest { events, ..SendEventsRequest::default() };
+    let refused = sluice_client::event_client(channel).send_events(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("no catalog yet"), "{refused}");
+    node.stop().await;
+}
+
+async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (clock, _) = sluice_host::clock::Clock::manual(0);
+    sluice_node::start(sluice_node::Config {
+        name: name.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        insecure_listen: false,
+        control_plane: format!("http://{nobody}"),
+        data_dir: folder.join("node"),
+        rules: rules(),
+        extra_roots_pem: None,
+        clock,
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_holds_up_nobody_else() {
+    let cluster = Cluster::start().await;
+    let (good, bad) = (Endpoint::start().await, Endpoint::start().await);
+    bad.always(status(503));
+    cluster.create("good", sync_to(&good.url("/"))).await;
+    cluster.create("bad", sync_to(&bad.url("/"))).await;
+    let events = export();
+    cluster.send(events.clone()).await;
+    // The clock stands: the first attempts at the bad one wait for their second; more than its lane holds stay on disk.
+    good.wait_for(events.len()).await;
+    let ledger = cluster.ledger().await;
+    let pending: i64 = ledger.deliveries.iter().map(|(_, counts)| counts.pending).sum();
+    assert!(pending >= events.len() as i64, "{ledger:?}");
+}
+
+#[tokio::test]
+async fn a_backlog_on_disk_is_delivered_once_and_whole() {
+    let (mut cluster, endpoint) = (Cluster::start().await, Endpoint::start().await);
+    cluster.create("all", sync_to(&endpoint.url("/"))).await;
+    endpoint.always(status(400));
+    let events = export();
+    cluster.send(events.clone()).await;
+    cluster.wait_for_attempts("all", events.len()).await;
+    endpoint.always(status(200));
+    cluster.stop_node().await;
+    cluster.time.advance(std::time::Duration::from_secs(70));
+    cluster.start_node().await;
+    endpoint.wait_for(2 * events.len()).await;
+    let ledger = cluster.settled().await;
+    assert_eq!(ledger.deliveries[0].1.delivered, events.len() as i64);
+    let by_id = endpoint.by_webhook_id();
+    assert_eq!(by_id.len(), events.len());
+    assert!(by_id.values().all(|requests| requests.len() == 2 && requests[0].body == requests[1].body));
+}
