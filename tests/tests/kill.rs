@@ -119,7 +119,7 @@ async fn a_node_killed_half_way_loses_nothing() {
     let metrics = eventually("every ending is reported", async || {
         let text = succeed(sluice(control, &["-o", "json", "metrics", "all", "--window", "1h"])).await;
         let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let delivered = metrics["delivered_count"].as_str().unwrap_or("0").parse::<usize>().unwrap();
+        let delivered = usize::try_from(metrics["delivered_count"].as_u64().unwrap()).unwrap();
         (delivered >= sent.len()).then_some(delivered)
     })
     .await;

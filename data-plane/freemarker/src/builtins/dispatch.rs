@@ -72,7 +72,7 @@ impl<'r> Interp<'r> {
             other => {
                 let wanted =
                     format!("a string as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.expected(&wanted, &other, expr))
+                Err(self.bad_argument(&wanted, &other, expr))
             }
         }
     }
@@ -106,7 +106,7 @@ impl<'r> Interp<'r> {
             other => {
                 let wanted =
                     format!("a number as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.expected(&wanted, &other, expr))
+                Err(self.bad_argument(&wanted, &other, expr))
             }
         }
     }
@@ -118,7 +118,19 @@ impl<'r> Interp<'r> {
     ) -> Result<Option<Text<'r>>, Raised> {
         match call.form {
             Form::Bare => Ok(None),
-            _ => self.text_arg(call, 0),
+            _ => self.printed_arg(call, 0),
+        }
+    }
+
+    /// An argument that is made a string as if it were printed.
+    pub(super) fn printed_arg(
+        &mut self,
+        call: &'r BuiltInCall,
+        place: usize,
+    ) -> Result<Option<Text<'r>>, Raised> {
+        match call.args.get(place) {
+            Some(expr) => self.text(expr).map(Some),
+            None => Ok(None),
         }
     }
 }

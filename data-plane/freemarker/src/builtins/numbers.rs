@@ -22,7 +22,16 @@ impl<'r> Interp<'r> {
         }
         let number = self.number(&call.target)?;
         self.meter.steps(number.cost())?;
-        let date = |kind| Ok(Value::Date(Date { epoch_ms: number.to_long(), kind }));
+        let date = |kind| {
+            let whole = number.truncate().map_err(|_| limit("the number has too many digits"))?;
+            match whole {
+                Number::Int(epoch_ms) => Ok(Value::Date(Date { epoch_ms, kind })),
+                Number::Decimal(_) => Err(runtime(format!(
+                    "the number doesn't fit into 64 bits: {}",
+                    number.to_plain_string()
+                ))),
+            }
+        };
         let result = match call.which {
             BuiltIn::Round => number.round_half_up(),
             BuiltIn::Floor => number.rounded(RoundingMode::Floor),

@@ -1,6 +1,7 @@
 //! Built-ins that look for a string in another.
 
 use super::BuiltIn;
+use super::dispatch::needs_arguments;
 use crate::ast::BuiltInCall;
 use crate::error::{Raised, runtime};
 use crate::eval::{Interp, utf16_len, utf16_slice};
@@ -20,7 +21,11 @@ impl<'r> Interp<'r> {
         if call.which == BuiltIn::Substring {
             return self.substring_built_in(&text, call);
         }
-        let wanted = self.needed_text(call, 0)?;
+        let wanted = match call.which {
+            BuiltIn::Replace | BuiltIn::Split => self.printed_arg(call, 0)?,
+            _ => self.text_arg(call, 0)?,
+        };
+        let Some(wanted) = wanted else { return Err(needs_arguments(call)) };
         self.meter.scan(text.len() + wanted.len())?;
         match call.which {
             BuiltIn::Contains => Ok(Value::Bool(text.contains(&*wanted))),
@@ -127,7 +132,7 @@ impl<'r> Interp<'r> {
         wanted: &str,
         call: &'r BuiltInCall,
     ) -> Result<Value<'r>, Raised> {
-        let new = self.needed_text(call, 1)?;
+        let Some(new) = self.printed_arg(call, 1)? else { return Err(needs_arguments(call)) };
         let flags = self.flags(call, 2)?;
         if wanted.is_empty() {
             let count = if flags.first_only { 1 } else { text.chars().count() + 1 };

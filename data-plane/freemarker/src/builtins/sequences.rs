@@ -96,7 +96,8 @@ impl<'r> Interp<'r> {
 
     fn needed(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Value<'r>, Raised> {
         match call.args.get(place) {
-            Some(expr) => self.value(expr),
+            // what is missing is in no sequence, but no error
+            Some(expr) => self.eval(expr),
             None => Err(super::dispatch::needs_arguments(call)),
         }
     }

@@ -52,10 +52,11 @@ impl<'r> Interp<'r> {
             BuiltIn::Default => {
                 let mut found = value;
                 for arg in &call.args {
-                    if !found.is_missing() {
-                        break;
+                    // all arguments are evaluated, as those of any method
+                    let value = self.eval(arg)?;
+                    if found.is_missing() {
+                        found = value;
                     }
-                    found = self.eval(arg)?;
                 }
                 found
             }

@@ -106,7 +106,7 @@ impl<'r> Interp<'r> {
         let len = utf16_len(text) as i64;
         // [n+1..n] was always allowed to mean nothing
         let legacy_empty = range.descending && range.len == Some(2) && !range.adapts;
-        if legacy_empty && range.start <= len {
+        if legacy_empty && range.start < len {
             return Ok(Value::String(Text::Borrowed("")));
         }
         if range.descending && range.len.is_none_or(|len| len > 1) && !(range.adapts) {

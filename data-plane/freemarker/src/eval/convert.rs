@@ -81,6 +81,10 @@ impl<'r> Interp<'r> {
 
     /// Evaluates an expression that must be true or false.
     pub(crate) fn condition(&mut self, expr: &'r Expr) -> Result<bool, Raised> {
+        let mut expr = expr;
+        while let ExprKind::Group(inner) = &expr.kind {
+            expr = inner;
+        }
         match self.eval(expr)? {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(self.missing(expr)),
@@ -106,6 +110,13 @@ impl<'r> Interp<'r> {
              around: (a.b.c)!default",
         );
         Box::new(Fault { missing: true, ..*runtime(message) }).at(expr.span)
+    }
+
+    /// The error of an argument of the wrong type.
+    pub(crate) fn bad_argument(&self, wanted: &str, value: &Value<'_>, expr: &Expr) -> Raised {
+        let mut fault = self.expected(wanted, value, expr);
+        fault.span = None;
+        fault
     }
 
     /// The error of a value of the wrong type.

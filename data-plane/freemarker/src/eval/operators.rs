@@ -41,12 +41,31 @@ fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
 
 impl<'r> Interp<'r> {
     pub(super) fn chain(&mut self, chain: &'r Chain) -> Result<Value<'r>, Raised> {
-        let mut left = self.value(&chain.first)?;
+        let mut left = self.eval(&chain.first)?;
+        if left.is_missing() && !matches!(chain.rest.first(), Some((BinaryOp::Add, _))) {
+            return Err(self.missing(&chain.first));
+        }
         let mut left_span = chain.first.span;
         // a string being put together: one buffer however many parts it has
         let mut buffer: Option<String> = None;
         for (op, expr) in &chain.rest {
-            let right = self.value(expr)?;
+            if *op != BinaryOp::Add && !matches!(left, Value::Number(_)) && buffer.is_none() {
+                let place = if left_span == chain.first.span { &chain.first } else { expr };
+                let wanted = format!("a number before \"{}\"", op.symbol());
+                return Err(self.expected(&wanted, &left, place));
+            }
+            let right = self.eval(expr)?;
+            if left.is_missing() {
+                return Err(self.missing(&chain.first));
+            }
+            if right.is_missing() {
+                // a left side that can't be added to anything is the worse mistake
+                if *op == BinaryOp::Add && buffer.is_none() {
+                    let place = if left_span == chain.first.span { &chain.first } else { expr };
+                    self.text_of(left, place)?;
+                }
+                return Err(self.missing(expr));
+            }
             if let Some(buffer) = &mut buffer {
                 let text = self.text_of(right, expr)?;
                 self.meter.value(text.len())?;

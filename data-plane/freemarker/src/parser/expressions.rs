@@ -5,7 +5,7 @@ use super::checks::Literal;
 use super::Parser;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr, ExprKind, RangeExpr, RangeKind};
 use crate::error::Raised;
-use crate::lexer::token::Token;
+use crate::lexer::token::{Token, lex};
 
 impl Parser<'_, '_> {
     /// Parses an expression up to what cannot belong to it.
@@ -161,7 +161,6 @@ impl Parser<'_, '_> {
             Token::Plus | Token::Minus => {
                 let negative = self.bump().token == Token::Minus;
                 let operand = Box::new(self.primary()?);
-                self.only_number(&operand)?;
                 let span = self.span(start, start).to(operand.span);
                 Ok(Expr { kind: ExprKind::Sign { negative, operand }, span })
             }
@@ -172,7 +171,6 @@ impl Parser<'_, '_> {
                     Token::Exclamation => self.nested(|parser| parser.unary())?,
                     _ => self.primary()?,
                 });
-                self.only_boolean(&operand)?;
                 let span = self.span(start, start).to(operand.span);
                 Ok(Expr { kind: ExprKind::Not(operand), span })
             }
@@ -180,15 +178,23 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Whether the next token can be the first of an expression.
+    /// Whether an expression comes next, judged by its first tokens.
     pub(super) fn begins_expression(&self) -> bool {
-        match self.next.token {
+        let mut token = self.next;
+        match token.token {
+            Token::Plus | Token::Minus => token = lex(self.text, token.end),
+            _ => {
+                while token.token == Token::Exclamation {
+                    token = lex(self.text, token.end);
+                }
+            }
+        }
+        match token.token {
             Token::Name(name) => !matches!(name, "as" | "in" | "using"),
-            Token::Integer(_) | Token::Decimal(_) | Token::String(_) => true,
-            Token::Dot
-            | Token::Plus
-            | Token::Minus
-            | Token::Exclamation
+            Token::Integer(_)
+            | Token::Decimal(_)
+            | Token::String(_)
+            | Token::Dot
             | Token::BracketOpen
             | Token::ParenOpen
             | Token::BraceOpen => true,

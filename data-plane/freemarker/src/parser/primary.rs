@@ -186,6 +186,7 @@ impl Parser<'_, '_> {
         self.bump();
         let key = self.expression()?;
         let end = self.expect(Token::BracketClose, "\"]\"")?.end;
+        self.refuse(&target, &[Literal::Number, Literal::Boolean], "sequence or hash")?;
         let span = target.span.to(self.span(end, end));
         Ok(Expr { kind: ExprKind::Index(Box::new((target, key))), span })
     }
