@@ -11,13 +11,14 @@ use std::{
 
 use sluice_control_plane::StartError;
 use sluice_host::{data_folder::DataFolderError, listen::ListenError};
+use sluice_proto::sync::v1::{CreateSyncRequest, GetSyncRequest, sync_service_client::SyncServiceClient};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use self::support::{Plane, start_on};
+use self::support::{Plane, start_on, sync};
 
 #[tokio::test]
 async fn a_port_in_use_is_told() {
@@ -100,14 +101,43 @@ fn exit(mut child: Child) -> (i32, String) {
     (child.wait().unwrap().code().unwrap(), told)
 }
 
+/// Starts the process on a free port and gives its address.
+fn serving(folder: &Path) -> (Child, String) {
+    let mut child = spawn(folder, &["--listen=127.0.0.1:0"]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    (child, address)
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = serving(folder.path());
+    let mut syncs = SyncServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let request = CreateSyncRequest {
+        parent: "projects/default".into(),
+        sync_id: "orders".into(),
+        sync: Some(sync()),
+        validate_only: false,
+    };
+    let created = syncs.create_sync(request).await.unwrap().into_inner();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let (mut child, address) = serving(folder.path());
+    let mut syncs = SyncServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let read = syncs.get_sync(GetSyncRequest { name: created.name.clone() }).await.unwrap().into_inner();
+    assert_eq!(read, created);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn the_process_says_where_it_listens_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = spawn(folder.path(), &["--listen=127.0.0.1:0"]);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    let (child, address) = serving(folder.path());
 
     let other = tempfile::tempdir().unwrap();
     let (code, told) = exit(spawn(other.path(), &["--listen", &address]));

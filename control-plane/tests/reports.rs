@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptFilter, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest, Interval, ListAttemptsRequest,
+        Attempt, AttemptFilter, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest, ListAttemptsRequest,
         MetricsWindow, SyncMetrics, WatchAttemptsRequest, WatchAttemptsResponse, get_sync_metrics_request::Period,
     },
-    node::v1::{NodeHeartbeat, ReportBatch, ReportsOpen, SyncLoad, report_attempts_request, sync_catalog_request},
+    node::v1::{ReportBatch, ReportsOpen, report_attempts_request},
     sync::v1::{DeleteSyncRequest, Sync},
 };
 use tonic::{Code, Status, Streaming};
 
-use self::support::{
-    Held, PARENT, Plane, Reporter, START_MS, attempt, attempted, ended, ending, fields, name, reason, sync, timestamp,
-};
+use self::support::{Plane, Reporter, START_MS, attempt, attempted, ended, ending, fields, reason, sync, timestamp};
 
 const ALL: &str = "projects/default/syncs/-";
 

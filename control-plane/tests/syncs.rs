@@ -5,8 +5,8 @@ mod support;
 
 use prost_types::FieldMask;
 use sluice_proto::sync::v1::{
-    CreateSyncRequest, DeleteSyncRequest, Destination, DisableSyncRequest, EnableSyncRequest, Limits, ListSyncsRequest,
-    RetryPolicy, Sync, UpdateSyncRequest,
+    CreateSyncRequest, DeleteSyncRequest, Destination, DisableSyncRequest, EnableSyncRequest, ListSyncsRequest, Sync,
+    UpdateSyncRequest,
 };
 use tonic::{Code, Request};
 

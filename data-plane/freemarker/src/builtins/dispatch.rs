@@ -66,7 +66,7 @@ impl<'r> Interp<'r> {
         place: usize,
     ) -> Result<Option<Text<'r>>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
-        match self.value(expr)? {
+        match self.eval(expr)? {
             Value::String(text) => Ok(Some(text)),
             Value::Nothing => Ok(Some(Text::Borrowed(""))),
             other => {
@@ -101,7 +101,7 @@ impl<'r> Interp<'r> {
         place: usize,
     ) -> Result<Option<Number>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
-        match self.value(expr)? {
+        match self.eval(expr)? {
             Value::Number(number) => Ok(Some(number)),
             other => {
                 let wanted =

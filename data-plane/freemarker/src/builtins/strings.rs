@@ -12,10 +12,8 @@ impl<'r> Interp<'r> {
     pub(super) fn string_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         if call.which == BuiltIn::Boolean || call.which == BuiltIn::Number {
             let value = self.value(&call.target)?;
-            if matches!(
-                (&value, call.which),
-                (Value::Bool(_), BuiltIn::Boolean) | (Value::Number(_), BuiltIn::Number)
-            ) {
+            // a number is read back from how it is printed, as in FreeMarker
+            if matches!((&value, call.which), (Value::Bool(_), BuiltIn::Boolean)) {
                 return Ok(value);
             }
             let text = self.text_of(value, &call.target)?;

@@ -51,7 +51,7 @@ impl<'r> Interp<'r> {
                 return Ok(item.unwrap_or(Value::Missing));
             }
             Value::Nothing => return Ok(Value::Missing),
-            Value::Hash(_) | Value::Bool(_) | Value::Method(_) => {
+            Value::Hash(_) | Value::Method(_) => {
                 return Err(self.expected(
                     "a sequence or a string, as there is a number in [ ]",
                     &value,

@@ -82,8 +82,7 @@ impl<'r> Interp<'r> {
                  ==> {}\nTip: list a hash with two loop variables (as key, value), or list \
                  hash?keys or hash?values",
                 self.source_of(expr)
-            ))
-            .at(expr.span)),
+            ))),
             other => Err(self.expected("a sequence or collection", &other, expr)),
         }
     }

@@ -183,8 +183,13 @@ impl<'r> Interp<'r> {
 
     pub(super) fn comparison(&mut self, comparison: &'r Comparison) -> Result<Value<'r>, Raised> {
         let Comparison { op, left, right } = comparison;
-        let a = self.value(left)?;
-        let b = self.value(right)?;
+        let a = self.eval(left)?;
+        let b = self.eval(right)?;
+        for (value, expr) in [(&a, left), (&b, right)] {
+            if value.is_missing() {
+                return Err(self.missing(expr));
+            }
+        }
         if let (Value::String(a), Value::String(b)) = (&a, &b) {
             self.meter.scan(a.len().min(b.len()))?;
         }

@@ -290,10 +290,9 @@ impl Parser<'_, '_> {
             match target_name.and_then(|name| self.state.scope.loop_of(name)) {
                 Some(slot) => call.loop_slot = slot,
                 None => {
-                    return self.error_at(
-                        start,
-                        format!("the left side of ?{name} must be a loop variable in scope"),
-                    );
+                    let message =
+                        format!("the left side of ?{name} must be a loop variable in scope");
+                    return Err(crate::error::parse(call.target.span, message));
                 }
             }
         }
