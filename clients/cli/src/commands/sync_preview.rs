@@ -73,6 +73,10 @@ fn event(path: &Path) -> Result<Bytes, Failure> {
 }
 
 fn show(response: &PreviewSyncResponse) -> Result<(), Failure> {
+    if response.headers.is_empty() && !response.violations.is_empty() {
+        // The draft itself is wrong: its filter was not asked.
+        return Ok(());
+    }
     let verdict = if response.matched { "takes the event" } else { "does not take the event" };
     let reason = if response.verdict.is_empty() { String::new() } else { format!(": {}", response.verdict) };
     say(format!("The filter {verdict}{reason}."))?;

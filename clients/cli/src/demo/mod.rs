@@ -138,7 +138,7 @@ async fn show(planes: &LocalPlanes, receiver: &Receiver, args: &DemoArgs) -> Res
         });
     }
     say(format!(
-        "Every delivery agrees: {} by webhook-id and SHA-256 of the body, and the Authorization header of {}. {}.",
+        "\nEvery delivery agrees: {} by webhook-id and SHA-256 of the body, and the Authorization header of {}. {}.",
         thousands(shown.iter().map(|row| row.matched).sum()),
         DemoSync::Templated.id(),
         duration::show(started.elapsed()),

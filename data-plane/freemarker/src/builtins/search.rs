@@ -73,8 +73,7 @@ impl<'r> Interp<'r> {
         if from < 0 || to < 0 || from > len || to > len || from > to {
             return Err(runtime(format!(
                 "?substring({from}, {to}) is not within the string: its length is {len}"
-            ))
-            .at(call.target.span));
+            )));
         }
         self.built(utf16_slice(text, from as usize, to as usize))
     }

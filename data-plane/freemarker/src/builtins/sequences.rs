@@ -245,8 +245,7 @@ impl<'r> Interp<'r> {
         let rounds = u64::from(usize::BITS - keyed.len().leading_zeros());
         self.meter.steps((keyed.len() as u64 + bytes as u64 / 8) * rounds / 2)?;
         let items = sorted(keyed)
-            .map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))
-            .at(call.target.span)?;
+            .map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))?;
         self.sequence_of(items)
     }
 

@@ -269,8 +269,7 @@ impl<'r> Interp<'r> {
                 "Expected a hash, as there are two loop variables after \"as\", but this has \
                  evaluated to a sequence:\n==> {}",
                 self.source_of(source)
-            ))
-            .at(source.span)),
+            ))),
             other => Err(self.expected("a hash", &other, source)),
         }
     }

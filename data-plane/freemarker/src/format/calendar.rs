@@ -26,6 +26,17 @@ pub struct Civil {
 }
 
 impl Civil {
+    /// What clocks in UTC show at a time in milliseconds since the epoch.
+    pub fn from_utc_ms(epoch_ms: i64) -> Self {
+        Self::gregorian(epoch_ms)
+    }
+
+    /// The milliseconds since the epoch at which clocks in UTC show this; fields out of their
+    /// ranges carry over.
+    pub fn utc_ms(&self) -> i64 {
+        self.gregorian_ms()
+    }
+
     /// Reads off milliseconds since 1970-01-01T00:00 in the Gregorian calendar of all time.
     pub(crate) fn gregorian(local_ms: i64) -> Self {
         let day = local_ms.div_euclid(DAY_MS);

@@ -178,7 +178,8 @@ fn named_style(text: &str, kind: DateKind) -> Option<String> {
         DateKind::Date => date(first)?.to_owned(),
         DateKind::Time => time(first)?.to_owned(),
         DateKind::DateTime => {
-            let between = if matches!(first, "long" | "full") { " 'at' " } else { ", " };
+            let wordy = |style| matches!(style, "long" | "full");
+            let between = if wordy(first) && wordy(second) { " 'at' " } else { ", " };
             format!("{}{between}{}", date(first)?, time(second)?)
         }
     })

@@ -57,7 +57,7 @@ impl Zone {
             Zone::Utc => 0,
             Zone::Fixed(seconds, _) => *seconds,
             Zone::Named(_, zone) => {
-                i64::from(zone.to_offset(timestamp(epoch_ms)).seconds())
+                i64::from(zone.to_offset(known_time(zone, epoch_ms)).seconds())
             }
         }
     }
@@ -70,6 +70,7 @@ impl Zone {
         let offset = match self {
             Zone::Utc => 0,
             Zone::Fixed(seconds, _) => *seconds,
+            Zone::Named(..) if local_ms < YEAR_1900 => self.offset_at(local_ms),
             Zone::Named(_, zone) => match wall(local_ms).map(|t| zone.to_ambiguous_timestamp(t)) {
                 Some(ambiguous) => i64::from(match ambiguous.offset() {
                     AmbiguousOffset::Unambiguous { offset } => offset.seconds(),
@@ -88,7 +89,7 @@ impl Zone {
             Zone::Utc => "UTC".into(),
             Zone::Fixed(_, name) => name.clone(),
             Zone::Named(_, zone) => {
-                let info = zone.to_offset_info(timestamp(epoch_ms));
+                let info = zone.to_offset_info(known_time(zone, epoch_ms));
                 let abbreviation = info.abbreviation();
                 if abbreviation.starts_with(['+', '-']) {
                     offset_name(i64::from(info.offset().seconds()))
@@ -98,6 +99,21 @@ impl Zone {
             }
         }
     }
+}
+
+/// Java knows the history of zones from 1900 on; before, they have the standard time of today.
+const YEAR_1900: i64 = -2_208_988_800_000;
+
+/// 2025-01-01 and 2025-07-01: one of them is in standard time.
+const TODAY: [i64; 2] = [1_735_689_600_000, 1_751_328_000_000];
+
+/// The time at which to look up what holds at `epoch_ms`.
+fn known_time(zone: &TimeZone, epoch_ms: i64) -> Timestamp {
+    if epoch_ms >= YEAR_1900 {
+        return timestamp(epoch_ms);
+    }
+    let [january, july] = TODAY.map(timestamp);
+    if zone.to_offset_info(january).dst().is_dst() { july } else { january }
 }
 
 fn timestamp(epoch_ms: i64) -> Timestamp {

@@ -177,14 +177,19 @@ impl<'p, 'l> Parser<'p, 'l> {
             Token::Unknown(c) => format!("the character '{c}' has no meaning in expressions"),
             Token::BadEscape(offset) => {
                 let message = "unknown escape sequence in a string literal";
-                return self.error_at(self.next.start + offset, message);
+                return self.error_at(self.next.start + offset + 1, message);
             }
             _ => {
                 let text = self.text.get(self.next.start..self.next.end).unwrap_or_default();
                 format!("encountered \"{text}\", but expected {wanted}")
             }
         };
-        self.error_at(self.next.start, message)
+        // the end of the file is where its last character is
+        let start = match self.next.token {
+            Token::End => self.text.char_indices().next_back().map_or(0, |(last, _)| last),
+            _ => self.next.start,
+        };
+        self.error_at(start, message)
     }
 
     /// Runs a step that nests, within the bound on nesting.

@@ -1,0 +1,282 @@
+//! No template and no data brings the engine down: it ends, in bounds, with an answer.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use sluice_freemarker::json::Document;
+use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Value};
+
+fn render(template: &str, model: &str) -> Result<String, Error> {
+    let document = Document::parse(model.as_bytes(), 100).unwrap();
+    let template = Template::parse("t", template, &Settings::default())?;
+    let mut out = Vec::new();
+    let root = Root::new().with_json("input", document.root());
+    template.render(&root, &Limits::default(), &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn kind(template: &str) -> Option<ErrorKind> {
+    render(template, "{}").err().map(|error| error.kind())
+}
+
+#[test]
+fn deep_templates_are_errors() {
+    let n = 100_000;
+    for (open, close) in [
+        ("(", ")"),
+        ("[", "]"),
+        ("{\"a\":", "}"),
+        ("-(", ")"),
+        ("!(", ")"),
+        ("a[", "]"),
+        ("a(", ")"),
+        ("a?then(", ",1)"),
+        ("x!", ""),
+        ("1 + (", ")"),
+        ("\"${", "}\""),
+        ("[1]?map(x -> ", ")"),
+        ("1..", ""),
+        ("!", "true"),
+        ("- ", "1"),
+    ] {
+        let template = format!("${{{}1{}}}", open.repeat(n), close.repeat(n));
+        assert!(kind(&template).is_some(), "{open}");
+    }
+    for (open, close) in [
+        ("<#if true>", "</#if>"),
+        ("<#list [1] as x>", "</#list>"),
+        ("<#assign x>", "</#assign>"),
+        ("<#switch 1><#case 1>", "</#switch>"),
+        ("<#list [1]><#items as x>", "</#items></#list>"),
+        ("<#list [1] as x><#sep>", "</#sep></#list>"),
+    ] {
+        let n = 10_000;
+        let template = format!("{}x{}", open.repeat(n), close.repeat(n));
+        assert_eq!(kind(&template), Some(ErrorKind::Limit), "{open}");
+        // no end tags either
+        assert!(kind(&open.repeat(n)).is_some(), "{open}");
+    }
+    for step in [".a", "[0]", "?size", "??", "!", "?c", "?upper_case"] {
+        assert!(kind(&format!("${{a{}}}", step.repeat(n))).is_some(), "{step}");
+    }
+}
+
+#[test]
+fn what_is_allowed_to_nest_runs_on_a_small_stack() {
+    // threads of a server have 2 MiB; leave half of that to others
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
+        let n = 110;
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]?size"),
+            ("true?then(", ",1)"),
+            ("[1]?map(x -> ", ")?first"),
+            ("nope!(", ")"),
+            ("(1 + -", " * 2 % 3)"),
+            ("[", "][0]"),
+        ] {
+            for n in [n, n / 2, n / 3, n / 4] {
+                let template = format!("${{{}1{}}}", open.repeat(n), close.repeat(n));
+                let _ = render(&template, "{}");
+            }
+        }
+        for (open, close) in [
+            ("<#if true>", "</#if>"),
+            ("<#list [1] as x>", "</#list>"),
+            ("<#assign x>", "</#assign>"),
+            ("<#switch 1><#case 1>", "</#switch>"),
+        ] {
+            let template = format!("{}x{}", open.repeat(n), close.repeat(n));
+            let _ = render(&template, "{}");
+        }
+    });
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn long_chains_do_not_nest() {
+    let n = 20_000;
+    for (part, expected) in [("+ 1 ", "20,001"), ("* 1 ", "1"), ("+ 'a' ", ""), ("- 0 ", "1")] {
+        let output = render(&format!("${{1 {}}}", part.repeat(n)), "{}").unwrap();
+        if !expected.is_empty() {
+            assert_eq!(output, expected);
+        }
+    }
+    let template = format!("<#if false>{}<#else>x</#if>", "<#elseif false>".repeat(n));
+    assert_eq!(render(&template, "{}").unwrap(), "x");
+    assert_eq!(render(&format!("${{(true{})?c}}", "&& true".repeat(n)), "{}").unwrap(), "true");
+}
+
+#[test]
+fn endless_work_ends_soon() {
+    let attacks = [
+        "<#list 1.. as x></#list>",
+        "<#list 1.. as x>${x}</#list>",
+        "<#list 1..2000000000 as x><#list 1..2000000000 as y></#list></#list>",
+        "<#assign s = 'x'><#list 1.. as i><#assign s = s + s></#list>",
+        "<#assign s = [1]><#list 1.. as i><#assign s = s + s></#list>",
+        "<#assign s = {'a':1}><#list 1.. as i><#assign s = s + {'k' + i: s}></#list>",
+        "<#assign s = []><#list 1.. as i><#assign s = [s]></#list>",
+        "<#assign s = []><#list 1.. as i><#assign s = s + [i]></#list>",
+        "<#assign n = 3><#list 1.. as i><#assign n = n * n></#list>",
+        "<#assign n = 1.1><#list 1.. as i><#assign n = n / 3 * 7></#list>",
+        "${('a'?left_pad(2000000000))?length}",
+        "${('a'?left_pad(2000000000, 'ab'))?length}",
+        "${(1..)?join(',')}",
+        "${(1..)?filter(x -> false)?size}",
+        "${(1..)?map(x -> x)?size}",
+        "${(1..2000000000)?reverse?size}",
+        "${(1..2000000000)?sort?size}",
+        "${(1..2000000000)?chunk(2)?size}",
+        "${[1]?chunk(2000000000, 1)?size}",
+        "${(1..)?seq_contains(-1)?c}",
+        "${(1..2000000000)?seq_last_index_of(0)}",
+        "${((1..)+[1])?size}",
+        "${(1..)[0..*2000000000]?size}",
+        "<#assign s = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'>\
+         <#list 1..12 as i><#assign s = s + s></#list>\
+         <#list 1.. as i><#assign t = s?upper_case?lower_case?replace('x', 'yy')></#list>",
+        "<#assign s = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'>\
+         <#list 1..10 as i><#assign s = s + s></#list>\
+         <#list 1.. as i><#if s?contains('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxy')></#if>\
+         </#list>",
+        "<#assign s = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'>\
+         <#list 1..10 as i><#assign s = s + s></#list>\
+         <#list 1.. as i><#assign t = s?replace('X', 'Y', 'i')></#list>",
+        "<#assign s = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'>\
+         <#list 1..10 as i><#assign s = s + s></#list>\
+         <#list 1.. as i><#assign t = s[1..*1] + s[5] + s?length></#list>",
+        "<#list 1.. as i><#assign x>${i}</#assign></#list>",
+        "<#list 1.. as i>${i?string('0.' + i)}</#list>",
+        "<#list 1.. as i>${i?number_to_datetime?string('yyyy' + i)}</#list>",
+        "<#list 1.. as i><#setting number_format='0.' + i></#list>",
+        "<#list 1.. as i>${'2020-01-02 03:04:05'?datetime('yyyy-MM-dd HH:mm:ss')}</#list>",
+        "<#list 1.. as i>${i?number_to_datetime?iso('America/New_York')}</#list>",
+        "${1e999999999}",
+        "${'1e999999999'?number}",
+        "${'1e999'?number * '1e999'?number}",
+        "<#list 1.. as i>${('1e900'?number + 1)?string('0.00')}</#list>",
+        "<#list 1.. as i>${('1e-900'?number + 1)?c}</#list>",
+        "<#list 1.. as i>${'1e-900'?number / '7e-900'?number}</#list>",
+        "<#list 1.. as i>${input?size}</#list>",
+    ];
+    let mut worst = (Duration::ZERO, "");
+    for attack in attacks {
+        let start = Instant::now();
+        let error = render(attack, "{}").expect_err(attack);
+        let took = start.elapsed();
+        assert!(!error.message().is_empty());
+        if took > worst.0 {
+            worst = (took, attack);
+        }
+    }
+    // some 20 ms optimised; debug builds and busy machines get a hundred times that
+    assert!(worst.0 < Duration::from_secs(2), "{worst:?}");
+}
+
+#[test]
+fn limits_hold_to_the_letter() {
+    let document = Document::parse(b"{}", 10).unwrap();
+    let root = Root::new().with_json("input", document.root());
+    let template =
+        Template::parse("t", "<#list 1..100 as x>${x}</#list>", &Settings::default()).unwrap();
+    let mut out = b"kept".to_vec();
+    let usage = template.render(&root, &Limits::default(), &mut out).unwrap();
+    assert_eq!((usage.output_bytes, out.len()), (192, 196));
+    let mut limits = Limits::default();
+    limits.max_output_bytes = 192;
+    limits.max_steps = usage.steps;
+    assert!(template.render(&root, &limits, &mut Vec::new()).is_ok());
+    let mut out = b"kept".to_vec();
+    limits.max_output_bytes = 191;
+    let error = template.render(&root, &limits, &mut out).unwrap_err();
+    assert_eq!((error.kind(), out.as_slice()), (ErrorKind::Limit, &b"kept"[..]));
+    assert_eq!((error.line(), error.column()), (1, 20));
+    limits.max_output_bytes = 192;
+    limits.max_steps -= 1;
+    assert_eq!(template.render(&root, &limits, &mut Vec::new()).unwrap_err().kind(), ErrorKind::Limit);
+    let long = "x".repeat((1 << 20) + 1);
+    assert_eq!(kind(&long), Some(ErrorKind::Limit));
+}
+
+#[test]
+fn many_tags_on_one_line_are_parsed_soon_or_refused() {
+    let start = Instant::now();
+    let _ = render(&"a${1}".repeat(200_000), "{}");
+    let _ = render(&format!("{}<#rt>", "a${1}".repeat(100_000)), "{}");
+    let _ = render(&"<#t>a".repeat(200_000), "{}");
+    let _ = render(&"\n<#t> ".repeat(170_000), "{}");
+    let _ = render(&"<#if true></#if>".repeat(60_000), "{}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn templates_are_shared_between_threads() {
+    fn assert_shared<T: Send + Sync + Clone>() {}
+    assert_shared::<Template>();
+    assert_shared::<Settings>();
+    assert_shared::<Value<'static>>();
+}
+
+/// Pieces that templates are made of, so that random ones get past the first token.
+fn piece() -> impl Strategy<Value = String> {
+    let fixed = prop::sample::select(vec![
+        "${", "}", "#{", "<#if ", "<#elseif ", "<#else>", "</#if>", "<#list ", " as x>", " as k, v>",
+        "</#list>", "<#items as y>", "</#items>", "<#sep>", "</#sep>", "<#assign ", "</#assign>",
+        "<#setting number_format=", "<#switch ", "<#case ", "<#default>", "</#switch>", "<#break>",
+        "<#t>", "<#lt>", "<#rt>", "<#nt>", "<#--", "-->", "<#noparse>", "</#noparse>", "<#ftl>",
+        "[#if ", "]", "[", "(", ")", "{", ":", ",", ";m1M2", "x", "input", ".a", "['b']", "[0]", "[1..]",
+        "?c", "?string", "?string('", "?size", "?keys", "?filter(x -> ", "?map(x -> ", "?join(',')",
+        "?date('yyyy')", "?datetime", "?number", "?index", "?substring(", "?split('", "?left_pad(",
+        "?json_string", "?sort", "?then(", "!", "??", "+", "-", "*", "/", "%", "==", "<", ">", "gt",
+        "&&", "||", "..", "..<", "..*", "'", "\"", "\\", "\\x", "r'", "1", "0", "2.5", "99999999999999999999",
+        "true", "'a'", "\n", "\r", "\t", " ", "é", "😀", "\u{0}", "text", ">", "/>", "=", ".now",
+    ]);
+    prop_oneof![8 => fixed.prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_template_panics(pieces in prop::collection::vec(piece(), 0..40)) {
+        let source = pieces.concat();
+        let model = r#"{"a":{"b":[1,2.5,"x",null,true]},"b":"text é😀","x":[{"k":1}]}"#;
+        if let Err(error) = render(&source, model) {
+            let _ = error.to_string();
+            prop_assert!(error.line() as usize <= source.lines().count() + 1);
+        }
+    }
+
+    #[test]
+    fn no_expression_panics(pieces in prop::collection::vec(piece(), 0..12)) {
+        let _ = render(&format!("${{{}}}", pieces.concat()), r#"{"a":1,"b":"é"}"#);
+    }
+
+    #[test]
+    fn no_json_panics(text in "[\\[\\]{}:,\"a\\\\u0-9eE+.tfn -]{0,40}") {
+        if let Ok(document) = Document::parse(text.as_bytes(), 8) {
+            let mut out = Vec::new();
+            document.root().write_json(&mut out);
+            let again = Document::parse(&out, 8).unwrap();
+            let mut twice = Vec::new();
+            again.root().write_json(&mut twice);
+            prop_assert_eq!(out, twice);
+        }
+    }
+
+    #[test]
+    fn formats_never_panic(pattern in "[#0,.;%E'yMdHhmsSzXGkKDFwWuaZ \u{a4}-]{0,12}", n in any::<i64>(), d in any::<f64>()) {
+        let model = format!("{{\"n\":{n},\"d\":{}}}", if d.is_finite() { d } else { 0.0 });
+        let quoted = pattern.replace('\'', "\\'");
+        for template in [
+            format!("${{input.n?string('{quoted}')}}"),
+            format!("${{input.d?string('{quoted}')}}"),
+            format!("${{input.n?number_to_datetime?string('{quoted}')}}"),
+            format!("${{input.n?number_to_datetime?iso_utc}}"),
+            format!("${{'{n}'?datetime('{quoted}')?long}}"),
+        ] {
+            let _ = render(&template, &model);
+        }
+    }
+}
