@@ -15,20 +15,14 @@ pub struct InvalidName {
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is not a name of the form `{}`; {ID_RULE}",
-            self.name.escape_debug(),
-            self.expected
-        )
+        write!(f, "`{}` is not a name of the form `{}`; {ID_RULE}", self.name.escape_debug(), self.expected)
     }
 }
 
 impl std::error::Error for InvalidName {}
 
 /// What an id may be, for messages.
-pub const ID_RULE: &str =
-    "an id is 1 to 63 characters of a-z, 0-9 and -, begins with a letter and does not end with -";
+pub const ID_RULE: &str = "an id is 1 to 63 characters of a-z, 0-9 and -, begins with a letter and does not end with -";
 
 /// Whether `id` may be the last segment of a project's, sync's or node's name (RFC 1034 label, [`ID_RULE`]).
 #[must_use]
@@ -37,9 +31,7 @@ pub fn is_valid_id(id: &str) -> bool {
     matches!(bytes.first(), Some(b'a'..=b'z'))
         && bytes.len() <= 63
         && !id.ends_with('-')
-        && bytes
-            .iter()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 macro_rules! name {
@@ -112,10 +104,7 @@ mod tests {
             assert_eq!(name.parse::<SyncName>().unwrap().to_string(), name);
         }
         assert_eq!("nodes/n1".parse::<NodeName>().unwrap().node, "n1");
-        assert_eq!(
-            "projects/default".parse::<ProjectName>().unwrap().project,
-            DEFAULT_PROJECT
-        );
+        assert_eq!("projects/default".parse::<ProjectName>().unwrap().project, DEFAULT_PROJECT);
     }
 
     #[test]

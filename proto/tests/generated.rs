@@ -56,13 +56,7 @@ fn every_proto_is_compiled() {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                found.push(
-                    path.strip_prefix(root)
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                );
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
@@ -74,11 +68,7 @@ fn every_proto_is_compiled() {
 
 fn generate(root: &Path, out: &Path) {
     let mut compiler = protox::Compiler::new([root]).unwrap();
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(PROTOS)
-        .unwrap();
+    compiler.include_source_info(true).include_imports(true).open_files(PROTOS).unwrap();
     let with_comments = compiler.file_descriptor_set();
 
     tonic_prost_build::configure()
@@ -106,10 +96,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries
         .map(|entry| {
             let path = entry.unwrap().path();
-            (
-                path.file_name().unwrap().to_str().unwrap().to_owned(),
-                fs::read(&path).unwrap(),
-            )
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         })
         .collect()
 }

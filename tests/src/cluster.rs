@@ -263,12 +263,11 @@ impl Cluster {
 
     /// Waits until nothing is open on the node; gives the ledger, which adds up.
     pub async fn settled(&self) -> Ledger {
-        let ledger = eventually("every delivery has ended", async || {
+        eventually("every delivery has ended", async || {
             let ledger = self.ledger().await;
             ledger.deliveries.iter().all(|(_, counts)| counts.pending == 0).then_some(ledger)
         })
-        .await;
-        ledger
+        .await
     }
 
     /// The node's ledger, which adds up at any moment.

@@ -20,7 +20,12 @@ pub fn event(event_type: &str, user: &str) -> Bytes {
 /// The 1,000 events of `tests/data`, in Amplitude's export shape.
 #[must_use]
 pub fn export() -> Vec<Bytes> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/events.ndjson.gz");
+    read_events(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/events.ndjson.gz"))
+}
+
+/// The lines of a gzipped NDJSON file.
+#[must_use]
+pub fn read_events(path: &Path) -> Vec<Bytes> {
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut text).unwrap();
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(Bytes::copy_from_slice).collect()

@@ -1,7 +1,7 @@
 //! Clients for Sluice: publish events to a node, manage syncs and follow deliveries on the control plane.
 //!
 //! [`Publisher`] streams events and keeps them until the node has them on disk; [`sync_client`], [`delivery_client`],
-//! [`node_client`] and [`event_client`] are the generated clients over a [`connect`]ed channel.
+//! [`node_client`] and [`event_client`] are the generated clients over a channel from [`connect()`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), sluice_client::Error> {

@@ -23,16 +23,30 @@ pub(crate) enum ElementKind {
     /// `${…}`
     Output(Expr),
     /// `#{…}`, with the fewest and most decimals.
-    NumberOutput { value: Expr, min_decimals: u32, max_decimals: u32 },
+    NumberOutput {
+        value: Expr,
+        min_decimals: u32,
+        max_decimals: u32,
+    },
     If(Box<[Branch]>),
     List(Box<List>),
     Items(Box<Items>),
-    Sep { loop_slot: u32, body: Block },
+    Sep {
+        loop_slot: u32,
+        body: Block,
+    },
     Break,
     Continue,
     Assign(Box<[Assignment]>),
-    Capture { target: Target, body: Block },
-    Setting { key: SettingKey, name: Box<str>, value: Expr },
+    Capture {
+        target: Target,
+        body: Block,
+    },
+    Setting {
+        key: SettingKey,
+        name: Box<str>,
+        value: Expr,
+    },
     Switch(Box<Switch>),
     Stop(Option<Expr>),
 }
@@ -120,16 +134,25 @@ pub(crate) enum ExprKind {
     Range(Box<RangeExpr>),
     Variable(Variable),
     Special(Special),
-    Dot { target: Box<Expr>, key: Box<str> },
+    Dot {
+        target: Box<Expr>,
+        key: Box<str>,
+    },
     Index(Box<(Expr, Expr)>),
-    Call { callee: Box<Expr>, args: Box<[Expr]> },
+    Call {
+        callee: Box<Expr>,
+        args: Box<[Expr]>,
+    },
     BuiltIn(Box<BuiltInCall>),
     /// `target!` and `target!fallback`
     Default(Box<(Expr, Option<Expr>)>),
     /// `target??`
     Exists(Box<Expr>),
     Not(Box<Expr>),
-    Sign { negative: bool, operand: Box<Expr> },
+    Sign {
+        negative: bool,
+        operand: Box<Expr>,
+    },
     /// Operators of one precedence from left to right: long sums don't nest.
     Chain(Box<Chain>),
     Compare(Box<Comparison>),

@@ -32,14 +32,7 @@ struct Inner {
 impl Error {
     /// An error that is about no place in a template, such as a setting's bad value.
     pub(crate) fn without_place(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            kind,
-            message: message.into(),
-            template: None,
-            line: 0,
-            column: 0,
-            source_line: None,
-        }))
+        Error(Box::new(Inner { kind, message: message.into(), template: None, line: 0, column: 0, source_line: None }))
     }
 
     pub(crate) fn at(fault: Fault, name: &str, source: &str, lines: &Lines) -> Self {

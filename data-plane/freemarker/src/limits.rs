@@ -22,12 +22,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Ends any rendering within some 20 ms of CPU.
     fn default() -> Self {
-        Limits {
-            max_steps: 200_000,
-            max_output_bytes: 4 << 20,
-            max_value_bytes: 16 << 20,
-            max_depth: 400,
-        }
+        Limits { max_steps: 200_000, max_output_bytes: 4 << 20, max_value_bytes: 16 << 20, max_depth: 300 }
     }
 }
 
@@ -45,10 +40,13 @@ pub const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
 /// How deep a template's source may nest directives, parentheses, brackets, and steps of one
 /// `a.b.c` chain.
-pub const MAX_NESTING: u32 = 120;
+pub const MAX_NESTING: u32 = 80;
 
 /// How deep sequences and hashes that expressions or host methods build may hold one another.
 pub const MAX_VALUE_DEPTH: u32 = 200;
+
+/// The longest JSON text that [`Value::write_json`](crate::Value::write_json) makes, in bytes.
+pub const MAX_JSON_BYTES: usize = 4 << 20;
 
 /// How many digits a number may have, before and after its decimal separator together.
 pub const MAX_NUMBER_DIGITS: usize = 1000;
@@ -81,10 +79,7 @@ impl Meter {
     pub(crate) fn steps(&mut self, count: u64) -> Result<(), Raised> {
         self.steps = self.steps.saturating_add(count);
         if self.steps > self.limits.max_steps {
-            return Err(limit(format!(
-                "the template took more than {} steps",
-                self.limits.max_steps
-            )));
+            return Err(limit(format!("the template took more than {} steps", self.limits.max_steps)));
         }
         Ok(())
     }
@@ -99,10 +94,7 @@ impl Meter {
     pub(crate) fn output(&mut self, bytes: usize) -> Result<(), Raised> {
         self.output_bytes = self.output_bytes.saturating_add(bytes);
         if self.output_bytes > self.limits.max_output_bytes {
-            return Err(limit(format!(
-                "the output is longer than {} bytes",
-                self.limits.max_output_bytes
-            )));
+            return Err(limit(format!("the output is longer than {} bytes", self.limits.max_output_bytes)));
         }
         Ok(())
     }

@@ -99,7 +99,10 @@ impl Number {
     pub(crate) fn cost(&self) -> u64 {
         match self {
             Number::Int(_) => 0,
-            Number::Decimal(decimal) => 1 + decimal.as_bigint_and_scale().0.bits() / 256,
+            Number::Decimal(decimal) => {
+                let (unscaled, scale) = decimal.as_bigint_and_scale();
+                1 + unscaled.bits() / 256 + scale.unsigned_abs() / 64
+            }
         }
     }
 
@@ -175,11 +178,7 @@ impl Number {
         let scale = SCALE.max(a_scale).max(b_scale);
         // a / b at that scale = a * 10^(scale - a_scale + b_scale) / b
         let shift = scale - a_scale + b_scale;
-        let (a, b) = if shift >= 0 {
-            (a * power_of_ten(shift), b)
-        } else {
-            (a, b * power_of_ten(-shift))
-        };
+        let (a, b) = if shift >= 0 { (a * power_of_ten(shift), b) } else { (a, b * power_of_ten(-shift)) };
         let negative = (a.sign() == Sign::Minus) != (b.sign() == Sign::Minus);
         let (a, b) = (a.magnitude(), b.magnitude());
         let (quotient, rest) = (a / b, a % b);
@@ -270,11 +269,7 @@ impl Number {
             return if negative { format!("-{digits}") } else { digits };
         }
         let plain = self.to_big().normalized().to_plain_string();
-        if plain.contains('.') {
-            plain.trim_end_matches('0').trim_end_matches('.').to_owned()
-        } else {
-            plain
-        }
+        if plain.contains('.') { plain.trim_end_matches('0').trim_end_matches('.').to_owned() } else { plain }
     }
 }
 

@@ -43,8 +43,7 @@ impl Settings {
     /// # Errors
     /// When there is no such setting, this engine does not have it, or the value is bad.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        self.try_set(name, value)
-            .map_err(|message| Error::without_place(ErrorKind::Runtime, message))
+        self.try_set(name, value).map_err(|message| Error::without_place(ErrorKind::Runtime, message))
     }
 
     /// Registers a custom date format: `@name` where a date format is expected.
@@ -212,12 +211,7 @@ impl Default for Formats {
 }
 
 impl Formats {
-    pub(crate) fn set(
-        &mut self,
-        key: SettingKey,
-        value: &str,
-        custom: &CustomDateFormats,
-    ) -> Result<(), String> {
+    pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
             SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
@@ -232,17 +226,14 @@ impl Formats {
             }
             SettingKey::Locale => {
                 if !(value == "en" || value.starts_with("en_") || value.starts_with("en-")) {
-                    return Err(format!(
-                        "this engine has no data for the locale \"{value}\": it knows English ones"
-                    ));
+                    return Err(format!("this engine has no data for the locale \"{value}\": it knows English ones"));
                 }
                 self.locale = value.replace('-', "_");
             }
             SettingKey::TimeZone => {
                 self.zone = match value {
                     "JVM default" => Zone::Utc,
-                    name => Zone::find(name)
-                        .ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
+                    name => Zone::find(name).ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
                 };
             }
             SettingKey::UrlEscapingCharset => self.url_charset = Some(charset(value)?),

@@ -59,15 +59,9 @@ impl Template {
     /// # Errors
     /// When the template does not fit the data, stops itself, or reaches a limit. Then `out` is
     /// as it was before.
-    pub fn render(
-        &self,
-        root: &Root<'_>,
-        limits: &Limits,
-        out: &mut Vec<u8>,
-    ) -> Result<Usage, Error> {
+    pub fn render(&self, root: &Root<'_>, limits: &Limits, out: &mut Vec<u8>) -> Result<Usage, Error> {
         let Inner { name, source, lines, .. } = &*self.0;
-        eval::render(&self.0, root, limits, out)
-            .map_err(|fault| Error::at(*fault, name, source, lines))
+        eval::render(&self.0, root, limits, out).map_err(|fault| Error::at(*fault, name, source, lines))
     }
 }
 

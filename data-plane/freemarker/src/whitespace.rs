@@ -7,142 +7,18 @@
 
 use std::cell::Cell;
 
-use crate::span::Lines;
+use crate::outline::{Kind, Node, Outline, ROOT};
 
-/// The parts of a template as white-space stripping sees them.
-#[derive(Debug)]
-pub(crate) struct Outline {
-    nodes: Vec<Node>,
-    /// Open blocks, innermost last.
-    open: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Node {
-    kind: Kind,
-    parent: Option<usize>,
-    /// The place among the parent's children.
-    place: usize,
-    children: Vec<usize>,
-    begin_line: u32,
-    end_line: u32,
-    /// Whether it begins in column 1.
-    at_line_start: bool,
-}
-
-/// What a part of a template means to the white space around it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A directive with content.
-    Block,
-    /// A directive whose content is not seen from outside it: captures, macros.
-    Closed,
-    /// Prints something: white space next to it stays.
-    Output,
-    /// Prints nothing and is no place to print at: assignments, settings, comments.
-    Silent,
-    /// Any other directive without content.
-    Leaf,
-    /// `<#t>`, `<#lt>`, `<#rt>`; with neither it is `<#nt>`.
-    Trim { left: bool, right: bool },
-    /// Text, with its number.
-    Text { text: String, number: usize },
-}
-
-const ROOT: usize = 0;
-
-impl Outline {
-    pub(crate) fn new() -> Self {
-        let root = Node {
-            kind: Kind::Block,
-            parent: None,
-            place: 0,
-            children: Vec::new(),
-            begin_line: 1,
-            end_line: 1,
-            at_line_start: true,
-        };
-        Outline { nodes: vec![root], open: vec![ROOT] }
-    }
-
-    /// Adds a part that reaches from the byte at `start` to the one before `end`.
-    pub(crate) fn add(&mut self, kind: Kind, start: usize, end: usize, lines: &Lines) -> usize {
-        let parent = self.open.last().copied();
-        let id = self.nodes.len();
-        // a tab's own column is the one it reaches to
-        let begins_with_tab = matches!(
-            &kind,
-            Kind::Text { text, .. } if text.starts_with('\t') && text.len() == end - start
-        );
-        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        self.nodes.push(Node {
-            kind,
-            parent,
-            place: 0,
-            children: Vec::new(),
-            begin_line: lines.line(offset(start)),
-            end_line: lines.line(offset(end.saturating_sub(1).max(start))),
-            at_line_start: lines.is_line_start(offset(start)) && !begins_with_tab,
-        });
-        self.nodes[id].place = match parent.and_then(|parent| self.nodes.get_mut(parent)) {
-            Some(parent) => {
-                parent.children.push(id);
-                parent.children.len() - 1
-            }
-            None => 0,
-        };
-        id
-    }
-
-    /// Adds a part and makes what follows its content, until [`Outline::close`].
-    pub(crate) fn open(&mut self, kind: Kind, start: usize, lines: &Lines) -> usize {
-        let id = self.add(kind, start, start, lines);
-        self.open.push(id);
-        id
-    }
-
-    /// Ends the innermost open part, whose tags nevertheless go on: gives what
-    /// [`Outline::set_end`] needs to say where they end.
-    pub(crate) fn close_early(&mut self) -> Option<usize> {
-        self.open.pop()
-    }
-
-    /// Says where a part ends, with the byte before `end`.
-    pub(crate) fn set_end(&mut self, id: usize, end: usize, lines: &Lines) {
-        if let Some(node) = self.nodes.get_mut(id) {
-            let last = u32::try_from(end.saturating_sub(1)).unwrap_or(u32::MAX);
-            node.end_line = lines.line(last).max(node.begin_line);
-        }
-    }
-
-    /// Takes back the innermost open part with all of its content.
-    pub(crate) fn discard(&mut self) {
-        let parent = self.open.pop().and_then(|id| self.nodes.get(id)?.parent);
-        if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(parent)) {
-            parent.children.pop();
-        }
-    }
-
-    /// Ends the innermost open part with the byte before `end`.
-    pub(crate) fn close(&mut self, end: usize, lines: &Lines) {
-        if let Some(id) = self.open.pop() {
-            self.set_end(id, end, lines);
-        }
-    }
-}
-
-/// How many neighbours may be looked at: lines with very many tags would take quadratic time.
-const MAX_LOOKS: u64 = 20_000_000;
+/// How many neighbours may be looked at: lines with very many tags and `<#t>` among them would
+/// take quadratic time.
+const MAX_LOOKS: u64 = 4_000_000;
 
 /// Strips the texts of a template; gives what is left of each by its number, or `None` when lines
 /// hold too many tags.
-pub(crate) fn strip(
-    mut outline: Outline,
-    stripping: bool,
-    text_count: usize,
-) -> Option<Vec<Box<str>>> {
+pub(crate) fn strip(mut outline: Outline, stripping: bool, text_count: usize) -> Option<Vec<Box<str>>> {
     let looks = Cell::new(MAX_LOOKS);
-    Stripper { nodes: &mut outline.nodes, stripping, looks: &looks }.clean(ROOT);
+    let trims = outline.nodes.iter().any(|node| matches!(node.kind, Kind::Trim { .. }));
+    Stripper { nodes: &mut outline.nodes, stripping, trims, looks: &looks }.clean(ROOT);
     if looks.get() == 0 {
         return None;
     }
@@ -161,6 +37,8 @@ pub(crate) fn strip(
 struct Stripper<'n> {
     nodes: &'n mut Vec<Node>,
     stripping: bool,
+    /// Whether there are any `<#t>` and the like: without, looking for them is spared.
+    trims: bool,
     looks: &'n Cell<u64>,
 }
 
@@ -204,8 +82,8 @@ impl Stripper<'_> {
         if self.text(id).is_empty() {
             return;
         }
-        let left_trimmed = self.trim_left(id);
-        let right_trimmed = self.trim_right(id);
+        let left_trimmed = self.trims && self.trim_left(id);
+        let right_trimmed = self.trims && self.trim_right(id);
         if !self.stripping || self.text(id).is_empty() {
             return;
         }
@@ -267,8 +145,7 @@ impl Stripper<'_> {
                 if right {
                     let text = self.text(id);
                     let Some(first_break) = text.find(['\n', '\r']) else { return false };
-                    let after = first_break
-                        + if text[first_break..].starts_with("\r\n") { 2 } else { 1 };
+                    let after = first_break + if text[first_break..].starts_with("\r\n") { 2 } else { 1 };
                     let (line, rest) = text.split_at(after);
                     if is_blank(line) {
                         let rest = rest.to_owned();
@@ -361,9 +238,7 @@ impl Stripper<'_> {
     fn heeds_before(&self, id: usize) -> bool {
         match &self.nodes[id].kind {
             Kind::Output => true,
-            Kind::Text { text, .. } => {
-                !self.is_ignorable_where_it_is(id) && heeds(text.chars().rev())
-            }
+            Kind::Text { text, .. } => !self.is_ignorable_where_it_is(id) && heeds(text.chars().rev()),
             _ => false,
         }
     }
@@ -386,13 +261,7 @@ impl Stripper<'_> {
     }
 
     /// A text is ignorable when it is white space between parts that print nothing.
-    fn is_ignorable_text(
-        &self,
-        id: usize,
-        stripping: bool,
-        previous: Option<usize>,
-        next: Option<usize>,
-    ) -> bool {
+    fn is_ignorable_text(&self, id: usize, stripping: bool, previous: Option<usize>, next: Option<usize>) -> bool {
         let text = self.text(id);
         if text.is_empty() {
             return true;

@@ -7,6 +7,9 @@
 //!
 //! With `UPDATE_CASES=1` what is displayed for errors is written into the files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(clippy::disallowed_methods, reason = "the cases are files")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -115,10 +118,7 @@ fn all_cases() {
             }
         };
         if expected.as_ref() != Some(&got) {
-            failures.push(format!(
-                "{}\n  expected {expected:?}\n  got      {got:?}",
-                file.display()
-            ));
+            failures.push(format!("{}\n  expected {expected:?}\n  got      {got:?}", file.display()));
         }
     }
     assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));

@@ -7,9 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use sluice_freemarker::json::Node;
-use sluice_freemarker::{
-    Civil, DateContext, DateFormat, DateKind, Limits, Method, Root, Settings, Value,
-};
+use sluice_freemarker::{Civil, DateContext, DateFormat, DateKind, Limits, Method, Root, Settings, Value};
 
 /// The key in `statics` under which templates find the helpers.
 const UTILS: &str = "com.amplitude.integrations.connector.utils.FtlUtils";
@@ -59,9 +57,7 @@ fn statics() -> Value<'static> {
                 ("toJson", Value::Method(Arc::new(ToJson { name: "toJson" }))),
                 ("toJsonString", Value::Method(Arc::new(ToJson { name: "toJsonString" }))),
             ]);
-            helpers
-                .and_then(|helpers| Value::hash([(UTILS, helpers)]))
-                .unwrap_or(Value::Missing)
+            helpers.and_then(|helpers| Value::hash([(UTILS, helpers)])).unwrap_or(Value::Missing)
         })
         .clone()
 }
@@ -78,9 +74,7 @@ impl Method for ToJson {
         };
         let mut json = Vec::new();
         value.write_json(&mut json)?;
-        String::from_utf8(json)
-            .map(Value::string)
-            .map_err(|_| format!("{} made no text", self.name))
+        String::from_utf8(json).map(Value::string).map_err(|_| format!("{} made no text", self.name))
     }
 }
 
@@ -90,14 +84,11 @@ struct Amplitude;
 
 impl DateFormat for Amplitude {
     fn parse(&self, text: &str, context: &DateContext<'_>) -> Result<i64, String> {
-        parse(text, context).ok_or_else(|| {
-            format!("\"{text}\" is no time such as 2022-02-28 20:07:01.795000")
-        })
+        parse(text, context).ok_or_else(|| format!("\"{text}\" is no time such as 2022-02-28 20:07:01.795000"))
     }
 
     fn format(&self, epoch_ms: i64, context: &DateContext<'_>) -> Result<String, String> {
-        let Civil { year, month, day, hour, minute, second, millisecond } =
-            context.civil(epoch_ms);
+        let Civil { year, month, day, hour, minute, second, millisecond } = context.civil(epoch_ms);
         let date = format!("{year:04}-{month:02}-{day:02}");
         let mut time = format!("{hour:02}:{minute:02}:{second:02}");
         if millisecond != 0 {
@@ -226,15 +217,9 @@ mod tests {
     #[test]
     fn bare_values_are_json() {
         let all = "[${input.session_id}, ${input.price}, ${input.in_cohort}, ${1/3}, ${100000}]";
-        assert_eq!(
-            render(all).unwrap(),
-            "[1646078821795, 12.5, true, 0.333333333333, 100000]"
-        );
+        assert_eq!(render(all).unwrap(), "[1646078821795, 12.5, true, 0.333333333333, 100000]");
         assert_eq!(render("${input.event_properties[\"[Amplitude] Build\"]}").unwrap(), "7");
-        assert_eq!(
-            render("${input.event_properties['[Guides-Surveys] Page.path']}").unwrap(),
-            "/a/b"
-        );
+        assert_eq!(render("${input.event_properties['[Guides-Surveys] Page.path']}").unwrap(), "/a/b");
     }
 
     #[test]
@@ -253,10 +238,7 @@ mod tests {
         for bad in ["", "2022-02-30 00:00:00", "2022-02-28", "2022-02-28 20:07", "2022-02-28 25:00:00"] {
             assert!(render(&format!("${{'{bad}'?datetime}}")).is_err(), "{bad}");
         }
-        assert_eq!(
-            render("${input.event_time?datetime?string['dd.MM.yyyy, HH:mm']}").unwrap(),
-            "28.02.2022, 20:07"
-        );
+        assert_eq!(render("${input.event_time?datetime?string['dd.MM.yyyy, HH:mm']}").unwrap(), "28.02.2022, 20:07");
         assert_eq!(
             render("${input.event_time?datetime} ${.now} ${.now?iso_utc}").unwrap(),
             "2022-02-28 20:07:01.795 2023-11-14 22:13:20.123 2023-11-14T22:13:20Z"
@@ -283,14 +265,8 @@ mod tests {
             with_util("{\"p\": ${UtilClass.toJson(input.user_properties)}}").unwrap(),
             r#"{"p": {"plan":"pro","tags":[1,2],"age":31,"gone":null}}"#
         );
-        assert_eq!(
-            with_util("${UtilClass.toJsonString(input.event_type)}").unwrap(),
-            r#""Order \"Completed\"""#
-        );
-        assert_eq!(
-            with_util("${UtilClass.toJsonString(12.50)} ${UtilClass.toJsonString(true)}").unwrap(),
-            "12.5 true"
-        );
+        assert_eq!(with_util("${UtilClass.toJsonString(input.event_type)}").unwrap(), r#""Order \"Completed\"""#);
+        assert_eq!(with_util("${UtilClass.toJsonString(12.50)} ${UtilClass.toJsonString(true)}").unwrap(), "12.5 true");
         let error = with_util("${UtilClass.toJson()}").unwrap_err();
         assert_eq!(error.message(), "toJson takes 1 argument, but there are 0");
     }
@@ -322,16 +298,18 @@ mod tests {
             render("<#list input.user_properties as key, value>${key}=${(value!'none')?is_string?c}<#if key_has_next>;</#if></#list>").unwrap(),
             "plan=true;tags=false;age=false;gone=true"
         );
+        assert_eq!(render("<#if input.event_properties.isBeta?boolean>beta<#else>stable</#if>").unwrap(), "stable");
         assert_eq!(
-            render("<#if input.event_properties.isBeta?boolean>beta<#else>stable</#if>").unwrap(),
-            "stable"
-        );
-        assert_eq!(
-            render("<#assign org_id = input.groups.org_id[0]>${input.group_properties.org_id[org_id].organization_name}").unwrap(),
+            render(
+                "<#assign org_id = input.groups.org_id[0]>${input.group_properties.org_id[org_id].organization_name}"
+            )
+            .unwrap(),
             "Ac/me"
         );
         assert_eq!(
-            render("<#assign x>${(input.nope.deep!'')}-${input.user_id?substring(0, 1)}</#assign>${x}").unwrap_err().line(),
+            render("<#assign x>${(input.nope.deep!'')}-${input.user_id?substring(0, 1)}</#assign>${x}")
+                .unwrap_err()
+                .line(),
             1
         );
         assert_eq!(render("${(input.nope.deep)!'-'}${input.nope!}").unwrap(), "-");

@@ -221,9 +221,12 @@ async fn publish(
                 // Only what is shown suffers; the check does not rest on it.
                 Ok(None) | Err(_) => sleep(DRAW_INTERVAL).await,
             },
-            _ = draw.tick(), if summary.is_none() => {
-                let state = progress.borrow().clone();
-                display.update(state.acked, state.acked, &state);
+            // It also ends the loop: there may be nothing more to show.
+            _ = draw.tick() => {
+                if summary.is_none() {
+                    let state = progress.borrow().clone();
+                    display.update(state.acked, state.acked, &state);
+                }
             }
         }
     };

@@ -24,20 +24,13 @@ impl<'r> Interp<'r> {
             if date.kind == kind || date.kind == DateKind::DateTime {
                 return Ok(Value::Date(Date { kind, ..date }));
             }
-            return Err(runtime(format!(
-                "a {} can't become a {}",
-                date.kind.name(),
-                kind.name()
-            ))
-            .at(call.target.span));
+            return Err(runtime(format!("a {} can't become a {}", date.kind.name(), kind.name())).at(call.target.span));
         }
         let text = self.text_of(value, &call.target)?;
         self.meter.scan(text.len())?;
         let now = self.root.now_ms();
         let read = match self.format_arg(call)? {
-            Some(format) => {
-                self.date_format(&format, kind)?.read(&text, kind, &self.formats.zone, now)
-            }
+            Some(format) => self.date_format(&format, kind)?.read(&text, kind, &self.formats.zone, now),
             None => {
                 let formats = &*self.formats;
                 formats.date_format(kind).format.read(&text, kind, &formats.zone, now)
@@ -73,8 +66,8 @@ impl<'r> Interp<'r> {
             IsoZone::Local => self.formats.zone.clone(),
             IsoZone::Given => {
                 let name = self.needed_text(call, 0)?;
-                Zone::find(&name)
-                    .ok_or_else(|| runtime(format!("there is no time zone named \"{}\"", &*name)))?
+                self.meter.steps(5)?;
+                Zone::find(&name).ok_or_else(|| runtime(format!("there is no time zone named \"{}\"", &*name)))?
             }
         };
         let accuracy = match iso.accuracy {

@@ -8,114 +8,171 @@ use crate::number::Number;
 use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
-    pub(crate) fn built_in(
-        &mut self,
-        call: &'r BuiltInCall,
-        expr: &'r Expr,
-    ) -> Result<Value<'r>, Raised> {
+    pub(crate) fn built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         use BuiltIn as B;
         match call.which {
-            B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull
-            | B::EmptyToNull | B::TrimToNull => self.existence(call),
-            B::Then | B::Switch => self.choice(call),
-            B::Index | B::Counter | B::HasNext | B::IsFirst | B::IsLast | B::IsOddItem
-            | B::IsEvenItem | B::ItemParity | B::ItemParityCap | B::ItemCycle => {
-                self.loop_built_in(call)
+            B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull | B::EmptyToNull | B::TrimToNull => {
+                self.existence(call)
             }
+            B::Then | B::Switch => self.choice(call),
+            B::Index
+            | B::Counter
+            | B::HasNext
+            | B::IsFirst
+            | B::IsLast
+            | B::IsOddItem
+            | B::IsEvenItem
+            | B::ItemParity
+            | B::ItemParityCap
+            | B::ItemCycle => self.loop_built_in(call),
             B::Filter | B::Map | B::TakeWhile | B::DropWhile => {
                 let items = self.items_of(expr)?;
                 let items = self.collect(items)?;
                 Value::sequence(items).map_err(crate::error::limit)
             }
-            B::Size | B::First | B::Last | B::Join | B::SeqContains | B::SeqIndexOf
-            | B::SeqLastIndexOf | B::Reverse | B::Sort | B::SortBy | B::Chunk | B::Min | B::Max
+            B::Size
+            | B::First
+            | B::Last
+            | B::Join
+            | B::SeqContains
+            | B::SeqIndexOf
+            | B::SeqLastIndexOf
+            | B::Reverse
+            | B::Sort
+            | B::SortBy
+            | B::Chunk
+            | B::Min
+            | B::Max
             | B::Sequence => self.sequence_built_in(call),
             B::Keys | B::Values => self.hash_built_in(call),
             B::C | B::String => self.printing(call),
-            B::Round | B::Floor | B::Ceiling | B::Abs | B::Int | B::Long | B::Short | B::Byte
-            | B::LowerAbc | B::UpperAbc | B::NumberToDate | B::NumberToTime
-            | B::NumberToDatetime | B::IsNan | B::IsInfinite => self.number_built_in(call),
-            B::Date | B::Time | B::Datetime | B::DateIfUnknown | B::TimeIfUnknown
-            | B::DatetimeIfUnknown | B::Iso(_) => self.date_built_in(call),
-            B::IsString | B::IsNumber | B::IsBoolean | B::IsSequence | B::IsHash | B::IsHashEx
-            | B::IsEnumerable | B::IsIndexable | B::IsCollection | B::IsCollectionEx
-            | B::IsMethod | B::IsMacro | B::IsDirective | B::IsTransform | B::IsNode
-            | B::IsMarkupOutput | B::IsDate | B::IsDateLike | B::IsDateOnly | B::IsTime
-            | B::IsDatetime | B::IsUnknownDateLike => {
+            B::Round
+            | B::Floor
+            | B::Ceiling
+            | B::Abs
+            | B::Int
+            | B::Long
+            | B::Short
+            | B::Byte
+            | B::LowerAbc
+            | B::UpperAbc
+            | B::NumberToDate
+            | B::NumberToTime
+            | B::NumberToDatetime
+            | B::IsNan
+            | B::IsInfinite => self.number_built_in(call),
+            B::Date
+            | B::Time
+            | B::Datetime
+            | B::DateIfUnknown
+            | B::TimeIfUnknown
+            | B::DatetimeIfUnknown
+            | B::Iso(_) => self.date_built_in(call),
+            B::IsString
+            | B::IsNumber
+            | B::IsBoolean
+            | B::IsSequence
+            | B::IsHash
+            | B::IsHashEx
+            | B::IsEnumerable
+            | B::IsIndexable
+            | B::IsCollection
+            | B::IsCollectionEx
+            | B::IsMethod
+            | B::IsMacro
+            | B::IsDirective
+            | B::IsTransform
+            | B::IsNode
+            | B::IsMarkupOutput
+            | B::IsDate
+            | B::IsDateLike
+            | B::IsDateOnly
+            | B::IsTime
+            | B::IsDatetime
+            | B::IsUnknownDateLike => {
                 let value = self.value(&call.target)?;
                 Ok(Value::Bool(super::types::is(call.which, &value)))
             }
-            B::JsonString | B::JsString | B::JString | B::Html | B::WebSafe | B::Xhtml | B::Xml
-            | B::Rtf | B::Url | B::UrlPath => self.escape(call),
-            B::Contains | B::StartsWith | B::EndsWith | B::IndexOf | B::LastIndexOf
-            | B::Substring | B::Replace | B::Split | B::KeepBefore | B::KeepAfter
-            | B::KeepBeforeLast | B::KeepAfterLast | B::RemoveBeginning | B::RemoveEnding
-            | B::EnsureStartsWith | B::EnsureEndsWith => self.search(call),
-            B::Boolean | B::Number | B::Length | B::UpperCase | B::LowerCase | B::CUpperCase
-            | B::CLowerCase | B::CapFirst | B::UncapFirst | B::Capitalize | B::Trim
-            | B::ChopLinebreak | B::WordList | B::LeftPad | B::RightPad => {
-                self.string_built_in(call)
-            }
+            B::JsonString
+            | B::JsString
+            | B::JString
+            | B::Html
+            | B::WebSafe
+            | B::Xhtml
+            | B::Xml
+            | B::Rtf
+            | B::Url
+            | B::UrlPath => self.escape(call),
+            B::Contains
+            | B::StartsWith
+            | B::EndsWith
+            | B::IndexOf
+            | B::LastIndexOf
+            | B::Substring
+            | B::Replace
+            | B::Split
+            | B::KeepBefore
+            | B::KeepAfter
+            | B::KeepBeforeLast
+            | B::KeepAfterLast
+            | B::RemoveBeginning
+            | B::RemoveEnding
+            | B::EnsureStartsWith
+            | B::EnsureEndsWith => self.search(call),
+            B::Boolean
+            | B::Number
+            | B::Length
+            | B::UpperCase
+            | B::LowerCase
+            | B::CUpperCase
+            | B::CLowerCase
+            | B::CapFirst
+            | B::UncapFirst
+            | B::Capitalize
+            | B::Trim
+            | B::ChopLinebreak
+            | B::WordList
+            | B::LeftPad
+            | B::RightPad => self.string_built_in(call),
         }
     }
 
     /// An argument that must be a string.
-    pub(crate) fn text_arg(
-        &mut self,
-        call: &'r BuiltInCall,
-        place: usize,
-    ) -> Result<Option<Text<'r>>, Raised> {
+    pub(crate) fn text_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<Text<'r>>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::String(text) => Ok(Some(text)),
             Value::Nothing => Ok(Some(Text::Borrowed(""))),
             other => {
-                let wanted =
-                    format!("a string as argument {} of ?{}", place + 1, call.which.name());
+                let wanted = format!("a string as argument {} of ?{}", place + 1, call.which.name());
                 Err(self.bad_argument(&wanted, &other, expr))
             }
         }
     }
 
     /// A string argument that the built-in can't do without.
-    pub(crate) fn needed_text(
-        &mut self,
-        call: &'r BuiltInCall,
-        place: usize,
-    ) -> Result<Text<'r>, Raised> {
+    pub(crate) fn needed_text(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Text<'r>, Raised> {
         self.text_arg(call, place)?.ok_or_else(|| needs_arguments(call))
     }
 
     /// An argument that must be a number, as an index.
-    pub(crate) fn index_arg(
-        &mut self,
-        call: &'r BuiltInCall,
-        place: usize,
-    ) -> Result<Option<i64>, Raised> {
+    pub(crate) fn index_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<i64>, Raised> {
         Ok(self.number_arg(call, place)?.map(|number| number.to_index()))
     }
 
-    fn number_arg(
-        &mut self,
-        call: &'r BuiltInCall,
-        place: usize,
-    ) -> Result<Option<Number>, Raised> {
+    fn number_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<Number>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::Number(number) => Ok(Some(number)),
             other => {
-                let wanted =
-                    format!("a number as argument {} of ?{}", place + 1, call.which.name());
+                let wanted = format!("a number as argument {} of ?{}", place + 1, call.which.name());
                 Err(self.bad_argument(&wanted, &other, expr))
             }
         }
     }
 
     /// The value of the left side; the format after it in brackets, parentheses or after a dot.
-    pub(super) fn format_arg(
-        &mut self,
-        call: &'r BuiltInCall,
-    ) -> Result<Option<Text<'r>>, Raised> {
+    pub(super) fn format_arg(&mut self, call: &'r BuiltInCall) -> Result<Option<Text<'r>>, Raised> {
         match call.form {
             Form::Bare => Ok(None),
             _ => self.printed_arg(call, 0),
@@ -123,11 +180,7 @@ impl<'r> Interp<'r> {
     }
 
     /// An argument that is made a string as if it were printed.
-    pub(super) fn printed_arg(
-        &mut self,
-        call: &'r BuiltInCall,
-        place: usize,
-    ) -> Result<Option<Text<'r>>, Raised> {
+    pub(super) fn printed_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<Text<'r>>, Raised> {
         match call.args.get(place) {
             Some(expr) => self.text(expr).map(Some),
             None => Ok(None),

@@ -104,8 +104,7 @@ fn script_content(text: &str, script: Script, quoted: bool, out: &mut String) {
 /// Whether `>` may end a comment or a CDATA section: after `--` or `]]`, of which the first part
 /// may come before the text.
 fn closes(at_start: bool, before2: char, before1: char) -> bool {
-    at_start
-        || matches!((before2, before1), ('-', '-') | (']', ']') | ('\0', '-') | ('\0', ']'))
+    at_start || matches!((before2, before1), ('-', '-') | (']', ']') | ('\0', '-') | ('\0', ']'))
 }
 
 fn java_content(text: &str, out: &mut String) {

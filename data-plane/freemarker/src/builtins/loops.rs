@@ -10,9 +10,7 @@ impl<'r> Interp<'r> {
     pub(super) fn loop_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let (index, has_next) = self.loop_state(call.loop_slot);
         let odd = index % 2 == 0;
-        let word = |odd_word, even_word| {
-            Value::String(Text::Borrowed(if odd { odd_word } else { even_word }))
-        };
+        let word = |odd_word, even_word| Value::String(Text::Borrowed(if odd { odd_word } else { even_word }));
         Ok(match call.which {
             BuiltIn::Index => Value::int(index),
             BuiltIn::Counter => Value::int(index + 1),

@@ -30,14 +30,7 @@ pub(crate) struct Arguments {
     pub(crate) loop_variable: bool,
 }
 
-const NONE: Arguments = Arguments {
-    min: 0,
-    max: 0,
-    optional: true,
-    keyed: false,
-    lambda: false,
-    loop_variable: false,
-};
+const NONE: Arguments = Arguments { min: 0, max: 0, optional: true, keyed: false, lambda: false, loop_variable: false };
 
 const fn takes(min: usize, max: usize) -> Arguments {
     Arguments { min, max, optional: false, ..NONE }
@@ -235,11 +228,40 @@ built_ins! {
 
 /// Names that FreeMarker 2.3.34 has besides.
 const UNSUPPORTED: &[&str] = &[
-    "absolute_template_name", "ancestors", "api", "children", "cn", "distinct", "distinct_by",
-    "double", "ensure_starts_with_regex", "esc", "eval", "eval_json", "float", "groups", "has_api",
-    "interpret", "markup_string", "matches", "namespace", "new", "next_sibling", "no_esc",
-    "node_name", "node_namespace", "node_type", "parent", "previous_sibling", "root", "truncate",
-    "truncate_c", "truncate_c_m", "truncate_m", "truncate_w", "truncate_w_m", "with_args",
+    "absolute_template_name",
+    "ancestors",
+    "api",
+    "children",
+    "cn",
+    "distinct",
+    "distinct_by",
+    "double",
+    "esc",
+    "eval",
+    "eval_json",
+    "float",
+    "groups",
+    "has_api",
+    "interpret",
+    "markup_string",
+    "matches",
+    "namespace",
+    "new",
+    "next_sibling",
+    "no_esc",
+    "node_name",
+    "node_namespace",
+    "node_type",
+    "parent",
+    "previous_sibling",
+    "root",
+    "truncate",
+    "truncate_c",
+    "truncate_c_m",
+    "truncate_m",
+    "truncate_w",
+    "truncate_w_m",
+    "with_args",
     "with_args_last",
 ];
 
@@ -247,8 +269,7 @@ impl BuiltIn {
     /// Finds a built-in by its name, written either way.
     pub(crate) fn find(name: &str) -> Lookup {
         let snake = snake_case(name);
-        if let Some(found) = Self::by_snake_name(&snake).or_else(|| Iso::find(name).map(Self::Iso))
-        {
+        if let Some(found) = Self::by_snake_name(&snake).or_else(|| Iso::find(name).map(Self::Iso)) {
             Lookup::Found(found)
         } else if UNSUPPORTED.contains(&snake.as_str()) {
             Lookup::Unsupported

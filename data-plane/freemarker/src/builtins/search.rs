@@ -61,29 +61,18 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn substring_built_in(
-        &mut self,
-        text: &Text<'r>,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn substring_built_in(&mut self, text: &Text<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         self.meter.scan(text.len())?;
         let len = utf16_len(text) as i64;
         let from = self.index_arg(call, 0)?.unwrap_or(0);
         let to = self.index_arg(call, 1)?.unwrap_or(len);
         if from < 0 || to < 0 || from > len || to > len || from > to {
-            return Err(runtime(format!(
-                "?substring({from}, {to}) is not within the string: its length is {len}"
-            )));
+            return Err(runtime(format!("?substring({from}, {to}) is not within the string: its length is {len}")));
         }
         self.built(utf16_slice(text, from as usize, to as usize))
     }
 
-    fn position(
-        &mut self,
-        text: &str,
-        wanted: &str,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn position(&mut self, text: &str, wanted: &str, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let from = self.index_arg(call, 1)?;
         let len = utf16_len(text);
         let found = if call.which == BuiltIn::IndexOf {
@@ -125,12 +114,7 @@ impl<'r> Interp<'r> {
         Ok(flags)
     }
 
-    fn replace(
-        &mut self,
-        text: &Text<'r>,
-        wanted: &str,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn replace(&mut self, text: &Text<'r>, wanted: &str, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let Some(new) = self.printed_arg(call, 1)? else { return Err(needs_arguments(call)) };
         let flags = self.flags(call, 2)?;
         if wanted.is_empty() {
@@ -162,12 +146,7 @@ impl<'r> Interp<'r> {
         self.built(out)
     }
 
-    fn split(
-        &mut self,
-        text: &Text<'r>,
-        separator: &str,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn split(&mut self, text: &Text<'r>, separator: &str, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let flags = self.flags(call, 1)?;
         let mut parts = Vec::new();
         if separator.is_empty() {
@@ -187,12 +166,7 @@ impl<'r> Interp<'r> {
     }
 
     /// `?keep_before` and its three relatives.
-    fn keep(
-        &mut self,
-        text: Text<'r>,
-        wanted: &str,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn keep(&mut self, text: Text<'r>, wanted: &str, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let flags = self.flags(call, 1)?;
         let last = matches!(call.which, BuiltIn::KeepBeforeLast | BuiltIn::KeepAfterLast);
         let before = matches!(call.which, BuiltIn::KeepBefore | BuiltIn::KeepBeforeLast);
@@ -201,9 +175,7 @@ impl<'r> Interp<'r> {
         } else if flags.ignore_case {
             let mut found = None;
             let mut from = 0;
-            while let Some((at, len)) =
-                text.get(from..).and_then(|rest| find(rest, wanted, true))
-            {
+            while let Some((at, len)) = text.get(from..).and_then(|rest| find(rest, wanted, true)) {
                 self.meter.step()?;
                 found = Some((from + at, len));
                 from += at + text.get(from + at..).and_then(|r| r.chars().next()).map_or(1, char::len_utf8);

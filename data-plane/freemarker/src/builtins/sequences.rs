@@ -3,15 +3,13 @@
 use super::BuiltIn;
 use super::sorting::sorted;
 use crate::ast::BuiltInCall;
-use crate::error::{Place, Raised, runtime};
+use crate::error::{Raised, runtime};
 use crate::eval::{Interp, ListIter, compare_values};
-use crate::value::{Sequence, Value};
+use crate::model::Sequence;
+use crate::value::Value;
 
 impl<'r> Interp<'r> {
-    pub(super) fn sequence_built_in(
-        &mut self,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    pub(super) fn sequence_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         match call.which {
             BuiltIn::Size => self.size(call),
             BuiltIn::Join => self.join(call),
@@ -179,8 +177,7 @@ impl<'r> Interp<'r> {
                 ))
                 .at(call.target.span));
             };
-            let better =
-                if call.which == BuiltIn::Min { ordering.is_lt() } else { ordering.is_gt() };
+            let better = if call.which == BuiltIn::Min { ordering.is_lt() } else { ordering.is_gt() };
             if better {
                 best = item.first;
             }
@@ -188,11 +185,7 @@ impl<'r> Interp<'r> {
         Ok(best)
     }
 
-    fn sort_by(
-        &mut self,
-        sequence: &Sequence<'r>,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn sort_by(&mut self, sequence: &Sequence<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let path = match self.needed(call, 0)? {
             Value::String(name) => vec![name.to_string()],
             Value::Sequence(names) => {
@@ -224,36 +217,26 @@ impl<'r> Interp<'r> {
                 };
             }
             if key.is_missing() {
-                return Err(runtime(format!("?sort_by: item {index} has no \"{}\"", path.join(".")))
-                    .at(call.target.span));
+                return Err(
+                    runtime(format!("?sort_by: item {index} has no \"{}\"", path.join("."))).at(call.target.span)
+                );
             }
             keyed.push((key, item));
         }
         self.sort(keyed, call)
     }
 
-    fn sort(
-        &mut self,
-        keyed: Vec<(Value<'r>, Value<'r>)>,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn sort(&mut self, keyed: Vec<(Value<'r>, Value<'r>)>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         // n log n comparisons, each as long as the strings are
-        let bytes: usize = keyed
-            .iter()
-            .map(|(key, _)| if let Value::String(text) = key { text.len() } else { 0 })
-            .sum();
+        let bytes: usize =
+            keyed.iter().map(|(key, _)| if let Value::String(text) = key { text.len() } else { 0 }).sum();
         let rounds = u64::from(usize::BITS - keyed.len().leading_zeros());
         self.meter.steps((keyed.len() as u64 + bytes as u64 / 8) * rounds / 2)?;
-        let items = sorted(keyed)
-            .map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))?;
+        let items = sorted(keyed).map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))?;
         self.sequence_of(items)
     }
 
-    fn chunk(
-        &mut self,
-        sequence: &Sequence<'r>,
-        call: &'r BuiltInCall,
-    ) -> Result<Value<'r>, Raised> {
+    fn chunk(&mut self, sequence: &Sequence<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let size = self.index_arg(call, 0)?.and_then(|size| usize::try_from(size).ok());
         let Some(size) = size.filter(|size| *size > 0) else {
             return Err(runtime("?chunk needs a size of at least 1"));

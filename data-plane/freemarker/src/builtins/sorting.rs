@@ -6,19 +6,14 @@ use crate::eval::compare_values;
 use crate::value::Value;
 
 /// Sorts items by their keys, which must all be numbers, strings, booleans, or dates of one kind.
-pub(super) fn sorted<'r>(
-    mut keyed: Vec<(Value<'r>, Value<'r>)>,
-) -> Result<Vec<Value<'r>>, String> {
+pub(super) fn sorted<'r>(mut keyed: Vec<(Value<'r>, Value<'r>)>) -> Result<Vec<Value<'r>>, String> {
     for (index, (key, _)) in keyed.iter().enumerate() {
         if key.is_missing() {
             return Err(format!("item {index} is missing"));
         }
         let comparable = keyed.first().is_some_and(|first| compare_values(&first.0, key).is_ok());
         if !comparable || matches!(key, Value::Sequence(_) | Value::Hash(_)) {
-            return Err(format!(
-                "item {index} is a {}, which can't be sorted among these",
-                key.type_name()
-            ));
+            return Err(format!("item {index} is a {}, which can't be sorted among these", key.type_name()));
         }
     }
     keyed.sort_by(|a, b| match (&a.0, &b.0) {
@@ -34,12 +29,9 @@ fn collate(a: &str, b: &str) -> Ordering {
     let primary = |text: &'_ str| -> Vec<(u8, char)> {
         text.chars().filter(|c| !is_ignored(*c)).map(|c| rank(base(c).0)).collect()
     };
-    let accents = |text: &'_ str| -> Vec<u8> {
-        text.chars().filter(|c| !is_ignored(*c)).map(|c| base(c).1).collect()
-    };
-    let cases = |text: &'_ str| -> Vec<bool> {
-        text.chars().filter(|c| !is_ignored(*c)).map(char::is_uppercase).collect()
-    };
+    let accents = |text: &'_ str| -> Vec<u8> { text.chars().filter(|c| !is_ignored(*c)).map(|c| base(c).1).collect() };
+    let cases =
+        |text: &'_ str| -> Vec<bool> { text.chars().filter(|c| !is_ignored(*c)).map(char::is_uppercase).collect() };
     primary(a)
         .cmp(&primary(b))
         .then_with(|| accents(a).cmp(&accents(b)))
@@ -49,11 +41,7 @@ fn collate(a: &str, b: &str) -> Ordering {
 
 /// The places of ignored characters: the later one comes, the earlier the string sorts.
 fn ignored_of(text: &str) -> Vec<(std::cmp::Reverse<usize>, char)> {
-    text.chars()
-        .enumerate()
-        .filter(|(_, c)| is_ignored(*c))
-        .map(|(place, c)| (std::cmp::Reverse(place), c))
-        .collect()
+    text.chars().enumerate().filter(|(_, c)| is_ignored(*c)).map(|(place, c)| (std::cmp::Reverse(place), c)).collect()
 }
 
 fn is_ignored(c: char) -> bool {

@@ -60,10 +60,7 @@ impl<'r> Interp<'r> {
                 None if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() => {
                     Err(limit("the number has too many digits"))
                 }
-                None => Err(runtime(format!(
-                    "Can't convert this string to number: \"{}\"",
-                    shown()
-                ))),
+                None => Err(runtime(format!("Can't convert this string to number: \"{}\"", shown()))),
             };
         }
         let boolean = &self.formats.boolean;
@@ -72,8 +69,7 @@ impl<'r> Interp<'r> {
             "false" => Ok(Value::Bool(false)),
             other if other == boolean.word(true) => Ok(Value::Bool(true)),
             other if other == boolean.word(false) => Ok(Value::Bool(false)),
-            _ => Err(runtime(format!("Can't convert this string to boolean: \"{}\"", shown()))
-                .at(call.target.span)),
+            _ => Err(runtime(format!("Can't convert this string to boolean: \"{}\"", shown())).at(call.target.span)),
         }
     }
 

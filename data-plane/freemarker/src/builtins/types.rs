@@ -15,9 +15,7 @@ pub(super) fn is(which: BuiltIn, value: &Value<'_>) -> bool {
         BuiltIn::IsString => nothing || matches!(value, Value::String(_)),
         BuiltIn::IsNumber => matches!(value, Value::Number(_)),
         BuiltIn::IsBoolean => matches!(value, Value::Bool(_)),
-        BuiltIn::IsSequence | BuiltIn::IsIndexable => {
-            nothing || matches!(value, Value::Sequence(_))
-        }
+        BuiltIn::IsSequence | BuiltIn::IsIndexable => nothing || matches!(value, Value::Sequence(_)),
         BuiltIn::IsEnumerable => nothing || matches!(value, Value::Sequence(_)),
         BuiltIn::IsHash | BuiltIn::IsHashEx => nothing || matches!(value, Value::Hash(_)),
         BuiltIn::IsMethod => matches!(value, Value::Method(_)),
@@ -66,9 +64,7 @@ impl<'r> Interp<'r> {
                 let trimmed = text.trim_matches(|c| c <= ' ');
                 match which {
                     BuiltIn::EmptyToNull if text.is_empty() => Value::Missing,
-                    BuiltIn::BlankToNull | BuiltIn::TrimToNull if trimmed.is_empty() => {
-                        Value::Missing
-                    }
+                    BuiltIn::BlankToNull | BuiltIn::TrimToNull if trimmed.is_empty() => Value::Missing,
                     BuiltIn::TrimToNull if trimmed.len() < text.len() => {
                         let trimmed = trimmed.to_owned();
                         self.built(trimmed)?
@@ -113,9 +109,7 @@ impl<'r> Interp<'r> {
                     self.meter.steps(number.cost())?;
                     self.built(computer(&number))
                 }
-                Value::Bool(flag) => {
-                    Ok(Value::String(Text::Borrowed(if flag { "true" } else { "false" })))
-                }
+                Value::Bool(flag) => Ok(Value::String(Text::Borrowed(if flag { "true" } else { "false" }))),
                 Value::String(text) => {
                     let mut quoted = String::with_capacity(text.len() + 2);
                     quoted.push('"');

@@ -3,7 +3,8 @@
 use super::Interp;
 use crate::ast::{Expr, RangeExpr, RangeKind};
 use crate::error::{Place, Raised, runtime};
-use crate::value::{Hash, Range, Sequence, Text, Value};
+use crate::model::{Hash, Range, Sequence};
+use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
     pub(super) fn dot(&mut self, target: &'r Expr, key: &'r str) -> Result<Value<'r>, Raised> {
@@ -11,12 +12,7 @@ impl<'r> Interp<'r> {
         self.member(&value, key, target)
     }
 
-    fn member(
-        &mut self,
-        value: &Value<'r>,
-        key: &str,
-        target: &Expr,
-    ) -> Result<Value<'r>, Raised> {
+    fn member(&mut self, value: &Value<'r>, key: &str, target: &Expr) -> Result<Value<'r>, Raised> {
         match value {
             Value::Hash(Hash::Json(node)) => {
                 self.meter.steps((node.len().min(16) / 8) as u64)?;
@@ -39,12 +35,7 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn item(
-        &mut self,
-        value: Value<'r>,
-        index: i64,
-        target: &Expr,
-    ) -> Result<Value<'r>, Raised> {
+    fn item(&mut self, value: Value<'r>, index: i64, target: &Expr) -> Result<Value<'r>, Raised> {
         match &value {
             Value::Sequence(sequence) => {
                 let item = usize::try_from(index).ok().and_then(|index| sequence.get(index));
@@ -52,11 +43,7 @@ impl<'r> Interp<'r> {
             }
             Value::Nothing => return Ok(Value::Missing),
             Value::Hash(_) | Value::Method(_) => {
-                return Err(self.expected(
-                    "a sequence or a string, as there is a number in [ ]",
-                    &value,
-                    target,
-                ));
+                return Err(self.expected("a sequence or a string, as there is a number in [ ]", &value, target));
             }
             _ => {}
         }
@@ -72,13 +59,7 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn slice(
-        &mut self,
-        value: Value<'r>,
-        range: Range,
-        target: &Expr,
-        key: &Expr,
-    ) -> Result<Value<'r>, Raised> {
+    fn slice(&mut self, value: Value<'r>, range: Range, target: &Expr, key: &Expr) -> Result<Value<'r>, Raised> {
         let sequence = match value {
             Value::Sequence(sequence) => Some(sequence),
             Value::Nothing | Value::Hash(_) | Value::Method(_) => {
@@ -132,24 +113,15 @@ impl<'r> Interp<'r> {
         };
         let length = |count: i64| Some(u32::try_from(count).unwrap_or(u32::MAX));
         let range = match (range.kind, end) {
-            (RangeKind::Counted, Some(count)) => Range {
-                start,
-                len: length(count.abs()),
-                descending: count < 0,
-                adapts: true,
-            },
-            (RangeKind::Inclusive, Some(end)) => Range {
-                start,
-                len: length((end - start).abs() + 1),
-                descending: end < start,
-                adapts: false,
-            },
-            (RangeKind::Exclusive, Some(end)) => Range {
-                start,
-                len: length((end - start).abs()),
-                descending: end < start,
-                adapts: false,
-            },
+            (RangeKind::Counted, Some(count)) => {
+                Range { start, len: length(count.abs()), descending: count < 0, adapts: true }
+            }
+            (RangeKind::Inclusive, Some(end)) => {
+                Range { start, len: length((end - start).abs() + 1), descending: end < start, adapts: false }
+            }
+            (RangeKind::Exclusive, Some(end)) => {
+                Range { start, len: length((end - start).abs()), descending: end < start, adapts: false }
+            }
             _ => Range { start, len: None, descending: false, adapts: true },
         };
         Ok(Value::Sequence(Sequence::Range(range)))
@@ -167,15 +139,11 @@ fn bounds(range: Range, size: i64) -> Result<Option<(i64, usize)>, String> {
     // a slice may start right after the end if it may be empty
     let start_limit = if range.adapts && !range.descending { size + 1 } else { size };
     if start < 0 || start >= start_limit {
-        return Err(format!(
-            "the range starts at {start}, which is outside of what is sliced: its size is {size}"
-        ));
+        return Err(format!("the range starts at {start}, which is outside of what is sliced: its size is {size}"));
     }
     let available = if range.descending { start + 1 } else { size - start };
     if wanted > available && !range.adapts {
-        return Err(format!(
-            "the range ends outside of what is sliced: its size is {size}"
-        ));
+        return Err(format!("the range ends outside of what is sliced: its size is {size}"));
     }
     let count = wanted.min(available);
     Ok((count > 0).then_some((start, usize::try_from(count).unwrap_or(0))))
@@ -191,7 +159,6 @@ pub(crate) fn utf16_slice(text: &str, from: usize, to: usize) -> String {
     if text.is_ascii() {
         return text.get(from..to).unwrap_or_default().to_owned();
     }
-    let units: Vec<u16> =
-        text.encode_utf16().skip(from).take(to.saturating_sub(from)).collect();
+    let units: Vec<u16> = text.encode_utf16().skip(from).take(to.saturating_sub(from)).collect();
     String::from_utf16_lossy(&units)
 }

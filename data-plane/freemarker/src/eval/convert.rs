@@ -35,11 +35,9 @@ impl<'r> Interp<'r> {
             },
             Value::Date(date) => self.date_text(date).map(Text::from),
             Value::Missing => Err(self.missing(expr)),
-            other => Err(self.expected(
-                "a string or something that prints as one (number, date or boolean)",
-                &other,
-                expr,
-            )),
+            other => {
+                Err(self.expected("a string or something that prints as one (number, date or boolean)", &other, expr))
+            }
         }
     }
 
@@ -54,19 +52,10 @@ impl<'r> Interp<'r> {
     }
 
     /// `#{…}`
-    pub(super) fn number_output(
-        &mut self,
-        expr: &'r Expr,
-        min: u32,
-        max: u32,
-    ) -> Result<String, Raised> {
+    pub(super) fn number_output(&mut self, expr: &'r Expr, min: u32, max: u32) -> Result<String, Raised> {
         let number = self.number(expr)?;
         self.meter.steps(number.cost())?;
-        let pattern = format!(
-            "0.{}{}",
-            "0".repeat(min as usize),
-            "#".repeat(max.saturating_sub(min) as usize)
-        );
+        let pattern = format!("0.{}{}", "0".repeat(min as usize), "#".repeat(max.saturating_sub(min) as usize));
         let pattern = if max == 0 { "0" } else { pattern.as_str() };
         self.number_format(pattern)?.format(&number).map_err(runtime)
     }
@@ -99,8 +88,7 @@ impl<'r> Interp<'r> {
 
     /// The error of an expression that has no value.
     pub(crate) fn missing(&self, expr: &Expr) -> Raised {
-        let mut message =
-            format!("The following has evaluated to null or missing:\n==> {}", self.source_of(expr));
+        let mut message = format!("The following has evaluated to null or missing:\n==> {}", self.source_of(expr));
         if matches!(expr.kind, ExprKind::Dot { .. } | ExprKind::Index(_)) {
             message.push_str("\nTip: it is the last step that gave nothing, not those before it");
         }
@@ -138,9 +126,8 @@ impl<'r> Interp<'r> {
 pub(crate) fn number_fault(fault: NumberFault) -> Raised {
     match fault {
         NumberFault::DivisionByZero => runtime("Arithmetic operation failed: / by zero"),
-        NumberFault::TooManyDigits => crate::error::limit(format!(
-            "a number has more than {} digits",
-            crate::limits::MAX_NUMBER_DIGITS
-        )),
+        NumberFault::TooManyDigits => {
+            crate::error::limit(format!("a number has more than {} digits", crate::limits::MAX_NUMBER_DIGITS))
+        }
     }
 }

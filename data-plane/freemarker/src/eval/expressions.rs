@@ -5,7 +5,8 @@ use super::convert::number_fault;
 use crate::ast::{Expr, ExprKind, Local, Piece, Special, Variable};
 use crate::error::{Place, Raised, limit, runtime};
 use crate::format::date::DateKind;
-use crate::value::{Date, Hash, Map, Method, Text, Value};
+use crate::model::{Hash, Map};
+use crate::value::{Date, Method, Text, Value};
 
 impl<'r> Interp<'r> {
     /// Evaluates an expression; [`Value::Missing`] is left to who asked.
@@ -39,9 +40,7 @@ impl<'r> Interp<'r> {
                     (None, true) => Ok(Value::Nothing),
                 }
             }
-            ExprKind::Exists(target) => {
-                Ok(Value::Bool(!self.forgiving(target)?.is_missing()))
-            }
+            ExprKind::Exists(target) => Ok(Value::Bool(!self.forgiving(target)?.is_missing())),
             ExprKind::Not(operand) => Ok(Value::Bool(!self.condition(operand)?)),
             ExprKind::Sign { negative, operand } => {
                 let number = self.number(operand)?;
@@ -81,13 +80,8 @@ impl<'r> Interp<'r> {
             ExprKind::Hash(entries) => self.hash(entries),
             ExprKind::Range(range) => self.range(range),
             ExprKind::Special(special) => self.special(*special),
-            ExprKind::Lambda(_) => {
-                Err(runtime("a lambda can only be an argument of ?filter, ?map and the like"))
-            }
-            ExprKind::String(_)
-            | ExprKind::Number(_)
-            | ExprKind::Bool(_)
-            | ExprKind::Variable(_) => self.eval(expr),
+            ExprKind::Lambda(_) => Err(runtime("a lambda can only be an argument of ?filter, ?map and the like")),
+            ExprKind::String(_) | ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Variable(_) => self.eval(expr),
         }
     }
 
@@ -96,9 +90,7 @@ impl<'r> Interp<'r> {
     pub(crate) fn forgiving(&mut self, target: &'r Expr) -> Result<Value<'r>, Raised> {
         let result = self.eval(target);
         match result {
-            Err(fault) if fault.missing && matches!(target.kind, ExprKind::Group(_)) => {
-                Ok(Value::Missing)
-            }
+            Err(fault) if fault.missing && matches!(target.kind, ExprKind::Group(_)) => Ok(Value::Missing),
             other => other,
         }
     }
@@ -138,11 +130,7 @@ impl<'r> Interp<'r> {
     }
 
     /// Calls a method of the host; what it makes counts as built by the template.
-    pub(crate) fn call_method(
-        &mut self,
-        method: &dyn Method,
-        args: &[Value<'r>],
-    ) -> Result<Value<'r>, Raised> {
+    pub(crate) fn call_method(&mut self, method: &dyn Method, args: &[Value<'r>]) -> Result<Value<'r>, Raised> {
         self.meter.steps(10)?;
         let value = method.call(args).map_err(runtime)?;
         if let Value::String(Text::Owned(text)) = &value {
@@ -193,9 +181,7 @@ impl<'r> Interp<'r> {
                 None => return Err(runtime(".now is not known in this rendering")),
             },
             Special::Locale => Value::string(self.formats.locale.as_str()),
-            Special::Lang => {
-                Value::string(self.formats.locale.split('_').next().unwrap_or_default())
-            }
+            Special::Lang => Value::string(self.formats.locale.split('_').next().unwrap_or_default()),
             Special::TimeZone => Value::string(self.formats.zone.name()),
             Special::TemplateName => Value::String(Text::Borrowed(&template.name)),
             Special::Version => Value::String(Text::Borrowed("2.3.34")),

@@ -6,8 +6,9 @@ use super::{Flow, Interp};
 use crate::ast::{BuiltInCall, Expr, ExprKind, Items, Lambda, List, LoopVariables};
 use crate::builtins::BuiltIn;
 use crate::error::{Place, Raised, runtime};
+use crate::model::{Hash, Sequence};
 use crate::span::Span;
-use crate::value::{Hash, Method, Sequence, Value};
+use crate::value::{Method, Value};
 
 /// What is listed: an item, or a key and its value.
 pub(crate) struct Item<'r> {
@@ -53,12 +54,7 @@ impl<'r> ListIter<'r> {
     }
 
     fn empty() -> Self {
-        Self::of(Sequence::Range(crate::value::Range {
-            start: 0,
-            len: Some(0),
-            descending: false,
-            adapts: false,
-        }))
+        Self::of(Sequence::Range(crate::model::Range { start: 0, len: Some(0), descending: false, adapts: false }))
     }
 }
 
@@ -87,12 +83,7 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn derive(
-        &mut self,
-        call: &'r BuiltInCall,
-        how: Derivation,
-        inner: ListIter<'r>,
-    ) -> Result<ListIter<'r>, Raised> {
+    fn derive(&mut self, call: &'r BuiltInCall, how: Derivation, inner: ListIter<'r>) -> Result<ListIter<'r>, Raised> {
         let callable = match call.args.first() {
             Some(Expr { kind: ExprKind::Lambda(lambda), .. }) => Callable::Lambda(lambda),
             Some(other) => match self.value(other)? {
@@ -106,11 +97,7 @@ impl<'r> Interp<'r> {
         Ok(ListIter { source, ahead: None })
     }
 
-    pub(crate) fn call_for_item(
-        &mut self,
-        callable: &Callable<'r>,
-        item: Value<'r>,
-    ) -> Result<Value<'r>, Raised> {
+    pub(crate) fn call_for_item(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<Value<'r>, Raised> {
         self.meter.step()?;
         match callable {
             Callable::Lambda(lambda) => {
@@ -119,9 +106,7 @@ impl<'r> Interp<'r> {
                 }
                 self.eval(&lambda.body)
             }
-            Callable::Method(method, span) => {
-                self.call_method(method.as_ref(), &[item]).at(*span)
-            }
+            Callable::Method(method, span) => self.call_method(method.as_ref(), &[item]).at(*span),
         }
     }
 
@@ -130,15 +115,11 @@ impl<'r> Interp<'r> {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(match callable {
                 Callable::Lambda(lambda) => self.missing(&lambda.body),
-                Callable::Method(_, span) => {
-                    runtime("the method returned nothing, but a boolean is needed").at(*span)
-                }
+                Callable::Method(_, span) => runtime("the method returned nothing, but a boolean is needed").at(*span),
             }),
             other => Err(match callable {
                 Callable::Lambda(lambda) => self.expected("a boolean", &other, &lambda.body),
-                Callable::Method(_, span) => {
-                    runtime("the method's result is no boolean").at(*span)
-                }
+                Callable::Method(_, span) => runtime("the method's result is no boolean").at(*span),
             }),
         }
     }
@@ -149,9 +130,7 @@ impl<'r> Interp<'r> {
             return Ok(true);
         }
         match &mut iter.source {
-            Source::Sequence { sequence, place } => {
-                Ok(sequence.len().is_none_or(|len| *place < len))
-            }
+            Source::Sequence { sequence, place } => Ok(sequence.len().is_none_or(|len| *place < len)),
             Source::Hash { hash, place } => Ok(*place < hash.len()),
             Source::Derived { inner, how: Derivation::Map, .. } => self.has_next(inner),
             Source::Derived { .. } => {
@@ -162,10 +141,7 @@ impl<'r> Interp<'r> {
     }
 
     /// The next item.
-    pub(crate) fn next_item(
-        &mut self,
-        iter: &mut ListIter<'r>,
-    ) -> Result<Option<Item<'r>>, Raised> {
+    pub(crate) fn next_item(&mut self, iter: &mut ListIter<'r>) -> Result<Option<Item<'r>>, Raised> {
         if let Some(item) = iter.ahead.take() {
             return Ok(Some(item));
         }
@@ -179,10 +155,7 @@ impl<'r> Interp<'r> {
             Source::Hash { hash, place } => {
                 let entry = hash.entry(*place);
                 *place += 1;
-                return Ok(entry.map(|(key, value)| Item {
-                    first: Value::String(key),
-                    second: Some(value),
-                }));
+                return Ok(entry.map(|(key, value)| Item { first: Value::String(key), second: Some(value) }));
             }
             Source::Derived { inner, how, callable, settled } => loop {
                 let ended = *how == Derivation::TakeWhile && *settled;
@@ -197,9 +170,7 @@ impl<'r> Interp<'r> {
                     if mapped.is_missing() {
                         return Err(match callable {
                             Callable::Lambda(lambda) => self.missing(&lambda.body),
-                            Callable::Method(_, span) => {
-                                runtime("the method returned nothing").at(*span)
-                            }
+                            Callable::Method(_, span) => runtime("the method returned nothing").at(*span),
                         });
                     }
                     break Some(Item { first: mapped, second: None });
@@ -275,8 +246,7 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn items(&mut self, items: &'r Items) -> Result<Flow, Raised> {
-        let waiting =
-            self.loops.get_mut(items.loop_slot as usize).and_then(|state| state.waiting.take());
+        let waiting = self.loops.get_mut(items.loop_slot as usize).and_then(|state| state.waiting.take());
         let Some(mut iter) = waiting else {
             return Err(runtime("this #items was already run for its #list"));
         };
@@ -302,9 +272,7 @@ impl<'r> Interp<'r> {
             if let Some(place) = self.locals.get_mut(variables.first as usize) {
                 *place = item.first;
             }
-            if let Some(place) =
-                variables.second.and_then(|slot| self.locals.get_mut(slot as usize))
-            {
+            if let Some(place) = variables.second.and_then(|slot| self.locals.get_mut(slot as usize)) {
                 *place = item.second.unwrap_or(Value::Missing);
             }
             if self.block(body)? == Flow::Break {

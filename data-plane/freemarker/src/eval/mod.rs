@@ -14,7 +14,7 @@ pub(crate) use operators::compare_values;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::error::{Raised, Place};
+use crate::error::{Place, Raised};
 use crate::format::date::{CompiledDateFormat, DateKind};
 use crate::format::number::NumberFormat;
 use crate::limits::{Limits, Meter, Usage};
@@ -141,11 +141,7 @@ impl<'r> Interp<'r> {
         Ok(format)
     }
 
-    pub(crate) fn date_format(
-        &mut self,
-        text: &str,
-        kind: DateKind,
-    ) -> Result<Rc<CompiledDateFormat>, Raised> {
+    pub(crate) fn date_format(&mut self, text: &str, kind: DateKind) -> Result<Rc<CompiledDateFormat>, Raised> {
         let same = |known: &&(String, DateKind, _)| known.1 == kind && known.0 == text;
         if let Some((_, _, format)) = self.date_formats.iter().find(same) {
             return Ok(Rc::clone(format));

@@ -6,8 +6,9 @@ use super::Interp;
 use super::convert::number_fault;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr};
 use crate::error::{Place, Raised, limit, runtime};
+use crate::model::{Hash, Map, Sequence};
 use crate::span::Span;
-use crate::value::{Hash, Map, Sequence, Text, Value};
+use crate::value::{Text, Value};
 
 /// Why two values can't be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +150,7 @@ impl<'r> Interp<'r> {
         Ok(Value::String(Text::from(text)))
     }
 
-    fn join_sequences(
-        &mut self,
-        a: &Sequence<'r>,
-        b: &Sequence<'r>,
-    ) -> Result<Value<'r>, Raised> {
+    fn join_sequences(&mut self, a: &Sequence<'r>, b: &Sequence<'r>) -> Result<Value<'r>, Raised> {
         let mut items = self.laid_out(a)?;
         items.extend(self.laid_out(b)?);
         Value::sequence(items).map_err(limit)
@@ -195,13 +192,10 @@ impl<'r> Interp<'r> {
         }
         let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
         let ordering = match compare_values(&a, &b) {
-            Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => {
-                Err(Mismatch::NoOrder)
-            }
+            Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => Err(Mismatch::NoOrder),
             other => other,
         };
-        let ordering =
-            ordering.map_err(|m| mismatch(m, &a, &b)).at(left.span.to(right.span))?;
+        let ordering = ordering.map_err(|m| mismatch(m, &a, &b)).at(left.span.to(right.span))?;
         Ok(Value::Bool(match op {
             CompareOp::Equal => ordering.is_eq(),
             CompareOp::NotEqual => ordering.is_ne(),
@@ -213,28 +207,15 @@ impl<'r> Interp<'r> {
     }
 
     /// `==` as directives use it.
-    pub(crate) fn equal(
-        &mut self,
-        a: &Value<'r>,
-        b: &Value<'r>,
-        place: &Expr,
-    ) -> Result<bool, Raised> {
+    pub(crate) fn equal(&mut self, a: &Value<'r>, b: &Value<'r>, place: &Expr) -> Result<bool, Raised> {
         self.equal_at(a, b, place.span)
     }
 
-    pub(crate) fn equal_at(
-        &mut self,
-        a: &Value<'r>,
-        b: &Value<'r>,
-        span: Span,
-    ) -> Result<bool, Raised> {
+    pub(crate) fn equal_at(&mut self, a: &Value<'r>, b: &Value<'r>, span: Span) -> Result<bool, Raised> {
         if let (Value::String(a), Value::String(b)) = (a, b) {
             self.meter.scan(a.len().min(b.len()))?;
         }
-        compare_values(a, b)
-            .map(Ordering::is_eq)
-            .map_err(|m| mismatch(m, a, b))
-            .at(span)
+        compare_values(a, b).map(Ordering::is_eq).map_err(|m| mismatch(m, a, b)).at(span)
     }
 }
 
@@ -245,8 +226,6 @@ fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>) -> Raised {
             a.type_name(),
             b.type_name()
         )),
-        Mismatch::NoOrder => {
-            runtime(format!("values of type {} have no order: only == and != work", a.type_name()))
-        }
+        Mismatch::NoOrder => runtime(format!("values of type {} have no order: only == and != work", a.type_name())),
     }
 }

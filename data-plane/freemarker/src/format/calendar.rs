@@ -47,8 +47,7 @@ impl Civil {
     /// Reads them off in the Julian calendar before its end.
     pub(crate) fn with_cutover(local_ms: i64) -> Self {
         let day = local_ms.div_euclid(DAY_MS);
-        let (year, month, date) =
-            if day < CUTOVER { julian_date(day) } else { gregorian_date(day) };
+        let (year, month, date) = if day < CUTOVER { julian_date(day) } else { gregorian_date(day) };
         Self::at(year, month, date, local_ms.rem_euclid(DAY_MS))
     }
 
@@ -99,8 +98,7 @@ impl Civil {
 pub(crate) fn gregorian_day(year: i64, month: i64, day: i64) -> i64 {
     let y = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    y.div_euclid(400) * 146_097 + y.rem_euclid(400) * 365 + y.rem_euclid(400) / 4
-        - y.rem_euclid(400) / 100
+    y.div_euclid(400) * 146_097 + y.rem_euclid(400) * 365 + y.rem_euclid(400) / 4 - y.rem_euclid(400) / 100
         + day_of_year
         - 719_468
 }

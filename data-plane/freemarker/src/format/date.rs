@@ -93,11 +93,7 @@ pub(crate) type CustomDateFormats = Vec<(String, Arc<dyn DateFormat>)>;
 
 impl CompiledDateFormat {
     /// Reads a format's text for one kind of date.
-    pub(crate) fn parse(
-        text: &str,
-        kind: DateKind,
-        custom: &CustomDateFormats,
-    ) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
         if let Some(rest) = text.strip_prefix('@') {
             let (name, parameters) = rest.split_once([' ', '_']).unwrap_or((rest, ""));
             // a registered name may itself have an underscore
@@ -107,10 +103,9 @@ impl CompiledDateFormat {
                 .map(|found| (found, ""))
                 .or_else(|| custom.iter().find(|(known, _)| known == name).map(|f| (f, parameters)));
             return match found {
-                Some(((_, format), parameters)) => Ok(CompiledDateFormat::Custom {
-                    format: Arc::clone(format),
-                    parameters: parameters.to_owned(),
-                }),
+                Some(((_, format), parameters)) => {
+                    Ok(CompiledDateFormat::Custom { format: Arc::clone(format), parameters: parameters.to_owned() })
+                }
                 None => Err(format!("there is no custom date format named \"@{name}\"")),
             };
         }
@@ -134,13 +129,7 @@ impl CompiledDateFormat {
     }
 
     /// Reads a date; `now_ms` is what two-digit years are near to.
-    pub(crate) fn read(
-        &self,
-        text: &str,
-        kind: DateKind,
-        zone: &Zone,
-        now_ms: Option<i64>,
-    ) -> Result<i64, String> {
+    pub(crate) fn read(&self, text: &str, kind: DateKind, zone: &Zone, now_ms: Option<i64>) -> Result<i64, String> {
         match self {
             CompiledDateFormat::Iso(iso) => iso.read(text, kind, zone),
             CompiledDateFormat::Pattern(pattern) => pattern.read(text, zone, now_ms),

@@ -115,8 +115,7 @@ impl IsoFormat {
     /// Reads a date; strict, unlike patterns.
     pub(crate) fn read(&self, text: &str, kind: DateKind, zone: &Zone) -> Result<i64, String> {
         let what = if self.xs { "XML Schema" } else { "ISO 8601" };
-        self.read_parts(text, kind, zone)
-            .ok_or_else(|| format!("this is no {what} {}", kind.name()))
+        self.read_parts(text, kind, zone).ok_or_else(|| format!("this is no {what} {}", kind.name()))
     }
 
     fn read_parts(&self, text: &str, kind: DateKind, zone: &Zone) -> Option<i64> {
@@ -199,8 +198,7 @@ impl IsoFormat {
         } else {
             vec![clock]
         };
-        if parts.len() > 3 || self.xs && parts.len() != 3 || fraction.is_some() && parts.len() != 3
-        {
+        if parts.len() > 3 || self.xs && parts.len() != 3 || fraction.is_some() && parts.len() != 3 {
             return None;
         }
         wall.hour = figure(parts.first()?, 2, 0, 24)?;

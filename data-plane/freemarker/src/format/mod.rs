@@ -3,6 +3,7 @@
 pub(crate) mod boolean;
 pub(crate) mod calendar;
 pub(crate) mod date;
+mod decimal_parse;
 pub(crate) mod decimal_pattern;
 pub(crate) mod iso;
 pub(crate) mod number;

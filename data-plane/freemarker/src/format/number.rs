@@ -36,8 +36,7 @@ impl NumberFormat {
 
     /// FreeMarker's default: grouping, and at most three decimals.
     pub(crate) fn locale_default() -> Self {
-        Self::parse("number")
-            .unwrap_or(NumberFormat { kind: Kind::Computer })
+        Self::parse("number").unwrap_or(NumberFormat { kind: Kind::Computer })
     }
 
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {

@@ -23,12 +23,21 @@ const LETTERS: &str = "GyYMLwWDdFEuaHkKhmsSzZX";
 const MAX_REPEAT: usize = 255;
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
-pub(super) const WEEKDAYS: [&str; 7] =
-    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+pub(super) const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 impl DatePattern {
     /// Reads a pattern.
@@ -54,9 +63,7 @@ impl DatePattern {
                     count += 1;
                 }
                 if count > MAX_REPEAT || c == 'X' && count > 3 {
-                    return Err(format!(
-                        "in the date format \"{text}\" the letter {c} is repeated too often"
-                    ));
+                    return Err(format!("in the date format \"{text}\" the letter {c} is repeated too often"));
                 }
                 parts.push(Part::Field(c, count));
             } else {
@@ -86,15 +93,7 @@ impl DatePattern {
     }
 }
 
-fn write_field(
-    letter: char,
-    count: usize,
-    wall: &Civil,
-    wall_ms: i64,
-    epoch_ms: i64,
-    zone: &Zone,
-    out: &mut String,
-) {
+fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms: i64, zone: &Zone, out: &mut String) {
     let number = match letter {
         'G' => return out.push_str(if wall.year > 0 { "AD" } else { "BC" }),
         'y' => return write_year(year_of_era(wall.year), count, out),

@@ -16,7 +16,6 @@ struct Fields {
     half_day_hour: Option<i64>,
     afternoon: bool,
     offset: Option<i64>,
-
 }
 
 impl DatePattern {
@@ -36,7 +35,6 @@ impl DatePattern {
             half_day_hour: None,
             afternoon: false,
             offset: None,
-
         };
         let mut pos = 0;
         for (i, part) in self.parts.iter().enumerate() {
@@ -109,9 +107,7 @@ impl Fields {
         let (value, end) = number(text, pos, limit)?;
         match letter {
             'y' | 'Y' => {
-                let two_digits = count <= 2
-                    && end - pos == 2
-                    && text.get(pos..end)?.iter().all(char::is_ascii_digit);
+                let two_digits = count <= 2 && end - pos == 2 && text.get(pos..end)?.iter().all(char::is_ascii_digit);
                 self.wall.year = if two_digits { full_year(value, now_ms) } else { value };
             }
             'M' | 'L' => self.wall.month = value,
@@ -146,12 +142,7 @@ impl Fields {
             _ => (0, rest.as_str()),
         };
         if offset_text.starts_with(['+', '-']) {
-            let len = 1 + offset_text
-                .bytes()
-                .skip(1)
-                .take(5)
-                .take_while(|b| b.is_ascii_digit() || *b == b':')
-                .count();
+            let len = 1 + offset_text.bytes().skip(1).take(5).take_while(|b| b.is_ascii_digit() || *b == b':').count();
             for len in (2..=len).rev() {
                 if let Some(seconds) = offset_text.get(..len).and_then(custom_offset) {
                     self.offset = Some(seconds);
@@ -244,12 +235,7 @@ fn number(text: &[char], pos: usize, limit: usize) -> Option<(i64, usize)> {
 }
 
 /// The longest of the names that the text goes on with, in any case; whole or by its first letters.
-fn name(
-    text: &[char],
-    pos: usize,
-    names: &[&str],
-    short: Option<usize>,
-) -> Option<(usize, usize)> {
+fn name(text: &[char], pos: usize, names: &[&str], short: Option<usize>) -> Option<(usize, usize)> {
     let matches = |name: &str| {
         let mut text = text.get(pos..).unwrap_or_default().iter();
         name.chars().all(|c| text.next().is_some_and(|t| t.eq_ignore_ascii_case(&c)))

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
-use jiff::Timestamp;
 
 use super::calendar::Civil;
 
@@ -56,9 +56,7 @@ impl Zone {
         match self {
             Zone::Utc => 0,
             Zone::Fixed(seconds, _) => *seconds,
-            Zone::Named(_, zone) => {
-                i64::from(zone.to_offset(known_time(zone, epoch_ms)).seconds())
-            }
+            Zone::Named(_, zone) => i64::from(zone.to_offset(known_time(zone, epoch_ms)).seconds()),
         }
     }
 
@@ -117,11 +115,7 @@ fn known_time(zone: &TimeZone, epoch_ms: i64) -> Timestamp {
 }
 
 fn timestamp(epoch_ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(epoch_ms).unwrap_or(if epoch_ms < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
+    Timestamp::from_millisecond(epoch_ms).unwrap_or(if epoch_ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 fn wall(local_ms: i64) -> Option<DateTime> {

@@ -34,17 +34,11 @@ pub(crate) struct Found<'s> {
 }
 
 /// Finds the next tag, interpolation or comment from `pos` on.
-pub(crate) fn next_mark(
-    text: &str,
-    pos: usize,
-    tags: TagSyntax,
-    interpolation: InterpolationSyntax,
-) -> Found<'_> {
+pub(crate) fn next_mark(text: &str, pos: usize, tags: TagSyntax, interpolation: InterpolationSyntax) -> Found<'_> {
     let bytes = text.as_bytes();
     let mut at = pos;
-    while let Some(offset) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|b| matches!(b, b'<' | b'[' | b'$' | b'#')))
+    while let Some(offset) =
+        bytes.get(at..).and_then(|rest| rest.iter().position(|b| matches!(b, b'<' | b'[' | b'$' | b'#')))
     {
         at += offset;
         let rest = text.get(at..).unwrap_or_default();
@@ -56,11 +50,7 @@ pub(crate) fn next_mark(
     Found { mark: Mark::Eof, start: text.len(), end: text.len() }
 }
 
-fn mark(
-    rest: &str,
-    tags: TagSyntax,
-    interpolation: InterpolationSyntax,
-) -> Option<(Mark<'_>, usize)> {
+fn mark(rest: &str, tags: TagSyntax, interpolation: InterpolationSyntax) -> Option<(Mark<'_>, usize)> {
     let bytes = rest.as_bytes();
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     match (first, second) {
@@ -94,8 +84,7 @@ fn mark(
             let len = after.bytes().take_while(|b| b.is_ascii_alphabetic() || *b == b'_').count();
             let name = after.get(..len).filter(|name| !name.is_empty())?;
             let end = name_start + len;
-            let mark =
-                if closing { Mark::End { name, square } } else { Mark::Start { name, square } };
+            let mark = if closing { Mark::End { name, square } } else { Mark::Start { name, square } };
             Some((mark, end))
         }
         _ => None,

@@ -213,8 +213,7 @@ pub(crate) fn name_len(text: &str) -> usize {
                 }
                 _ => break,
             }
-        } else if c == '_' || c == '$' || c == '@' || c.is_alphabetic() || len > 0 && c.is_numeric()
-        {
+        } else if c == '_' || c == '$' || c == '@' || c.is_alphabetic() || len > 0 && c.is_numeric() {
             len += c.len_utf8();
         } else {
             break;
@@ -254,12 +253,8 @@ fn string(rest: &str) -> (Token<'_>, usize) {
         if byte == b'\\' && !raw {
             let known = matches!(
                 bytes.get(pos + 1),
-                Some(
-                    b'n' | b't' | b'r' | b'f' | b'b' | b'g' | b'l' | b'a' | b'\\' | b'\'' | b'"'
-                        | b'{' | b'='
-                )
-            ) || bytes.get(pos + 1) == Some(&b'x')
-                && bytes.get(pos + 2).is_some_and(u8::is_ascii_hexdigit);
+                Some(b'n' | b't' | b'r' | b'f' | b'b' | b'g' | b'l' | b'a' | b'\\' | b'\'' | b'"' | b'{' | b'=')
+            ) || bytes.get(pos + 1) == Some(&b'x') && bytes.get(pos + 2).is_some_and(u8::is_ascii_hexdigit);
             if !known {
                 return (Token::BadEscape(pos), rest.len());
             }

@@ -39,17 +39,11 @@ impl Literal {
 
 impl Parser<'_, '_> {
     /// Refuses a literal of the types given.
-    pub(super) fn refuse(
-        &self,
-        expr: &Expr,
-        refused: &[Literal],
-        expected: &str,
-    ) -> Result<(), Raised> {
+    pub(super) fn refuse(&self, expr: &Expr, refused: &[Literal], expected: &str) -> Result<(), Raised> {
         match Literal::of(expr) {
-            Some(literal) if refused.contains(&literal) => Err(parse(
-                expr.span,
-                format!("found a {} literal where a {expected} is needed", literal.name()),
-            )),
+            Some(literal) if refused.contains(&literal) => {
+                Err(parse(expr.span, format!("found a {} literal where a {expected} is needed", literal.name())))
+            }
             _ => Ok(()),
         }
     }

@@ -1,8 +1,8 @@
 //! Operators, from the loosest to the tightest (FreeMarker manual: "Expressions / Operator
 //! precedence").
 
-use super::checks::Literal;
 use super::Parser;
+use super::checks::Literal;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr, ExprKind, RangeExpr, RangeKind};
 use crate::error::Raised;
 use crate::lexer::token::{Token, lex};
@@ -37,11 +37,7 @@ impl Parser<'_, '_> {
         self.logical(operands, ExprKind::And)
     }
 
-    fn logical(
-        &mut self,
-        operands: Vec<Expr>,
-        kind: fn(Box<[Expr]>) -> ExprKind,
-    ) -> Result<Expr, Raised> {
+    fn logical(&mut self, operands: Vec<Expr>, kind: fn(Box<[Expr]>) -> ExprKind) -> Result<Expr, Raised> {
         for operand in &operands {
             self.only_boolean(operand)?;
         }

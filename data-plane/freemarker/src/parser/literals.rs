@@ -10,11 +10,7 @@ use crate::settings::{InterpolationSyntax, TagSyntax};
 
 impl Parser<'_, '_> {
     /// Parses a string literal, quotes and all, that starts at an offset.
-    pub(super) fn string_literal(
-        &mut self,
-        literal: &str,
-        start: usize,
-    ) -> Result<ExprKind, Raised> {
+    pub(super) fn string_literal(&mut self, literal: &str, start: usize) -> Result<ExprKind, Raised> {
         if let Some(raw) = literal.strip_prefix('r') {
             let body = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
             return Ok(ExprKind::String(body.into()));

@@ -1,9 +1,11 @@
 //! From source to syntax tree, by recursive descent with a bound on its depth.
 
+mod assigns;
 mod checks;
 mod directives;
 mod expressions;
 mod literals;
+mod loops;
 mod primary;
 pub(crate) mod scope;
 mod template;
@@ -13,9 +15,9 @@ pub(crate) use template::{Parsed, parse};
 use crate::error::{Raised, limit, parse as parse_error};
 use crate::lexer::token::{Located, Token, lex};
 use crate::limits::MAX_NESTING;
+use crate::outline::Outline;
 use crate::settings::{InterpolationSyntax, TagSyntax};
 use crate::span::{Lines, Span};
-use crate::whitespace::Outline;
 use scope::Scope;
 
 /// What parsing has found out so far; shared with the parsers of string literals.
@@ -45,8 +47,14 @@ enum Naming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Around {
     /// `#list`: whether it has loop variables, and whether an `#items` was seen in it.
-    List { loop_slot: u32, has_variables: bool, items_seen: bool },
-    Items { loop_slot: u32 },
+    List {
+        loop_slot: u32,
+        has_variables: bool,
+        items_seen: bool,
+    },
+    Items {
+        loop_slot: u32,
+    },
     Switch,
 }
 
@@ -135,9 +143,7 @@ impl<'p, 'l> Parser<'p, 'l> {
     /// Whether the tag or interpolation may end here.
     fn at_end(&self) -> bool {
         match (self.surroundings, self.next.token) {
-            (Surroundings::Tag { square: false }, Token::Greater | Token::GreaterOrEqual) => {
-                self.parens == 0
-            }
+            (Surroundings::Tag { square: false }, Token::Greater | Token::GreaterOrEqual) => self.parens == 0,
             (Surroundings::Tag { square: true }, Token::BracketClose) => true,
             (Surroundings::Tag { .. }, Token::Divide) => self.at_empty_end(),
             (_, Token::End) => true,
@@ -193,14 +199,10 @@ impl<'p, 'l> Parser<'p, 'l> {
     }
 
     /// Runs a step that nests, within the bound on nesting.
-    fn nested<T>(
-        &mut self,
-        step: impl FnOnce(&mut Self) -> Result<T, Raised>,
-    ) -> Result<T, Raised> {
+    fn nested<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Raised>) -> Result<T, Raised> {
         if self.state.depth >= MAX_NESTING {
             let place = self.span(self.next.start.max(self.pos), self.next.end.max(self.pos));
-            return Err(limit(format!("the template is nested more than {MAX_NESTING} deep"))
-                .at(place));
+            return Err(limit(format!("the template is nested more than {MAX_NESTING} deep")).at(place));
         }
         self.state.depth += 1;
         let result = step(self);

@@ -22,10 +22,9 @@ impl Parser<'_, '_> {
             // each step nests what came before it
             self.state.depth += 1;
             if self.state.depth > MAX_NESTING {
-                return Err(limit(format!(
-                    "the expression is nested more than {MAX_NESTING} deep"
-                ))
-                .at(self.next_span()));
+                return Err(
+                    limit(format!("the expression is nested more than {MAX_NESTING} deep")).at(self.next_span())
+                );
             }
             expr = match self.next.token {
                 Token::Dot => self.dot(expr)?,
@@ -104,11 +103,7 @@ impl Parser<'_, '_> {
         if self.next.token != Token::BraceClose {
             loop {
                 let key = self.expression()?;
-                self.refuse(
-                    &key,
-                    &[Literal::Sequence, Literal::Hash, Literal::Number, Literal::Boolean],
-                    "string",
-                )?;
+                self.refuse(&key, &[Literal::Sequence, Literal::Hash, Literal::Number, Literal::Boolean], "string")?;
                 if !self.take(Token::Colon) {
                     self.expect(Token::Comma, "\":\"")?;
                 }
@@ -135,26 +130,31 @@ impl Parser<'_, '_> {
             "locale" => Special::Locale,
             "lang" => Special::Lang,
             "time_zone" => Special::TimeZone,
-            "template_name" | "main_template_name" | "current_template_name" => {
-                Special::TemplateName
-            }
+            "template_name" | "main_template_name" | "current_template_name" => Special::TemplateName,
             "version" => Special::Version,
             "incompatible_improvements" => Special::IncompatibleImprovements,
             "output_format" => Special::OutputFormat,
             "auto_esc" => Special::AutoEsc,
             "output_encoding" => Special::OutputEncoding,
             "url_escaping_charset" => Special::UrlEscapingCharset,
-            "data_model" | "globals" | "locals" | "main" | "namespace" | "vars" | "error"
-            | "args" | "caller_template_name" | "get_optional_template" | "locale_object"
-            | "node" | "current_node" | "pass" => {
-                return self.error_at(
-                    name_start,
-                    format!("this engine does not support the special variable .{name}"),
-                );
+            "data_model"
+            | "globals"
+            | "locals"
+            | "main"
+            | "namespace"
+            | "vars"
+            | "error"
+            | "args"
+            | "caller_template_name"
+            | "get_optional_template"
+            | "locale_object"
+            | "node"
+            | "current_node"
+            | "pass" => {
+                return self.error_at(name_start, format!("this engine does not support the special variable .{name}"));
             }
             _ => {
-                return self
-                    .error_at(name_start, format!("unknown special variable name: \"{name}\""));
+                return self.error_at(name_start, format!("unknown special variable name: \"{name}\""));
             }
         };
         let end = self.bump().end;
@@ -269,8 +269,7 @@ impl Parser<'_, '_> {
         let which = match BuiltIn::find(name) {
             Lookup::Found(which) => which,
             Lookup::Unsupported => {
-                return self
-                    .error_at(start, format!("this engine does not support the built-in ?{name}"));
+                return self.error_at(start, format!("this engine does not support the built-in ?{name}"));
             }
             Lookup::Unknown => {
                 return self.error_at(start, format!("unknown built-in: \"{name}\""));
@@ -278,20 +277,13 @@ impl Parser<'_, '_> {
         };
         self.check_naming(name, start)?;
         let end = self.bump().end;
-        let mut call = BuiltInCall {
-            which,
-            target,
-            args: Box::default(),
-            form: Form::Bare,
-            loop_slot: 0,
-        };
+        let mut call = BuiltInCall { which, target, args: Box::default(), form: Form::Bare, loop_slot: 0 };
         let arguments = which.arguments();
         if arguments.loop_variable {
             match target_name.and_then(|name| self.state.scope.loop_of(name)) {
                 Some(slot) => call.loop_slot = slot,
                 None => {
-                    let message =
-                        format!("the left side of ?{name} must be a loop variable in scope");
+                    let message = format!("the left side of ?{name} must be a loop variable in scope");
                     return Err(crate::error::parse(call.target.span, message));
                 }
             }
@@ -319,10 +311,7 @@ impl Parser<'_, '_> {
                         (min, usize::MAX) => format!("at least {min}"),
                         (min, max) => format!("{min} to {max}"),
                     };
-                    return self.error_at(
-                        start,
-                        format!("?{name} takes {wanted} arguments, but there are {count}"),
-                    );
+                    return self.error_at(start, format!("?{name} takes {wanted} arguments, but there are {count}"));
                 }
                 call.args = args;
                 call.form = Form::Called;
@@ -345,10 +334,9 @@ impl Parser<'_, '_> {
                 call.form = Form::Keyed;
                 Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
             }
-            _ if arguments.min > 0 && !arguments.optional => self.error_at(
-                start,
-                format!("?{name} needs arguments in parentheses"),
-            ),
+            _ if arguments.min > 0 && !arguments.optional => {
+                self.error_at(start, format!("?{name} needs arguments in parentheses"))
+            }
             _ => Ok(end),
         }
     }

@@ -25,7 +25,10 @@ struct LocalName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LocalKind {
     /// A loop's variable; the first one also gives `x_index` and `x_has_next`.
-    Loop { loop_slot: u32, first: bool },
+    Loop {
+        loop_slot: u32,
+        first: bool,
+    },
     Parameter,
 }
 
@@ -59,14 +62,12 @@ impl Scope {
                     break;
                 }
                 LocalKind::Parameter => {}
-                LocalKind::Loop { loop_slot, first } => {
-                    match name.strip_prefix(&*local.name) {
-                        Some("") => locals.push(Local::Loop(local.slot)),
-                        Some("_index") if first => locals.push(Local::LoopIndex(loop_slot)),
-                        Some("_has_next") if first => locals.push(Local::LoopHasNext(loop_slot)),
-                        _ => {}
-                    }
-                }
+                LocalKind::Loop { loop_slot, first } => match name.strip_prefix(&*local.name) {
+                    Some("") => locals.push(Local::Loop(local.slot)),
+                    Some("_index") if first => locals.push(Local::LoopIndex(loop_slot)),
+                    Some("_has_next") if first => locals.push(Local::LoopHasNext(loop_slot)),
+                    _ => {}
+                },
             }
         }
         Variable { locals: locals.into(), symbol: self.symbol(name) }
@@ -112,10 +113,6 @@ impl Scope {
     }
 
     pub(crate) fn finish(self) -> Sizes {
-        Sizes {
-            symbols: self.symbols.into(),
-            locals: self.max_locals,
-            loops: self.max_loops,
-        }
+        Sizes { symbols: self.symbols.into(), locals: self.max_locals, loops: self.max_loops }
     }
 }

@@ -3,14 +3,15 @@
 use super::directives::Directive;
 use super::{Parser, State, Surroundings};
 use crate::ast::{Block, Element, ElementKind, ExprKind};
-use crate::error::{Raised, parse as parse_error, raise, ErrorKind};
+use crate::error::{ErrorKind, Raised, parse as parse_error, raise};
 use crate::lexer::text::{Found, Mark, next_mark};
 use crate::lexer::token::{Token, comment_end};
 use crate::limits::MAX_TEMPLATE_BYTES;
+use crate::outline::{Kind, Outline};
 use crate::parser::scope::{Scope, Sizes};
 use crate::settings::{Syntax, TagSyntax, snake_case};
 use crate::span::{Lines, Span};
-use crate::whitespace::{self, Kind, Outline, is_java_space};
+use crate::whitespace::{self, is_java_space};
 
 /// A template that has been parsed.
 #[derive(Debug)]
@@ -47,9 +48,8 @@ pub(crate) fn parse(source: &str, lines: &Lines, syntax: Syntax) -> Result<Parse
         return parser.misplaced(&stop.name, found);
     }
     let State { outline, text_count, scope, strip_whitespace, .. } = state;
-    let texts = whitespace::strip(outline, strip_whitespace, text_count).ok_or_else(|| {
-        parse_error(Span::default(), "the template has too many tags on one line")
-    })?;
+    let texts = whitespace::strip(outline, strip_whitespace, text_count)
+        .ok_or_else(|| parse_error(Span::default(), "the template has too many tags on one line"))?;
     Ok(Parsed { body, texts, sizes: scope.finish() })
 }
 
@@ -106,10 +106,7 @@ impl<'p> Parser<'p, '_> {
                     return Ok((elements.into(), stop_at(format!("/{}", snake_case(name)), found)));
                 }
                 Mark::UserStart { .. } | Mark::UserEnd { .. } => {
-                    return self.error_at(
-                        found.start,
-                        "this engine does not support user-defined directives (macros)",
-                    );
+                    return self.error_at(found.start, "this engine does not support user-defined directives (macros)");
                 }
             }
         }
@@ -120,16 +117,10 @@ impl<'p> Parser<'p, '_> {
         self.state.tags = if square { TagSyntax::Square } else { TagSyntax::Angle };
     }
 
-    fn check_naming_of(
-        &mut self,
-        name: &str,
-        directive: Option<Directive>,
-        found: Found<'_>,
-    ) -> Result<(), Raised> {
+    fn check_naming_of(&mut self, name: &str, directive: Option<Directive>, found: Found<'_>) -> Result<(), Raised> {
         match directive {
             Some(_) => self.check_naming(name, found.start + 1),
-            None => self
-                .error_at(found.start + 1, format!("unknown directive: #{name}")),
+            None => self.error_at(found.start + 1, format!("unknown directive: #{name}")),
         }
     }
 
@@ -227,12 +218,7 @@ impl<'p> Parser<'p, '_> {
         Ok(())
     }
 
-    fn header_parameter(
-        &mut self,
-        name: &str,
-        start: usize,
-        value: &ExprKind,
-    ) -> Result<(), Raised> {
+    fn header_parameter(&mut self, name: &str, start: usize, value: &ExprKind) -> Result<(), Raised> {
         let flag = match value {
             ExprKind::Bool(flag) => Some(*flag),
             ExprKind::String(text) if matches!(&**text, "yes" | "true") => Some(true),
@@ -247,10 +233,7 @@ impl<'p> Parser<'p, '_> {
                 return self.error_at(start, format!("{name} must be true or false"));
             }
             ("strict_syntax" | "auto_esc" | "output_format" | "attributes" | "ns_prefixes", _) => {
-                return self.error_at(
-                    start,
-                    format!("this engine does not support the header's parameter {name}"),
-                );
+                return self.error_at(start, format!("this engine does not support the header's parameter {name}"));
             }
             _ => return self.error_at(start, format!("unknown header parameter: {name}")),
         }

@@ -1,0 +1,213 @@
+//! Sequences and hashes: read in place from JSON, or built.
+
+use std::sync::Arc;
+
+use crate::json::Node;
+use crate::limits::MAX_VALUE_DEPTH;
+use crate::number::Number;
+use crate::value::{Text, Value};
+
+/// A sequence of values.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Sequence<'d> {
+    /// A JSON array, read in place.
+    Json(Node<'d>),
+    /// Values that an expression or the host put in order.
+    List(Arc<List<'d>>),
+    /// `a..b` and its like.
+    Range(Range),
+}
+
+impl<'d> Sequence<'d> {
+    /// How many items there are; `None` for an endless range.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Sequence::Json(node) => Some(node.len()),
+            Sequence::List(list) => Some(list.items.len()),
+            Sequence::Range(range) => range.len(),
+        }
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The item at an index counted from 0; `None` past the end.
+    pub fn get(&self, index: usize) -> Option<Value<'d>> {
+        match self {
+            Sequence::Json(node) => node.at(index).map(Value::json),
+            Sequence::List(list) => list.items.get(index).cloned(),
+            Sequence::Range(range) => range.get(index).map(|int| Value::Number(Number::Int(int))),
+        }
+    }
+}
+
+/// The items of a sequence that was built, and how deep they nest.
+#[derive(Debug)]
+pub struct List<'d> {
+    items: Vec<Value<'d>>,
+    depth: u32,
+}
+
+impl<'d> List<'d> {
+    pub(crate) fn new(items: Vec<Value<'d>>) -> Result<Self, String> {
+        let inner = items.iter().map(Value::depth).max().unwrap_or(0);
+        Ok(List { items, depth: one_deeper(inner)? })
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The items in order.
+    pub fn items(&self) -> &[Value<'d>] {
+        &self.items
+    }
+}
+
+/// Dropping, printing and comparing values recurse: their depth is bounded where they are made.
+fn one_deeper(inner: u32) -> Result<u32, String> {
+    if inner >= MAX_VALUE_DEPTH {
+        return Err(format!("sequences and hashes are nested more than {MAX_VALUE_DEPTH} deep"));
+    }
+    Ok(inner + 1)
+}
+
+/// `a..b`, `a..<b`, `a..*n` and `a..`: integers that are never laid out in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub(crate) start: i64,
+    /// `None`: endless.
+    pub(crate) len: Option<u32>,
+    pub(crate) descending: bool,
+    /// `a..*n` and `a..`: as a slice they stop at the end of what is sliced.
+    pub(crate) adapts: bool,
+}
+
+impl Range {
+    /// How many integers; `None` when it never ends.
+    pub fn len(&self) -> Option<usize> {
+        self.len.map(|len| len as usize)
+    }
+
+    /// Whether it has no integer at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == Some(0)
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<i64> {
+        if self.len().is_some_and(|len| index >= len) {
+            return None;
+        }
+        let step = i64::try_from(index).ok()?;
+        if self.descending { self.start.checked_sub(step) } else { self.start.checked_add(step) }
+    }
+}
+
+/// Values by name, in the order of their first appearance.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Hash<'d> {
+    /// A JSON object, read in place.
+    Json(Node<'d>),
+    /// Entries that an expression or the host made.
+    Map(Arc<Map<'d>>),
+}
+
+impl<'d> Hash<'d> {
+    /// How many entries there are, those without value included.
+    pub fn len(&self) -> usize {
+        match self {
+            Hash::Json(node) => node.len(),
+            Hash::Map(map) => map.entries.len(),
+        }
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value under a key; [`Value::Missing`] when there is none.
+    pub fn get(&self, key: &str) -> Value<'d> {
+        match self {
+            Hash::Json(node) => node.get(key).map_or(Value::Missing, Value::json),
+            Hash::Map(map) => map.get(key).cloned().unwrap_or(Value::Missing),
+        }
+    }
+
+    /// The entry at a place counted from 0.
+    pub fn entry(&self, place: usize) -> Option<(Text<'d>, Value<'d>)> {
+        match self {
+            Hash::Json(node) => {
+                let (key, value) = node.member_at(place)?;
+                Some((Text::Borrowed(key), Value::json(value)))
+            }
+            Hash::Map(map) => map.entries.get(place).cloned(),
+        }
+    }
+}
+
+/// Maps with more entries than this are searched by a sorted index.
+const INDEX_FROM: usize = 12;
+
+/// The entries of a hash that was built.
+#[derive(Debug, Default)]
+pub struct Map<'d> {
+    entries: Vec<(Text<'d>, Value<'d>)>,
+    /// Places of the entries sorted by key, once there are more than a few.
+    index: Vec<u32>,
+    depth: u32,
+}
+
+impl<'d> Map<'d> {
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// Sets a key's value; a key that is there already keeps its place.
+    pub(crate) fn insert(&mut self, key: Text<'d>, value: Value<'d>) -> Result<(), String> {
+        self.depth = self.depth.max(one_deeper(value.depth())?);
+        match self.find(&key) {
+            Ok(place) => {
+                if let Some(entry) = self.entries.get_mut(place) {
+                    entry.1 = value;
+                }
+            }
+            Err(sorted_place) => {
+                let place = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+                self.entries.push((key, value));
+                if self.entries.len() > INDEX_FROM {
+                    if self.index.is_empty() {
+                        self.index = (0..=place).collect();
+                        let entries = &self.entries;
+                        self.index.sort_by_key(|place| key_at(entries, *place));
+                    } else {
+                        self.index.insert(sorted_place, place);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<&Value<'d>> {
+        let place = self.find(key).ok()?;
+        self.entries.get(place).map(|entry| &entry.1)
+    }
+
+    /// The place of a key among the entries, or else where it would be in the index.
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        if self.index.is_empty() {
+            return self.entries.iter().position(|entry| &*entry.0 == key).ok_or(0);
+        }
+        let sorted = self.index.binary_search_by(|place| key_at(&self.entries, *place).cmp(key))?;
+        self.index.get(sorted).map(|place| *place as usize).ok_or(sorted)
+    }
+}
+
+fn key_at<'m>(entries: &'m [(Text<'_>, Value<'_>)], place: u32) -> &'m str {
+    entries.get(place as usize).map_or("", |entry| &*entry.0)
+}
