@@ -245,7 +245,8 @@ pub struct PropertyCondition {
     #[prost(enumeration = "PropertyOperator", tag = "3")]
     pub operator: i32,
     /// What it is compared with: values are alternatives (any for `IS`, none for `IS_NOT`). `(none)` stands for a missing or
-    /// null property. Numbers and booleans as their JSON text. None for `IS_SET` and `IS_NOT_SET`; else 1 to 1,000.
+    /// null property. Numbers and booleans as their JSON text. None for `IS_SET` and `IS_NOT_SET`; else 1 to 1,000 of at most
+    /// 1,024 characters each.
     #[prost(string, repeated, tag = "4")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

@@ -182,7 +182,8 @@ impl Spool {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Waits until everything that was sent before is on disk.
+    /// Waits until everything that was sent before has been committed, or the commit has failed (what must not be lost is
+    /// tried again then, as long as the process lives).
     pub async fn finish(&self) {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Flush { reply });

@@ -1,0 +1,244 @@
+//! The spool's promises, through its handle and its trait.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sluice_host::clock::Clock;
+use sluice_node::{
+    report::Reporter,
+    spool::{
+        AcceptError, Notice, Spool, SqliteFactory, Started, start,
+        store::{
+            Accept, Change, DueQuery, Effect, Item, LaneKey, Matched, Producer, Settled, Settlement, Store, StoreError,
+            StoreFactory, StoreReader, StoredEvent,
+        },
+    },
+};
+use sluice_pipeline::{delivery::DeliveryState, event::EventId};
+use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+fn factory(folder: &Path) -> SqliteFactory {
+    SqliteFactory::new(folder, Reporter::new("nodes/n1", "i1"))
+}
+
+fn open(folder: &Path) -> Started {
+    start(&factory(folder), Clock::manual(1_000_000).0).unwrap()
+}
+
+fn lane(uid: &str) -> LaneKey {
+    LaneKey { uid: uid.into(), name: format!("projects/default/syncs/{uid}").into() }
+}
+
+fn matched(sequence: u64, lanes: &[&str]) -> Item {
+    let event = StoredEvent {
+        id: EventId::new("default", "p", sequence),
+        accept_ms: 1_000_000,
+        event_type: "a".to_owned(),
+        json: Bytes::from(format!("{{\"event_type\":\"a\",\"n\":{sequence}}}")),
+        traceparent: String::new(),
+        tracestate: String::new(),
+    };
+    Item::Matched(Box::new(Matched { event: Arc::new(event), lanes: lanes.iter().map(|uid| lane(uid)).collect() }))
+}
+
+fn accept(first_sequence: u64, items: Vec<Item>) -> Accept {
+    Accept { producer: Some(producer()), project: "default".into(), first_sequence, items }
+}
+
+fn producer() -> Producer {
+    Producer { project: "default".into(), id: "p".into() }
+}
+
+async fn send(spool: &Spool, fence: u64, accept: Accept) -> Result<(), AcceptError> {
+    spool.accept(accept, fence).await.await.unwrap()
+}
+
+async fn created(notices: &mut UnboundedReceiver<Notice>) -> Vec<(i64, i64, i64)> {
+    loop {
+        if let Notice::Created(created) = notices.recv().await.unwrap() {
+            return created.iter().map(|new| (new.delivery, new.event_row, new.lane)).collect();
+        }
+    }
+}
+
+fn delivered((delivery, event, lane): (i64, i64, i64)) -> Settlement {
+    Settlement {
+        delivery,
+        event,
+        lane,
+        outcome: Settled::Ended {
+            outcome: EndingOutcome::Delivered,
+            reason: EndingReason::Unspecified,
+            state: DeliveryState::new(),
+        },
+        reports: vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")],
+    }
+}
+
+fn due(lane: i64) -> DueQuery {
+    DueQuery { lane, now_ms: i64::MAX, except: HashSet::new(), limit: 100, max_bytes: 1 << 20 }
+}
+
+#[tokio::test]
+async fn what_was_acked_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, mut notices } = open(folder.path());
+    let opened = spool.open(producer(), 7).await.unwrap();
+    assert_eq!((opened.known, opened.next_sequence), (false, 7));
+    let items = vec![matched(7, &["a", "b"]), Item::Unmatched, Item::Rejected, matched(10, &["a"])];
+    send(&spool, opened.fence, accept(7, items)).await.unwrap();
+    let made = created(&mut notices).await;
+    assert_eq!(made.len(), 3);
+    spool.settle(delivered(made[0]));
+    spool.finish().await;
+    drop((spool, notices));
+
+    let Started { spool, .. } = open(folder.path());
+    assert!(matches!(spool.open(producer(), 1).await.unwrap(), opened if opened.known && opened.next_sequence == 11));
+    let lanes = spool.read(|reader| reader.lanes()).await.unwrap();
+    let mut left = Vec::new();
+    for row in lanes {
+        let due = spool.read(move |reader| reader.due(&due(row.lane))).await.unwrap();
+        left.extend(due.deliveries.into_iter().map(|delivery| (row.key.uid.to_string(), delivery.event.id)));
+    }
+    left.sort_by_key(|(uid, _)| uid.clone());
+    let id = |sequence| EventId::new("default", "p", sequence);
+    assert_eq!(left, [("a".to_owned(), id(10)), ("b".to_owned(), id(7))]);
+    let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
+    let events = ledger.events;
+    assert_eq!((events.received, events.rejected, events.unmatched, events.matched), (4, 1, 1, 2));
+    let pending: Vec<_> = ledger.deliveries.iter().map(|(_, counts)| (counts.created, counts.pending)).collect();
+    assert_eq!(pending, [(2, 1), (1, 1)]);
+}
+
+#[tokio::test]
+async fn a_gap_stores_nothing_and_a_repetition_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, .. } = open(folder.path());
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    let gap = send(&spool, fence, accept(2, vec![matched(2, &["a"])])).await.unwrap_err();
+    assert!(matches!(gap, AcceptError::Gap { expected: 1 }), "{gap}");
+    send(&spool, fence, accept(1, vec![matched(1, &["a"]), matched(2, &["a"])])).await.unwrap();
+    send(&spool, fence, accept(2, vec![matched(2, &["a"]), matched(3, &["a"])])).await.unwrap();
+    let events = spool.read(|reader| reader.ledger()).await.unwrap().events;
+    assert_eq!((events.received, events.duplicates, events.matched), (4, 1, 3));
+}
+
+#[tokio::test]
+async fn report_sequences_go_on_after_every_report_was_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, mut notices } = open(folder.path());
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, vec![matched(1, &["a"]), matched(2, &["a"])])).await.unwrap();
+    let made = created(&mut notices).await;
+    spool.settle(delivered(made[0]));
+    spool.finish().await;
+    spool.ack_reports(2);
+    spool.finish().await;
+    drop((spool, notices));
+
+    let Started { spool, .. } = open(folder.path());
+    spool.settle(delivered(made[1]));
+    spool.finish().await;
+    let reports = spool.read(|reader| reader.reports(0, 10)).await.unwrap();
+    assert_eq!((reports.first_sequence, reports.reports.len(), reports.next_sequence), (3, 2, 5));
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_named_and_the_rest_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, .. } = open(folder.path());
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, (1..=3).map(|n| matched(n, &["a"])).collect())).await.unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
+    let flipped =
+        connection.execute("UPDATE events SET json = CAST('{\"event_type\":\"b\"}' AS BLOB) WHERE event = 2", []);
+    assert_eq!(flipped.unwrap(), 1);
+    let due = spool.read(|reader| reader.due(&due(1))).await.unwrap();
+    assert_eq!(due.deliveries.len(), 2);
+    assert_eq!(due.damaged.len(), 1);
+    assert_eq!(due.damaged[0].event, EventId::new("default", "p", 2));
+}
+
+#[test]
+fn a_spool_of_another_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let error = factory(folder.path()).writer().err().unwrap();
+    assert_eq!(error.to_string(), "the spool has format 99, this program reads 1");
+}
+
+#[tokio::test]
+async fn a_clock_behind_the_newest_stored_time_counts_as_that_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, .. } = open(folder.path());
+    spool.open(producer(), 1).await.unwrap();
+    drop(spool);
+    let (clock, _) = Clock::manual(5);
+    start(&factory(folder.path()), clock.clone()).unwrap();
+    assert_eq!(clock.now_ms(), 1_000_000);
+}
+
+/// A store whose first commits fail, as on a full disk.
+struct Failing {
+    store: Box<dyn Store>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Store for Failing {
+    fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
+        let failing = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failing.is_ok() { Err(StoreError::Stopped) } else { self.store.apply(changes, now_ms) }
+    }
+}
+
+struct FailingFactory {
+    inner: SqliteFactory,
+    left: Arc<AtomicUsize>,
+}
+
+impl StoreFactory for FailingFactory {
+    fn writer(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(Failing { store: self.inner.writer()?, left: self.left.clone() }))
+    }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        self.inner.reader()
+    }
+}
+
+#[tokio::test]
+async fn a_settled_round_survives_commits_that_fail_and_a_producer_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = Arc::new(AtomicUsize::new(0));
+    let failing = FailingFactory { inner: factory(folder.path()), left: left.clone() };
+    let Started { spool, mut notices } = start(&failing, Clock::manual(1_000_000).0).unwrap();
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, vec![matched(1, &["a"])])).await.unwrap();
+    let made = created(&mut notices).await;
+
+    left.store(1, Ordering::SeqCst);
+    spool.settle(delivered(made[0]));
+    // The failed commit is made up for by the next one, whatever brings it about.
+    let settled = tokio::time::timeout(Duration::from_secs(30), notices.recv()).await.unwrap().unwrap();
+    assert!(matches!(settled, Notice::Settled(settled) if settled == [(made[0].2, made[0].0, None)]));
+
+    left.store(1, Ordering::SeqCst);
+    let refused = send(&spool, fence, accept(2, vec![matched(2, &["a"])])).await.unwrap_err();
+    assert!(matches!(refused, AcceptError::Store(_)), "{refused}");
+    send(&spool, fence, accept(2, vec![matched(2, &["a"])])).await.unwrap();
+    let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
+    assert_eq!((ledger.events.received, ledger.deliveries[0].1.delivered, ledger.deliveries[0].1.pending), (2, 1, 1));
+}
