@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DeserializeOptions, DynamicMessage};
 use serde_json::Value;
 use sluice_client::proto::{name::SyncName, sync::v1::Sync};
+use sluice_pipeline::sync::Rules;
 
 use crate::{
     context::Context,
@@ -15,6 +16,7 @@ use crate::{
     fields,
     proto_json::descriptor,
     substitute::{Sources, substitute},
+    violation::Shown,
 };
 
 /// Largest manifest that is read: 16 MiB.
@@ -103,24 +105,45 @@ fn read_document(context: &Context, document: &Value, sources: &Sources<'_>, fil
 fn read_sync(context: &Context, document: &Value, sources: &Sources<'_>) -> Result<Sync, Vec<String>> {
     let descriptor = descriptor("sluice.sync.v1.Sync").map_err(|failure| vec![failure.message])?;
     let mut problems = fields::check(&descriptor, document);
-    if problems.is_empty() {
-        // What the check lets pass and this does not is a number out of its range: no text of the document is in it.
-        let sync = DynamicMessage::deserialize(descriptor, document)
-            .map_err(|error| error.to_string())
-            .and_then(|message| message.transcode_to::<Sync>().map_err(|error| error.to_string()));
-        let mut sync = sync.map_err(|error| vec![error])?;
-        problems = substitute(&mut sync, sources);
-        if !sync.name.is_empty() {
-            match context.sync_name(&sync.name) {
-                Ok(name) => sync.name = name.to_string(),
-                Err(failure) => problems.push(format!("name: {}", failure.message)),
-            }
-        }
-        if problems.is_empty() {
-            return Ok(sync);
+    // What the check lets pass and this does not is a number out of its range: no text of the document is in it.
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let sync = DynamicMessage::deserialize_with_options(descriptor, document, &options)
+        .map_err(|error| error.to_string())
+        .and_then(|message| message.transcode_to::<Sync>().map_err(|error| error.to_string()));
+    let mut sync = match sync {
+        Ok(sync) => sync,
+        Err(error) if problems.is_empty() => return Err(vec![error]),
+        Err(_) => return Err(problems),
+    };
+    problems.extend(substitute(&mut sync, sources));
+    if !sync.name.is_empty() {
+        match context.sync_name(&sync.name) {
+            Ok(name) => sync.name = name.to_string(),
+            Err(failure) => problems.push(format!("name: {}", failure.message)),
         }
     }
+    if problems.is_empty() {
+        return Ok(sync);
+    }
+    problems.extend(violations(&sync, &problems));
     Err(problems)
+}
+
+/// What the server would say of the rest of a document that never gets there, so that everything is said at once. What only
+/// the server knows, such as which destinations it allows, is left to it; fields that have a problem already are too.
+fn violations(sync: &Sync, problems: &[String]) -> Vec<String> {
+    let rules = Rules { allow_http: true, allow_private_destinations: true, own_ports: Vec::new() };
+    let found = sluice_pipeline::sync::compile(sync, &rules).err().unwrap_or_default();
+    let known = |field: &str| {
+        problems.iter().any(|problem| problem.strip_prefix(field).is_some_and(|rest| rest.starts_with(": ")))
+    };
+    // A header that keeps its stored secret is judged with it, on the server.
+    let kept = |field: &str| field.ends_with(".secret.value");
+    found
+        .iter()
+        .filter(|violation| !known(&violation.field) && !kept(&violation.field))
+        .map(|violation| Shown(violation.into()).to_string())
+        .collect()
 }
 
 /// The name of a sync that must have one.
@@ -153,6 +176,24 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("token"), "s3cret\n").unwrap();
         read(&context(), &path)
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let text = "
+name: orders
+destination:
+  url: ftp://example.com
+  timeuot: 5s
+  headers: [{name: Host, plain: x}]
+events:
+  template: {source: '${a?nosuch}'}
+";
+        let failure = read_text(text).unwrap().remove(0).sync.unwrap_err();
+        for field in ["destination.timeuot: unknown", "destination.url: ", "destination.headers[0].name: "] {
+            assert!(failure.details.iter().any(|detail| detail.starts_with(field)), "{field}: {:?}", failure.details);
+        }
+        assert!(failure.details.iter().any(|detail| detail.contains("line 1, column 5")), "{:?}", failure.details);
     }
 
     const SYNC: &str = "
@@ -198,7 +239,7 @@ events:
         assert_eq!(labels, ["projects/default/syncs/orders", "projects/default/syncs/b", "projects/default/syncs/c"]);
         assert!(documents[0].sync.is_ok() && documents[2].sync.is_ok());
         let failure = documents[1].sync.as_ref().unwrap_err();
-        assert_eq!(failure.details, ["url: unknown field; did you mean `destination.url`?"]);
+        assert_eq!(failure.details[0], "url: unknown field; did you mean `destination.url`?");
     }
 
     #[test]
@@ -218,7 +259,8 @@ events:
 
     #[test]
     fn all_problems_of_a_document_come_at_once() {
-        let documents = read_text("name: Orders!\ndestination: { url: '${env:SLUICE_NOT_SET_1}' }\n").unwrap();
+        let text = "name: Orders!\ndestination: { url: '${env:SLUICE_NOT_SET_1}' }\nevents: { original: {} }\n";
+        let documents = read_text(text).unwrap();
         assert!(documents[0].label.ends_with("syncs.yaml, document 1"));
         let details = &documents[0].sync.as_ref().unwrap_err().details;
         assert_eq!(details.len(), 2, "{details:?}");
