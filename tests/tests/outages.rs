@@ -52,11 +52,11 @@ async fn a_node_without_a_catalog_does_not_serve() {
     let folder = tempfile::tempdir().unwrap();
     let node = lonely_node(folder.path(), "a").await;
     let channel = sluice_client::connect(&format!("http://{}", node.address())).await.unwrap();
-    let health = HealthClient::new(channel.clone())
-        .check(HealthCheckRequest { service: "sluice.event.v1.EventService".to_owned() })
-        .await
-        .unwrap();
-    assert_eq!(health.into_inner().status(), ServingStatus::NotServing);
+    for service in ["sluice.event.v1.EventService", ""] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let health = HealthClient::new(channel.clone()).check(request).await.unwrap();
+        assert_eq!(health.into_inner().status(), ServingStatus::NotServing, "`{service}`");
+    }
     let events = vec![Event { json: event("a", "u"), ..Event::default() }];
     let request = SendEventsRequest { events, ..SendEventsRequest::default() };
     let refused = sluice_client::event_client(channel).send_events(request).await.unwrap_err();

@@ -11,8 +11,11 @@ use sluice_proto::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Endpoint, Server};
-use tonic_health::server::HealthReporter;
+use tonic::{
+    server::NamedService as _,
+    transport::{Endpoint, Server},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     Config, StartError,
@@ -200,20 +203,24 @@ fn serve(
     }))
 }
 
-/// SERVING while the node has a catalog and does not stop.
+/// SERVING while the node has a catalog and does not stop: the event service, and the node as a whole (the empty name).
 async fn report_health(
     health: HealthReporter,
     mut catalog: watch::Receiver<Arc<Catalog>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    health.set_not_serving::<EventServiceServer<Ingest>>().await;
+    let say = async |status: ServingStatus| {
+        health.set_service_status(EventServiceServer::<Ingest>::NAME, status).await;
+        health.set_service_status("", status).await;
+    };
+    say(ServingStatus::NotServing).await;
     tokio::select! {
         ready = catalog.wait_for(|catalog| !catalog.epoch().is_empty()) => if ready.is_err() { return },
         () = stop::asked(&mut stopped) => return,
     }
-    health.set_serving::<EventServiceServer<Ingest>>().await;
+    say(ServingStatus::Serving).await;
     stop::asked(&mut stopped).await;
-    health.set_not_serving::<EventServiceServer<Ingest>>().await;
+    say(ServingStatus::NotServing).await;
 }
 
 /// The name that was given, or the one that the folder has kept, made at the first start.

@@ -111,7 +111,7 @@ fn show(metrics: &SyncMetrics) -> String {
         ("  expired", count(metrics.expired_count)),
         ("  discarded", count(metrics.discarded_count)),
         ("delivery rate", format!("{:.2} %", metrics.delivery_rate * 100.0)),
-        ("pending now", count(metrics.pending_count)),
+        ("pending (last heartbeat)", count(metrics.pending_count)),
         ("attempts", count(metrics.attempt_count)),
         ("latency", latency),
     ];
