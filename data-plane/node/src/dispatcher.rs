@@ -39,7 +39,8 @@ pub struct Dispatcher {
     /// Lanes whose deliveries are being ended.
     ending: HashSet<i64>,
     rounds: JoinSet<()>,
-    lane_of: HashMap<task::Id, i64>,
+    /// Lane and delivery of each round under way.
+    delivery_of: HashMap<task::Id, (i64, i64)>,
     loads: mpsc::UnboundedReceiver<(i64, Result<Due, StoreError>)>,
     loaded: mpsc::UnboundedSender<(i64, Result<Due, StoreError>)>,
 }
@@ -64,7 +65,7 @@ impl Dispatcher {
             timer_of: HashMap::new(),
             ending: HashSet::new(),
             rounds: JoinSet::new(),
-            lane_of: HashMap::new(),
+            delivery_of: HashMap::new(),
             loads,
             loaded,
         }
@@ -139,20 +140,21 @@ impl Dispatcher {
         }
     }
 
+    /// The lane's place is free when the round is recorded; only one that broke off never will be.
     fn round_over(&mut self, over: Result<(task::Id, ()), JoinError>) {
-        let id = match over {
-            Ok((id, ())) => id,
+        match over {
+            Ok((id, ())) => {
+                self.delivery_of.remove(&id);
+            }
             Err(error) => {
-                // Its delivery stays in hand and is found again on disk at the next start.
                 tracing::error!(%error, "a round broke off");
-                error.id()
+                if let Some((row, delivery)) = self.delivery_of.remove(&error.id()) {
+                    if let Some(lane) = self.lanes.get_mut(&row) {
+                        lane.broke_off(delivery);
+                    }
+                    self.pump(row);
+                }
             }
-        };
-        if let Some(row) = self.lane_of.remove(&id) {
-            if let Some(lane) = self.lanes.get_mut(&row) {
-                lane.in_flight -= 1;
-            }
-            self.pump(row);
         }
     }
 
@@ -190,18 +192,18 @@ impl Dispatcher {
     fn pump(&mut self, row: i64) {
         let Some(lane) = self.lanes.get_mut(&row) else { return };
         if lane.gone {
-            if lane.in_flight == 0 {
+            if lane.is_quiet() {
                 self.end_lane(row);
             }
             return;
         }
         let Some(sync) = self.catalog.borrow().get(&lane.key.uid).cloned() else { return };
         while let Some(work) = lane.take(sync.destination.max_concurrency) {
-            let courier = self.courier.clone();
+            let (courier, delivery) = (self.courier.clone(), work.delivery);
             let round =
                 RoundWork { sync: sync.clone(), lane: row, key: lane.key.clone(), behind_ms: lane.behind_ms(), work };
             let task = self.rounds.spawn(async move { courier.round(round).await });
-            self.lane_of.insert(task.id(), row);
+            self.delivery_of.insert(task.id(), (row, delivery));
         }
         if let Some(query) = lane.load(self.clock.now_ms()) {
             let (spool, loaded) = (self.courier.spool.clone(), self.loaded.clone());

@@ -38,8 +38,8 @@ pub struct Lane {
     pub key: LaneKey,
     /// The sync is not in the catalog any more.
     pub gone: bool,
-    /// Rounds under way.
-    pub in_flight: usize,
+    /// Deliveries whose round is under way or not yet recorded on disk: just these can come twice after a crash.
+    in_flight: HashSet<i64>,
     ready: VecDeque<Work>,
     ready_bytes: usize,
     /// Deliveries that are in memory in any way: ready, in flight, or settled and not yet on disk.
@@ -63,7 +63,7 @@ impl Lane {
             row,
             key,
             gone: false,
-            in_flight: 0,
+            in_flight: HashSet::new(),
             ready: VecDeque::new(),
             ready_bytes: 0,
             in_hand: HashSet::new(),
@@ -97,6 +97,17 @@ impl Lane {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held_since_ms.is_some()
+    }
+
+    /// Whether no round is under way or waits to be recorded.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// A round broke off and will not be settled: its delivery stays in hand, to be found again at the next start.
+    pub fn broke_off(&mut self, delivery: i64) {
+        self.in_flight.remove(&delivery);
     }
 
     /// Whether nothing of it is in memory.
@@ -148,14 +159,14 @@ impl Lane {
         });
     }
 
-    /// The next delivery to make, if fewer than `limit` rounds are under way.
+    /// The next delivery to make, if fewer than `limit` are in flight.
     pub fn take(&mut self, limit: usize) -> Option<Work> {
-        if self.is_held() || self.gone || self.in_flight >= limit {
+        if self.is_held() || self.gone || self.in_flight.len() >= limit {
             return None;
         }
         let work = self.ready.pop_front()?;
         self.ready_bytes -= work.event.json.len();
-        self.in_flight += 1;
+        self.in_flight.insert(work.delivery);
         Some(work)
     }
 
@@ -212,6 +223,7 @@ impl Lane {
     /// A round was settled on disk; `due_ms` is when the next one is due.
     pub fn settled(&mut self, delivery: i64, due_ms: Option<i64>) {
         self.in_hand.remove(&delivery);
+        self.in_flight.remove(&delivery);
         if let Some(due_ms) = due_ms {
             self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
             self.missed |= self.loading;
@@ -340,7 +352,10 @@ mod tests {
         lane.offer(created(1));
         lane.offer(created(2));
         assert!(lane.take(1).is_some() && lane.take(1).is_none());
-        lane.in_flight -= 1;
-        assert!(lane.take(1).is_some());
+        lane.settled(1, None);
+        assert!(lane.take(1).is_some(), "the first one is on disk");
+        lane.offer(created(3));
+        lane.broke_off(2);
+        assert!(lane.take(1).is_some(), "the second one will not be settled");
     }
 }

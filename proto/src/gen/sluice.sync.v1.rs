@@ -165,7 +165,8 @@ pub struct Secret {
 /// Limits of one sync's lane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
-    /// Requests under way at once on each node, 1 to 1,000; 0: 32.
+    /// Deliveries in flight at once on each node, from the request until its outcome is on disk, 1 to 1,000; 0: 32. No more
+    /// than these can come twice when a node crashes.
     #[prost(int32, tag = "1")]
     pub max_concurrency: i32,
 }
