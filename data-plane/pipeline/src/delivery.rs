@@ -60,12 +60,6 @@ impl DeliveryState {
         Self { schedule: self.schedule.saturating_add(1), ..Self::new() }
     }
 
-    /// Takes up a delivery that was held (its sync was disabled) for so long: the window moves by as much, since it stood
-    /// still. The caller moves the due time by as much.
-    pub fn resume(&mut self, held: Duration) {
-        self.window_open_ms = self.window_open_ms.map(|open| open.saturating_add(millis(held)));
-    }
-
     /// What comes after a round that failed, by the policy in force now. Call it once for each round that is over, with the
     /// `Retry-After` of the last response if that was a 429 or 503. `unit_random`: 0 to 1.
     ///

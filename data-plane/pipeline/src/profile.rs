@@ -12,21 +12,24 @@ use sluice_freemarker::{Civil, DateContext, DateFormat, DateKind, Limits, Method
 /// The key in `statics` under which templates find the helpers.
 const UTILS: &str = "com.amplitude.integrations.connector.utils.FtlUtils";
 
+/// What the profile sets, by FreeMarker's names.
+const SETTINGS_OF_THE_PROFILE: [(&str, &str); 7] = [
+    ("number_format", "computer"),
+    ("boolean_format", "c"),
+    ("time_zone", "UTC"),
+    ("url_escaping_charset", "UTF-8"),
+    ("datetime_format", "@amplitude"),
+    ("date_format", "@amplitude"),
+    ("time_format", "@amplitude"),
+];
+
 /// The settings that templates are parsed with: `number_format` computer, `boolean_format` c, UTC,
 /// and dates in Amplitude's own form with no setting needed.
 pub fn settings() -> &'static Settings {
     static SETTINGS: OnceLock<Settings> = OnceLock::new();
     SETTINGS.get_or_init(|| {
         let mut settings = Settings::default().with_date_format("amplitude", Arc::new(Amplitude));
-        for (name, value) in [
-            ("number_format", "computer"),
-            ("boolean_format", "c"),
-            ("time_zone", "UTC"),
-            ("url_escaping_charset", "UTF-8"),
-            ("datetime_format", "@amplitude"),
-            ("date_format", "@amplitude"),
-            ("time_format", "@amplitude"),
-        ] {
+        for (name, value) in SETTINGS_OF_THE_PROFILE {
             // all of these are good; a test proves it
             let _ = settings.set(name, value);
         }
@@ -201,15 +204,7 @@ mod tests {
     #[test]
     fn all_settings_take_their_values() {
         let mut plain = Settings::default().with_date_format("amplitude", Arc::new(Amplitude));
-        for (name, value) in [
-            ("number_format", "computer"),
-            ("boolean_format", "c"),
-            ("time_zone", "UTC"),
-            ("url_escaping_charset", "UTF-8"),
-            ("datetime_format", "@amplitude"),
-            ("date_format", "@amplitude"),
-            ("time_format", "@amplitude"),
-        ] {
+        for (name, value) in SETTINGS_OF_THE_PROFILE {
             assert!(plain.set(name, value).is_ok(), "{name}");
         }
     }

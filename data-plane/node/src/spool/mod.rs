@@ -3,6 +3,7 @@
 
 mod sqlite;
 mod sqlite_read;
+mod sqlite_write;
 pub mod store;
 mod writer;
 

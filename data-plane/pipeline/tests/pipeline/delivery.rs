@@ -170,19 +170,6 @@ fn the_policy_in_force_when_a_round_fails_decides_the_next() {
 }
 
 #[test]
-fn a_held_delivery_goes_on_where_it_stood() {
-    let policy = RetryPolicy::default();
-    let mut state = DeliveryState { round: 2, window_open_ms: Some(NOW), ..DeliveryState::new() };
-    state.resume(Duration::from_secs(86_400));
-    let next_day = NOW + 86_400_000;
-    assert_eq!(state.window_open_ms, Some(next_day));
-    assert_eq!(failed_round(&mut state, &policy, next_day + MINUTE), Next::Again { due_ms: next_day + 3 * MINUTE });
-    let mut unopened = DeliveryState::new();
-    unopened.resume(Duration::from_secs(1));
-    assert_eq!(unopened, DeliveryState::new());
-}
-
-#[test]
 fn a_redelivered_dead_letter_has_a_fresh_schedule() {
     let (_, state) = deliver(&RetryPolicy::default(), Ok(500));
     assert_eq!(state.redelivered(), DeliveryState { schedule: 2, ..DeliveryState::new() });
