@@ -23,7 +23,7 @@ pub(crate) enum Error {
     /// There is nothing with that name.
     #[error("there is no {kind} {name}{hint}")]
     NotFound {
-        /// What it would be: project or sync.
+        /// What it would be: project, sync, node or dead letter.
         kind: &'static str,
         /// Its resource name.
         name: String,
@@ -41,6 +41,14 @@ pub(crate) enum Error {
     StaleEtag {
         /// Its resource name.
         name: String,
+    },
+    /// The node that the call is about gave no answer.
+    #[error("{name} gave no answer: {reason}")]
+    NodeUnreachable {
+        /// Its resource name.
+        name: String,
+        /// Why.
+        reason: String,
     },
     /// A node speaks a version of the session protocol that this control plane does not take.
     #[error(
@@ -88,7 +96,10 @@ impl Error {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "INVALID_ARGUMENT"),
             Self::NotFound { kind: "project", .. } => (Code::NotFound, "PROJECT_NOT_FOUND"),
+            Self::NotFound { kind: "node", .. } => (Code::NotFound, "NODE_NOT_FOUND"),
+            Self::NotFound { kind: "dead letter", .. } => (Code::NotFound, "DEAD_LETTER_NOT_FOUND"),
             Self::NotFound { .. } => (Code::NotFound, "SYNC_NOT_FOUND"),
+            Self::NodeUnreachable { .. } => (Code::Unavailable, "NODE_UNREACHABLE"),
             Self::AlreadyExists { .. } => (Code::AlreadyExists, "SYNC_ALREADY_EXISTS"),
             Self::StaleEtag { .. } => (Code::Aborted, "ETAG_MISMATCH"),
             Self::ProtocolVersion { .. } => (Code::FailedPrecondition, "PROTOCOL_VERSION_UNSUPPORTED"),
@@ -117,7 +128,10 @@ impl From<Error> for Status {
                 message = summary(violations);
                 details.set_bad_request(field_violations(violations));
             }
-            Error::NotFound { name, .. } | Error::AlreadyExists { name } | Error::StaleEtag { name } => {
+            Error::NotFound { name, .. }
+            | Error::AlreadyExists { name }
+            | Error::StaleEtag { name }
+            | Error::NodeUnreachable { name, .. } => {
                 metadata.insert("name".to_owned(), shorten(name, 200));
             }
             Error::ProtocolVersion { found } => {

@@ -6,6 +6,7 @@
 //! | `store` | what is kept: SQLite, and all SQL |
 //! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
+//! | `commands` | what the nodes were told to do and have not answered |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `retention` | what is forgotten, and when |
 //!
@@ -13,6 +14,7 @@
 
 mod api;
 mod changelog;
+mod commands;
 mod config;
 mod error;
 mod nodes;

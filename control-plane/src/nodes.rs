@@ -46,6 +46,7 @@ struct Entry {
     acked: bool,
     refused: Vec<RefusedSync>,
     pending: BTreeMap<String, i64>,
+    draining: bool,
 }
 
 /// One session's place in the registry; dropping it says that the session has ended.
@@ -87,6 +88,7 @@ impl Nodes {
             acked: false,
             refused: Vec::new(),
             pending: BTreeMap::new(),
+            draining: false,
         };
         if let Some(older) = registry.nodes.insert(hello.node.clone(), entry) {
             older.replaced.cancel();
@@ -101,6 +103,21 @@ impl Nodes {
         let registry = self.lock();
         let following = registry.nodes.iter().filter(|(name, _)| name.as_str() > after);
         following.take(limit).map(|(name, entry)| entry.shown(name)).collect()
+    }
+
+    /// The names of all, in their order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.lock().nodes.keys().cloned().collect()
+    }
+
+    /// Whether there is such a node.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.lock().nodes.contains_key(name)
+    }
+
+    /// Whether the node is connected now.
+    pub(crate) fn is_connected(&self, name: &str) -> bool {
+        self.lock().nodes.get(name).is_some_and(|entry| entry.connected)
     }
 
     /// How far this revision of the sync has come, in the epoch of the store.
@@ -155,9 +172,10 @@ impl Membership {
         });
     }
 
-    /// The node has so many open deliveries by sync.
-    pub(crate) fn loads(&self, loads: Vec<SyncLoad>) {
+    /// The node has so many open deliveries by sync, and drains or not.
+    pub(crate) fn loads(&self, loads: Vec<SyncLoad>, draining: bool) {
         self.update(|entry| {
+            entry.draining = draining;
             entry.pending = loads.into_iter().map(|load| (load.sync_uid, load.pending_count.max(0))).collect();
         });
     }
@@ -199,6 +217,7 @@ impl Entry {
             refused_count: i32::try_from(self.refused.len()).unwrap_or(i32::MAX),
             pending_count: self.pending.values().fold(0, |sum, count| sum.saturating_add(*count)),
             ingest_address: self.ingest_address.clone(),
+            draining: self.draining,
         }
     }
 }
@@ -261,8 +280,8 @@ mod tests {
         let nodes = Nodes::default();
         let load = |count| vec![SyncLoad { sync_uid: "u".into(), pending_count: count }];
         let (a, b) = (nodes.join(hello("a"), || 0), nodes.join(hello("b"), || 0));
-        a.loads(load(3));
-        b.loads(load(4));
+        a.loads(load(3), false);
+        b.loads(load(4), true);
         assert_eq!(nodes.pending_count("u"), 7);
         drop(a);
         assert_eq!(nodes.pending_count("u"), 4);

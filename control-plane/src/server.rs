@@ -24,6 +24,7 @@ use tonic_health::server::HealthReporter;
 use crate::{
     Config, StoreError,
     api::{Context, catalog::NodeSessions, deliveries::Deliveries, nodes::NodeList, syncs::Syncs},
+    commands::Commands,
     nodes::Nodes,
     publish::Publisher,
     retention,
@@ -81,6 +82,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let context = Context {
         store: store.clone(),
         nodes: Nodes::default(),
+        commands: Commands::default(),
         publisher,
         clock: config.clock,
         rules: Arc::new(rules),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{ArgAction, Parser, ValueEnum};
+use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_control_plane::{Config, DEFAULT_PORT};
 use sluice_host::clock::Clock;
@@ -47,6 +48,14 @@ pub(crate) struct Flags {
     #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_PRIVATE_DESTINATIONS", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     allow_private_destinations: Option<bool>,
+    /// Port that webhooks may go to beside 80 and 443; may be repeated, and given to the nodes too
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_PORT", value_name = "PORT", value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(1..))]
+    allow_port: Vec<u16>,
+    /// Network whose addresses webhooks may go to although they are not public, such as 10.2.0.0/16; may be repeated, and
+    /// given to the nodes too
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
+    allow_network: Vec<IpNet>,
     /// Listen on an address that is not loopback, although everybody who reaches it may read and change everything
     #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_LISTEN", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
@@ -112,6 +121,10 @@ struct File {
     data_dir: Option<PathBuf>,
     allow_http: Option<bool>,
     allow_private_destinations: Option<bool>,
+    #[serde(default)]
+    allow_port: Vec<u16>,
+    #[serde(default)]
+    allow_network: Vec<IpNet>,
     insecure_listen: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -133,7 +146,9 @@ impl Settings {
                     .allow_private_destinations
                     .or(file.allow_private_destinations)
                     .unwrap_or(false),
-                own_ports: Vec::new(),
+                allowed_ports: if flags.allow_port.is_empty() { file.allow_port } else { flags.allow_port },
+                allowed_networks: if flags.allow_network.is_empty() { file.allow_network } else { flags.allow_network },
+                ..Rules::default()
             },
             insecure_listen: flags.insecure_listen.or(file.insecure_listen).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -190,6 +205,18 @@ mod tests {
         assert!(settings.rules.allow_http && settings.rules.allow_private_destinations);
         assert_eq!(settings.log_format, LogFormat::Json);
         assert!(!read(&["--allow-http=false"], file).unwrap().rules.allow_http);
+    }
+
+    #[test]
+    fn ports_and_networks_are_allowed_one_by_one() {
+        let file = "allow-port = [8443]\nallow-network = [\"10.2.0.0/16\"]\n";
+        let rules = read(&[], file).unwrap().rules;
+        assert_eq!((rules.allowed_ports, rules.allowed_networks), (vec![8443], vec!["10.2.0.0/16".parse().unwrap()]));
+        let rules = read(&["--allow-port=8080", "--allow-port=9090"], file).unwrap().rules;
+        assert_eq!((rules.allowed_ports, rules.allowed_networks.len()), (vec![8080, 9090], 1));
+        for refused in ["--allow-port=0", "--allow-port=65536", "--allow-network=10.2.0.0", "--allow-network=x/8"] {
+            assert!(Flags::try_parse_from(["sluice-control-plane", refused]).is_err(), "{refused}");
+        }
     }
 
     #[test]

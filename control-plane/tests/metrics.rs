@@ -10,7 +10,7 @@ use sluice_proto::{
         Attempt, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest, Interval, ListAttemptsRequest, MetricsWindow,
         SyncMetrics, get_sync_metrics_request::Period,
     },
-    node::v1::{NodeHeartbeat, SyncLoad, sync_catalog_request},
+    node::v1::{DroppedReports, NodeHeartbeat, Report, SyncLoad, report, sync_catalog_request},
     sync::v1::Sync,
 };
 use tonic::Code;
@@ -95,6 +95,46 @@ async fn metrics_count_exactly() {
 }
 
 #[tokio::test]
+async fn reports_that_a_node_dropped_are_counted_by_the_minute_and_once() {
+    let plane = Plane::start().await;
+    let orders = plane.create("orders", sync()).await;
+    let dropped = |minute: i64| Report {
+        report: Some(report::Report::Dropped(DroppedReports {
+            sync_uid: orders.uid.clone(),
+            minute: Some(timestamp(START_MS + minute * 60_000)),
+            attempt_count: 100,
+            delivered_count: 40,
+            expired_count: 3,
+            discarded_count: 2,
+            report_count: 145,
+        })),
+    };
+    let delivered = [
+        attempted(attempt(&orders, 1, 30, AttemptOutcome::Delivered)),
+        ended(ending(&orders, 1, 30, EndingOutcome::Delivered, 1)),
+    ];
+    let reports = [vec![dropped(0), dropped(0), dropped(1)], delivered.into()].concat();
+    let (mut reporter, _) = plane.reporter("spool").await;
+    reporter.report(1, reports[..2].to_vec()).await;
+    reporter.report(1, reports.clone()).await;
+    reporter.report(1, reports).await;
+
+    let interval = |from_ms: i64, to_ms: i64| {
+        Period::Interval(Interval {
+            start_time_inclusive: Some(timestamp(START_MS + from_ms)),
+            end_time_exclusive: Some(timestamp(START_MS + to_ms)),
+        })
+    };
+    let counted = metrics(&plane, &orders, interval(0, 120_000)).await;
+    assert_eq!((counted.attempt_count, counted.delivered_count), (301, 121));
+    assert_eq!((counted.expired_count, counted.discarded_count, counted.not_delivered_count), (9, 6, 15));
+    assert_eq!((counted.delivered_first_attempt_count, counted.delivered_after_retry_count), (1, 0), "as far as known");
+    assert!((counted.latency_p99_seconds - 0.03).abs() < 1e-9, "of those whose reports came");
+    let counted = metrics(&plane, &orders, interval(60_000, 120_000)).await;
+    assert_eq!((counted.attempt_count, counted.delivered_count), (100, 40), "a minute counts where it begins");
+}
+
+#[tokio::test]
 async fn pending_deliveries_are_summed_over_connected_nodes() {
     let plane = Plane::start().await;
     let sync = plane.create("orders", sync()).await;
@@ -104,7 +144,7 @@ async fn pending_deliveries_are_summed_over_connected_nodes() {
         node.welcome().await;
         node.settle().await;
         let loads = vec![SyncLoad { sync_uid: sync.uid.clone(), pending_count }];
-        let beat = NodeHeartbeat { revision: 1, catalog_hash: node.held.hash(), loads };
+        let beat = NodeHeartbeat { revision: 1, catalog_hash: node.held.hash(), loads, draining: false };
         node.send(sync_catalog_request::Message::Heartbeat(beat)).await;
         nodes.push(node);
     }

@@ -318,7 +318,7 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     }
     let loads =
         vec![SyncLoad { sync_uid: "u".into(), pending_count: 5 }, SyncLoad { sync_uid: "v".into(), pending_count: 2 }];
-    let beat = NodeHeartbeat { revision: 1, catalog_hash: members[1].held.hash(), loads };
+    let beat = NodeHeartbeat { revision: 1, catalog_hash: members[1].held.hash(), loads, draining: true };
     plane.hand.advance(Duration::from_secs(1));
     members[1].send(Message::Heartbeat(beat)).await;
     let first = loop {
@@ -335,6 +335,7 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     assert_eq!((node.instance.as_str(), node.product_version.as_str()), ("a-1", "0.1.0"));
     assert_eq!((node.protocol_version, node.connected, node.revision), (1, true, 1));
     assert_eq!(node.ingest_address, "127.0.0.1:7601");
+    assert!(node.draining && !first.nodes[1].draining);
     assert_eq!(node.state_change_time, Some(support::timestamp(support::START_MS)));
     assert_eq!(node.heartbeat_time, Some(support::timestamp(support::START_MS + 1_000)));
 

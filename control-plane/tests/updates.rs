@@ -26,7 +26,7 @@ async fn an_update_changes_what_its_mask_names() {
         display_name: "not named".into(),
         destination: Some(Destination {
             url: "https://other.example.com".into(),
-            limits: Some(Limits { max_concurrency: 7 }),
+            limits: Some(Limits { max_concurrency: 7, ..Default::default() }),
             ..Default::default()
         }),
         ..Default::default()
@@ -35,7 +35,7 @@ async fn an_update_changes_what_its_mask_names() {
     let updated = plane.syncs().update_sync(request).await.unwrap().into_inner();
     let destination = updated.destination.clone().unwrap();
     assert_eq!(destination.url, "https://other.example.com");
-    assert_eq!(destination.limits, Some(Limits { max_concurrency: 7 }));
+    assert_eq!(destination.limits, Some(Limits { max_concurrency: 7, ..Default::default() }));
     assert_eq!(destination.headers, created.destination.unwrap().headers);
     assert_eq!((updated.display_name.as_str(), updated.uid.as_str()), ("Orders", created.uid.as_str()));
     assert_eq!(updated.revision, 2);

@@ -11,7 +11,7 @@ use sluice_node::{Node, spool::store::Ledger};
 use sluice_pipeline::sync::Rules;
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptFilter, GetSyncMetricsRequest, Interval, ListAttemptsRequest, SyncMetrics,
+        Attempt, AttemptFilter, DeadLetter, GetSyncMetricsRequest, Interval, ListAttemptsRequest, SyncMetrics,
         delivery_service_client::DeliveryServiceClient, get_sync_metrics_request::Period,
     },
     event::v1::{Event, SendEventsRequest, SendEventsResponse, event_service_client::EventServiceClient},
@@ -23,7 +23,7 @@ use sluice_proto::{
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::endpoint::PATIENCE;
+use crate::{endpoint::PATIENCE, ledger};
 
 /// 2026-01-01T00:00:00Z, when every cluster starts.
 pub const START_MS: i64 = 1_767_225_600_000;
@@ -31,7 +31,7 @@ pub const START_MS: i64 = 1_767_225_600_000;
 /// What tests allow: http, and addresses of this machine.
 #[must_use]
 pub fn rules() -> Rules {
-    Rules { allow_http: true, allow_private_destinations: true, own_ports: Vec::new() }
+    Rules { allow_http: true, allow_private_destinations: true, ..Rules::default() }
 }
 
 /// A control plane and a node.
@@ -100,13 +100,15 @@ impl Cluster {
             data_dir: self.folder.path().join("node"),
             rules: rules(),
             extra_roots_pem: self.ca_file.clone(),
+            limits: sluice_node::config::Limits::default(),
             clock: self.clock.clone(),
         };
         self.node = Some(sluice_node::start(config).await.unwrap());
     }
 
-    /// Stops the node; its spool stays.
+    /// Stops the node, whose ledger adds up; its spool stays.
     pub async fn stop_node(&mut self) {
+        self.ledger().await;
         self.node.take().unwrap().stop().await;
     }
 
@@ -250,6 +252,17 @@ impl Cluster {
         .await
     }
 
+    /// The dead letters of a sync.
+    pub async fn dead_letters(&self, id: &str) -> Vec<DeadLetter> {
+        let control = format!("http://{}", self.control_address);
+        eventually("the nodes tell their dead letters", async || {
+            // For a node that waits before it dials again.
+            self.time.advance(std::time::Duration::from_millis(100));
+            ledger::dead_letters(&control, id).await
+        })
+        .await
+    }
+
     /// A sync's figures from the start of the cluster to far beyond its end.
     pub async fn metrics(&self, id: &str) -> SyncMetrics {
         let at = |seconds| Some(prost_timestamp(seconds));
@@ -273,13 +286,21 @@ impl Cluster {
     /// The node's ledger, which adds up at any moment.
     pub async fn ledger(&self) -> Ledger {
         let ledger = self.node().ledger().await.unwrap();
-        let events = ledger.events;
-        assert_eq!(
-            events.received,
-            events.rejected + events.duplicates + events.unmatched + events.matched,
-            "{ledger:?}"
-        );
+        ledger::check(&ledger);
         ledger
+    }
+}
+
+/// At the end of every test the ledger adds up, whatever is still open.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A failed test has said what is wrong already.
+        if let Some(node) = self.node.take().filter(|_| !std::thread::panicking()) {
+            let handle = tokio::runtime::Handle::current();
+            // The test's own threads are busy with this drop: another one asks.
+            let asking = std::thread::spawn(move || handle.block_on(node.ledger()));
+            ledger::check(&asking.join().unwrap().unwrap());
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -73,6 +76,8 @@ pub struct Received {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// When all of it had come.
+    pub arrived: Instant,
 }
 
 impl Received {
@@ -89,11 +94,16 @@ impl Received {
     }
 }
 
+/// Decides on the answer to a request.
+type Decide = dyn Fn(&Received) -> Reply + Send + Sync;
+
 struct State {
     received: Mutex<Vec<Received>>,
+    forgetful: AtomicBool,
     script: Mutex<VecDeque<Reply>>,
-    always: Mutex<Reply>,
+    always: Mutex<Arc<Decide>>,
     count: watch::Sender<usize>,
+    connections: watch::Sender<usize>,
 }
 
 /// A running endpoint. Dropping it stops it.
@@ -141,9 +151,11 @@ impl Endpoint {
         let (counted, count) = watch::channel(0);
         let state = Arc::new(State {
             received: Mutex::default(),
+            forgetful: AtomicBool::new(false),
             script: Mutex::default(),
-            always: Mutex::new(status(200)),
+            always: Mutex::new(Arc::new(|_| status(200))),
             count: counted,
+            connections: watch::channel(0).0,
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let task = tokio::spawn(accept(listener, tls, state.clone()));
@@ -164,7 +176,37 @@ impl Endpoint {
 
     /// Answers like this whenever there is no script.
     pub fn always(&self, reply: Reply) {
-        *self.state.always.lock().unwrap() = reply;
+        self.decide(move |_| reply.clone());
+    }
+
+    /// Answers as `decide` says whenever there is no script.
+    pub fn decide(&self, decide: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
+        *self.state.always.lock().unwrap() = Arc::new(decide);
+    }
+
+    /// Counts requests from now on and keeps none of them.
+    pub fn only_count(&self) {
+        self.state.forgetful.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests have come so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Waits until `count` requests have come in all.
+    pub async fn wait_for_count(&self, count: usize) {
+        let mut counted = self.count.clone();
+        let enough = tokio::time::timeout(PATIENCE, counted.wait_for(|come| *come >= count)).await;
+        assert!(enough.is_ok(), "only {} of {count} requests came", self.count());
+    }
+
+    /// Waits until every connection is closed: what a peer sent before it died has come then.
+    pub async fn disconnected(&self) {
+        let mut connections = self.state.connections.subscribe();
+        let closed = tokio::time::timeout(PATIENCE, connections.wait_for(|open| *open == 0)).await;
+        assert!(closed.is_ok(), "connections stay open");
     }
 
     /// What has come so far.
@@ -175,9 +217,7 @@ impl Endpoint {
 
     /// Waits until `count` requests have come in all; gives them.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
-        let mut counted = self.count.clone();
-        let enough = tokio::time::timeout(PATIENCE, counted.wait_for(|come| *come >= count)).await;
-        assert!(enough.is_ok(), "only {} of {count} requests came", self.received().len());
+        self.wait_for_count(count).await;
         self.received()
     }
 
@@ -201,7 +241,9 @@ impl Drop for Endpoint {
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, state) = (tls.clone(), state.clone());
+        state.connections.send_modify(|open| *open += 1);
         tokio::spawn(async move {
+            let _open = Open(state.clone());
             let service = service_fn(move |request| answer(request, state.clone()));
             let server = auto::Builder::new(TokioExecutor::new());
             // A peer that breaks off is its own affair.
@@ -217,6 +259,15 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Stat
     }
 }
 
+/// An open connection.
+struct Open(Arc<State>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.send_modify(|open| *open -= 1);
+    }
+}
+
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
@@ -227,14 +278,21 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         body: body.to_bytes(),
+        arrived: Instant::now(),
     };
-    let reply = state.script.lock().unwrap().pop_front().unwrap_or_else(|| state.always.lock().unwrap().clone());
+    let scripted = state.script.lock().unwrap().pop_front();
+    let reply = scripted.unwrap_or_else(|| {
+        let decide = state.always.lock().unwrap().clone();
+        decide(&received)
+    });
     let body = if reply.echo { format!("{:?}", received.headers).into() } else { reply.body };
     let mut response = Response::builder().status(reply.status);
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    state.received.lock().unwrap().push(received);
+    if !state.forgetful.load(Ordering::Relaxed) {
+        state.received.lock().unwrap().push(received);
+    }
     state.count.send_modify(|count| *count += 1);
     Ok(response.body(Full::new(body)).unwrap())
 }

@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +16,9 @@ use sluice_tests::{
     cluster::eventually,
     endpoint::{Endpoint, PATIENCE},
     events::{export, read_events, sync_to},
-    process::{Plane, binary},
+    process::{Plane, Setup, binary},
+    random::{Random, full, seed},
+    scenario::Scenario,
 };
 use tokio::process::Command;
 
@@ -37,22 +40,18 @@ async fn succeed(mut command: Command) -> String {
     text(&output.stdout)
 }
 
-/// Whether the full counts were asked for (`tests/full.sh`).
-fn full() -> bool {
-    std::env::var_os("SLUICE_FULL").is_some()
-}
-
-/// The file that `tests/full.sh` names, or copies of the export, each with its own marker, so that there is a half-way to
-/// kill at.
+/// The file that `tests/full.sh` names, or copies of the export, each with its own marker and `$insert_id`s, so that there is a
+/// half-way to kill at.
 fn events() -> Vec<Bytes> {
     if let Some(path) = std::env::var_os("SLUICE_EXPORT").filter(|path| !path.is_empty()) {
         return read_events(Path::new(&path));
     }
-    let (export, copies) = (export(), if full() { 31 } else { 8 });
+    let (export, copies) = (export(), if full() { 31 } else { 4 });
     let copy = |n: usize| {
         export.iter().map(move |event| {
-            let rest = &event[1..];
-            [format!("{{\"copy\":{n},").as_bytes(), rest].concat().into()
+            let event =
+                std::str::from_utf8(event).unwrap().replace("\"$insert_id\":\"", &format!("\"$insert_id\":\"{n}-"));
+            format!("{{\"copy\":{n},{}", &event[1..]).into()
         })
     };
     (0..copies).flat_map(copy).collect()
@@ -142,6 +141,31 @@ async fn a_node_killed_half_way_loses_nothing() {
     assert_eq!(metrics, sent.len());
     node.kill().await;
     control_plane.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_at_random_instants_loses_nothing() {
+    let (kills, share) = if full() { (200, 250) } else { (20, 250) };
+    let seed = seed();
+    println!("seed {seed}: {kills} kills, {} events", (kills + 1) * share);
+    let mut random = Random::new(seed);
+    let mut scenario = Scenario::start(|_| Setup::default()).await;
+    for _ in 0..kills {
+        scenario.publish(share).await;
+        // At once, or when some more have been delivered, perhaps all.
+        if random.between(0, 3) > 0 {
+            scenario.wait_for_deliveries(random.between(1, share)).await;
+        }
+        scenario.kill().await;
+        // And sometimes while it recovers.
+        if random.between(0, 4) == 0 {
+            let life = Duration::from_millis(random.number() % 100);
+            scenario.start_and_kill(life, Setup::default()).await;
+        }
+        scenario.restart(Setup::default()).await.unwrap();
+    }
+    scenario.publish(share).await;
+    println!("{:?}", scenario.finish().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

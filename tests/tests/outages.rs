@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use sluice_node::Node;
+use sluice_node::{
+    Node,
+    spool::store::{DeliveryCounts, Ledger},
+};
 use sluice_proto::{event::v1::Event, event::v1::SendEventsRequest};
 use sluice_tests::{
-    cluster::{Cluster, eventually, rules},
+    cluster::{Cluster, eventually, rules, sync_name},
     endpoint::{Endpoint, status},
     events::{event, export, sync_to},
 };
@@ -47,6 +53,69 @@ async fn deliveries_go_on_without_the_control_plane_and_reports_arrive_once() {
     assert_eq!((metrics.delivered_count, metrics.attempt_count), (400, 400));
 }
 
+/// What a control plane that was gone for a week must learn: nothing is missing, nothing is there twice.
+#[tokio::test]
+async fn reports_of_a_week_without_the_control_plane_arrive_once() {
+    const DAYS: usize = 7;
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let (mut cluster, healthy, refusing) = (Cluster::start().await, Endpoint::start().await, Endpoint::start().await);
+    refusing.always(status(400));
+    cluster.create("healthy", sync_to(&healthy.url("/"))).await;
+    cluster.create("refusing", sync_to(&refusing.url("/"))).await;
+    cluster.stop_control_plane().await;
+    for day in 1..=DAYS {
+        cluster.send((0..40).map(|n| event("during", &format!("{day}-{n}")))).await;
+        eventually("the healthy deliveries have ended", async || {
+            let delivered = deliveries_of(&cluster.ledger().await, "healthy").delivered;
+            (delivered == (40 * day) as i64).then_some(())
+        })
+        .await;
+        for hour in 0..24 {
+            if (day, hour) == (3, 1) || (day, hour) == (6, 0) {
+                cluster.stop_node().await;
+                cluster.start_node().await;
+            }
+            cluster.time.advance(HOUR);
+        }
+        eventually("the day's deliveries have ended", async || {
+            cluster.time.advance(Duration::from_secs(60));
+            (deliveries_of(&cluster.ledger().await, "refusing").pending == 0).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(healthy.count(), 40 * DAYS);
+
+    cluster.start_control_plane().await;
+    let ledger = cluster.settled().await;
+    for id in ["healthy", "refusing"] {
+        let metrics = eventually("every ending has arrived", async || {
+            cluster.time.advance(Duration::from_millis(100));
+            let metrics = cluster.metrics(id).await;
+            (metrics.delivered_count + metrics.expired_count >= 40 * DAYS as i64).then_some(metrics)
+        })
+        .await;
+        let counts = deliveries_of(&ledger, id);
+        assert_eq!((metrics.delivered_count, metrics.expired_count), (counts.delivered, counts.expired), "{id}");
+        let attempts = cluster.attempts(id).await;
+        assert_eq!(metrics.attempt_count, attempts.len() as i64, "{id}: within the bound each one is kept");
+        let mut made: HashMap<&str, HashSet<(i32, i32)>> = HashMap::new();
+        for attempt in &attempts {
+            let first = made.entry(&attempt.delivery).or_default().insert((attempt.round, attempt.attempt));
+            assert!(first, "{id}: an attempt was stored twice: {attempt:?}");
+        }
+        assert_eq!(made.len(), 40 * DAYS, "{id}");
+        let letters = cluster.dead_letters(id).await;
+        assert_eq!(letters.len() as i64, counts.expired, "{id}");
+        for letter in letters {
+            assert_eq!(made[&*letter.delivery].len(), letter.attempt_count as usize, "{id}: {letter:?}");
+        }
+    }
+}
+
+fn deliveries_of(ledger: &Ledger, id: &str) -> DeliveryCounts {
+    ledger.deliveries.iter().find(|(key, _)| *key.name == *sync_name(id)).map(|(_, counts)| *counts).unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_node_without_a_catalog_does_not_serve() {
     let folder = tempfile::tempdir().unwrap();
@@ -76,6 +145,7 @@ async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
         data_dir: folder.join("node"),
         rules: rules(),
         extra_roots_pem: None,
+        limits: sluice_node::config::Limits::default(),
         clock,
     })
     .await

@@ -42,6 +42,7 @@ impl LocalPlanes {
             allow_http: true,
             allow_private_destinations: true,
             own_ports: vec![ports.control_plane, ports.node],
+            ..Rules::default()
         };
         let clock = Clock::system();
         std::fs::create_dir_all(data_dir).map_err(|error| {
@@ -71,6 +72,7 @@ impl LocalPlanes {
             data_dir: data_dir.join("node"),
             rules,
             extra_roots_pem: None,
+            limits: sluice_node::config::Limits::default(),
             clock,
         })
         .await;

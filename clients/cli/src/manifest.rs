@@ -132,7 +132,7 @@ fn read_sync(context: &Context, document: &Value, sources: &Sources<'_>) -> Resu
 /// What the server would say of the rest of a document that never gets there, so that everything is said at once. What only
 /// the server knows, such as which destinations it allows, is left to it; fields that have a problem already are too.
 fn violations(sync: &Sync, problems: &[String]) -> Vec<String> {
-    let rules = Rules { allow_http: true, allow_private_destinations: true, own_ports: Vec::new() };
+    let rules = Rules { allow_http: true, allow_private_destinations: true, ..Rules::default() };
     let found = sluice_pipeline::sync::compile(sync, &rules).err().unwrap_or_default();
     let known = |field: &str| {
         problems.iter().any(|problem| problem.strip_prefix(field).is_some_and(|rest| rest.starts_with(": ")))

@@ -161,7 +161,8 @@ mod tests {
             serde_json::json!({
                 "sync_revision": 0, "event_id": "e", "round": 0, "attempt": 0,
                 "outcome": "ATTEMPT_OUTCOME_DELIVERED", "http_status": 0, "error": "ATTEMPT_ERROR_UNSPECIFIED",
-                "response_excerpt": "aGk=", "start_time": "1970-01-01T00:00:01.500Z", "request_bytes": 0
+                "response_excerpt": "aGk=", "start_time": "1970-01-01T00:00:01.500Z", "request_bytes": 0,
+                "connection_reused": false, "schedule": 0
             })
         );
     }

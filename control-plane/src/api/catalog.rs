@@ -7,8 +7,8 @@ use sluice_proto::{
     name::NodeName,
     node::v1::{
         CatalogAck, ControlPlaneHeartbeat, Delta, Hello, NodeHeartbeat, ReportAttemptsRequest, ReportAttemptsResponse,
-        Resource, SnapshotChunk, SyncCatalogRequest, SyncCatalogResponse, Welcome,
-        node_session_service_server::NodeSessionService, resource, sync_catalog_request::Message,
+        Resource, ServeCommandsRequest, ServeCommandsResponse, SnapshotChunk, SyncCatalogRequest, SyncCatalogResponse,
+        Welcome, node_session_service_server::NodeSessionService, resource, sync_catalog_request::Message,
         sync_catalog_response::Message as Answer,
     },
     sync::v1::Sync,
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Context, FIRST_MESSAGE, end_with, reports};
+use super::{Context, FIRST_MESSAGE, commands, end_with, reports};
 use crate::{
     changelog::{Changes, Position, Snapshot},
     error::Error,
@@ -43,8 +43,9 @@ pub(crate) struct NodeSessions(pub(crate) Context);
 impl NodeSessionService for NodeSessions {
     type SyncCatalogStream = ReceiverStream<Result<SyncCatalogResponse, Status>>;
     type ReportAttemptsStream = ReceiverStream<Result<ReportAttemptsResponse, Status>>;
+    type ServeCommandsStream = ReceiverStream<Result<ServeCommandsResponse, Status>>;
 
-    // Both answer at once: whoever waits for the headers before the first message is not kept waiting.
+    // All answer at once: whoever waits for the headers before the first message is not kept waiting.
     async fn sync_catalog(
         &self,
         request: Request<Streaming<SyncCatalogRequest>>,
@@ -66,6 +67,15 @@ impl NodeSessionService for NodeSessions {
     ) -> Result<Response<Self::ReportAttemptsStream>, Status> {
         let (outgoing, answers) = mpsc::channel(QUEUE);
         self.0.streams.spawn(reports::serve(self.0.clone(), request.into_inner(), outgoing));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn serve_commands(
+        &self,
+        request: Request<Streaming<ServeCommandsRequest>>,
+    ) -> Result<Response<Self::ServeCommandsStream>, Status> {
+        let (outgoing, answers) = mpsc::channel(QUEUE);
+        self.0.streams.spawn(commands::serve(self.0.clone(), request.into_inner(), outgoing));
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 }
@@ -195,10 +205,10 @@ impl Stream {
                 self.session.acked(serves.clone());
                 self.membership.acked(serves, refused);
             }
-            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads })) => {
+            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining })) => {
                 self.see_newest();
                 self.session.heartbeat(revision, &catalog_hash, &self.newest);
-                self.membership.loads(loads);
+                self.membership.loads(loads, draining);
             }
             Some(Message::SnapshotRequest(request)) => {
                 tracing::info!(

@@ -1,33 +1,28 @@
 //! `DeliveryService`: how operators follow deliveries.
 
-use std::sync::Arc;
-
 use prost::Message as _;
 use sluice_pipeline::violation::{Violation, reason};
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptFilter, AttemptOutcome, GetSyncMetricsRequest, Interval, ListAttemptsRequest,
-        ListAttemptsResponse, MetricsWindow, SyncMetrics, WatchAttemptsRequest, WatchAttemptsResponse,
+        AttemptFilter, AttemptOutcome, CountDeadLettersRequest, CountDeadLettersResponse, ExportDeadLettersRequest,
+        ExportDeadLettersResponse, GetDeadLetterRequest, GetDeadLetterResponse, GetSyncMetricsRequest, Interval,
+        ListAttemptsRequest, ListAttemptsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        MarkDeadLettersExportedRequest, MarkDeadLettersExportedResponse, MetricsWindow, RedeliverDeadLettersRequest,
+        RedeliverDeadLettersResponse, SyncMetrics, WatchAttemptsRequest, WatchAttemptsResponse,
         delivery_service_server::DeliveryService, get_sync_metrics_request::Period,
     },
     name::SyncName,
 };
-use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Context, end_with, page, project_name, sync_name};
+use super::{Context, dead_letters, export, page, project_name, redeliver, sync_name, watch};
 use crate::{
     error::{Error, violation},
-    publish::StoredAttempts,
     store::{AttemptQuery, AttemptScope},
-    time::{bound, millis, timestamp},
+    time::{bound, timestamp},
 };
 
-/// Answers that wait for a watcher to read them.
-const QUEUE: usize = 8;
-/// Attempts in one answer to a watcher.
-const MAX_WATCH_BYTES: usize = 1 << 20;
 const MAX_ID_BYTES: usize = 128;
 
 const MINUTE_MS: i64 = 60_000;
@@ -38,6 +33,8 @@ pub(crate) struct Deliveries(pub(crate) Context);
 #[tonic::async_trait]
 impl DeliveryService for Deliveries {
     type WatchAttemptsStream = ReceiverStream<Result<WatchAttemptsResponse, Status>>;
+    type RedeliverDeadLettersStream = ReceiverStream<Result<RedeliverDeadLettersResponse, Status>>;
+    type ExportDeadLettersStream = ReceiverStream<Result<ExportDeadLettersResponse, Status>>;
 
     async fn list_attempts(
         &self,
@@ -55,6 +52,48 @@ impl DeliveryService for Deliveries {
 
     async fn get_sync_metrics(&self, request: Request<GetSyncMetricsRequest>) -> Result<Response<SyncMetrics>, Status> {
         Ok(Response::new(self.metrics(&request.into_inner()).await?))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        Ok(Response::new(dead_letters::list(&self.0, request.into_inner()).await?))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<GetDeadLetterRequest>,
+    ) -> Result<Response<GetDeadLetterResponse>, Status> {
+        Ok(Response::new(dead_letters::get(&self.0, request.into_inner()).await?))
+    }
+
+    async fn count_dead_letters(
+        &self,
+        request: Request<CountDeadLettersRequest>,
+    ) -> Result<Response<CountDeadLettersResponse>, Status> {
+        Ok(Response::new(dead_letters::count(&self.0, request.into_inner()).await?))
+    }
+
+    async fn redeliver_dead_letters(
+        &self,
+        request: Request<RedeliverDeadLettersRequest>,
+    ) -> Result<Response<Self::RedeliverDeadLettersStream>, Status> {
+        Ok(Response::new(redeliver::redeliver(&self.0, request.into_inner()).await?))
+    }
+
+    async fn export_dead_letters(
+        &self,
+        request: Request<ExportDeadLettersRequest>,
+    ) -> Result<Response<Self::ExportDeadLettersStream>, Status> {
+        Ok(Response::new(export::export(&self.0, request.into_inner()).await?))
+    }
+
+    async fn mark_dead_letters_exported(
+        &self,
+        request: Request<MarkDeadLettersExportedRequest>,
+    ) -> Result<Response<MarkDeadLettersExportedResponse>, Status> {
+        Ok(Response::new(dead_letters::mark_exported(&self.0, request.into_inner()).await?))
     }
 }
 
@@ -90,17 +129,7 @@ impl Deliveries {
         request: WatchAttemptsRequest,
     ) -> Result<ReceiverStream<Result<WatchAttemptsResponse, Status>>, Error> {
         let query = self.query(&request.parent, &request.filter.unwrap_or_default()).await?;
-        let batches = self.0.publisher.watch_attempts();
-        let seen_count = self.0.publisher.published_count();
-        let (outgoing, answers) = mpsc::channel(QUEUE);
-        let watcher = Watcher { context: self.0.clone(), query, batches, seen_count, outgoing };
-        self.0.streams.spawn(async move {
-            let outgoing = watcher.outgoing.clone();
-            if let Err(error) = watcher.run().await {
-                end_with(&outgoing, error).await;
-            }
-        });
-        Ok(ReceiverStream::new(answers))
+        Ok(watch::watch(&self.0, query))
     }
 
     /// Whose attempts and which, with every violation of the arguments at once.
@@ -169,7 +198,7 @@ impl Deliveries {
             latency_p95_seconds,
             latency_p99_seconds,
             delivered_first_attempt_count: counts.delivered_first_attempt,
-            delivered_after_retry_count: counts.delivered - counts.delivered_first_attempt,
+            delivered_after_retry_count: counts.delivered_after_retry,
             expired_count: counts.expired,
             discarded_count: counts.discarded,
             attempt_count: counts.attempts,
@@ -178,91 +207,17 @@ impl Deliveries {
     }
 }
 
-/// One who watches attempts come.
-struct Watcher {
-    context: Context,
-    query: AttemptQuery,
-    batches: broadcast::Receiver<Arc<StoredAttempts>>,
-    /// Attempts that were published before the next expected one.
-    seen_count: u64,
-    outgoing: mpsc::Sender<Result<WatchAttemptsResponse, Status>>,
-}
-
-impl Watcher {
-    async fn run(mut self) -> Result<(), Error> {
-        self.send(WatchAttemptsResponse::default()).await?;
-        loop {
-            let received = tokio::select! {
-                () = self.outgoing.closed() => return Ok(()),
-                received = self.context.unless_stopping(self.batches.recv()) => received?,
-            };
-            match received {
-                Ok(batch) => self.tell(&batch).await?,
-                // What was missed shows in the next batch's position.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
-            }
-        }
-    }
-
-    async fn tell(&mut self, batch: &StoredAttempts) -> Result<(), Error> {
-        let missed = batch.first.saturating_sub(self.seen_count);
-        self.seen_count = batch.first.saturating_add(u64::try_from(batch.attempts.len()).unwrap_or(u64::MAX));
-
-        let mut answer =
-            WatchAttemptsResponse { missed_count: i64::try_from(missed).unwrap_or(i64::MAX), ..Default::default() };
-        let mut bytes = 0;
-        for attempt in batch.attempts.iter().filter(|attempt| self.query.takes(attempt)) {
-            let size = attempt.encoded_len();
-            if bytes > 0 && bytes + size > MAX_WATCH_BYTES {
-                self.send(std::mem::take(&mut answer)).await?;
-                bytes = 0;
-            }
-            bytes += size;
-            answer.attempts.push(attempt.clone());
-        }
-        if answer != WatchAttemptsResponse::default() {
-            self.send(answer).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, answer: WatchAttemptsResponse) -> Result<(), Error> {
-        // Nobody listens any more: the loop ends by that.
-        let _ = self.context.unless_stopping(self.outgoing.send(Ok(answer))).await?;
-        Ok(())
-    }
-}
-
-impl AttemptQuery {
-    /// Whether an attempt that has just been stored is one of these.
-    fn takes(&self, attempt: &Attempt) -> bool {
-        let of_scope = match &self.scope {
-            AttemptScope::Sync(uid) => attempt.sync_uid == *uid,
-            AttemptScope::Project(project) => attempt
-                .delivery
-                .strip_prefix("projects/")
-                .and_then(|rest| rest.strip_prefix(project.as_str()))
-                .is_some_and(|rest| rest.starts_with('/')),
-        };
-        let start_ms = millis(attempt.start_time.as_ref());
-        let delivery_id = attempt.delivery.rsplit_once('/').map_or("", |(_, id)| id);
-        of_scope
-            && (self.outcomes.is_empty() || self.outcomes.contains(&attempt.outcome))
-            && self.start_ms_inclusive.is_none_or(|bound| start_ms >= bound)
-            && self.end_ms_exclusive.is_none_or(|bound| start_ms < bound)
-            && (self.event_id.is_empty() || self.event_id == attempt.event_id)
-            && (self.delivery_id.is_empty() || self.delivery_id == delivery_id)
-    }
-}
-
-enum Parent {
+/// Whose deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Parent {
+    /// Every sync's of a project, by its id.
     Project(String),
+    /// One sync's.
     Sync(SyncName),
 }
 
 /// `projects/{project}/syncs/{sync}`, or `-` as sync for every sync of the project.
-fn scope(parent: &str) -> Result<Parent, Error> {
+pub(super) fn scope(parent: &str) -> Result<Parent, Error> {
     if let Some(project) = parent.strip_suffix("/syncs/-") {
         return Ok(Parent::Project(project_name("parent", project)?.project));
     }
@@ -271,7 +226,7 @@ fn scope(parent: &str) -> Result<Parent, Error> {
 }
 
 /// Keeps an argument's violations for later.
-fn note<T>(read: Result<T, Error>, violations: &mut Vec<Violation>) -> Option<T> {
+pub(super) fn note<T>(read: Result<T, Error>, violations: &mut Vec<Violation>) -> Option<T> {
     match read {
         Ok(read) => Some(read),
         Err(Error::Invalid(found)) => {

@@ -126,7 +126,7 @@ mod tests {
             destination: Some(Destination {
                 url: "https://old.example".into(),
                 content_type: "text/plain".into(),
-                limits: Some(Limits { max_concurrency: 3 }),
+                limits: Some(Limits { max_concurrency: 3, ..Default::default() }),
                 ..Default::default()
             }),
             events: Some(EventSelection { payload: Some(Payload::Original(OriginalPayload {})), filter: None }),
@@ -173,7 +173,7 @@ mod tests {
             merged(&["destination.content_type", "destination.limits.max_concurrency", "retry_policy.first_wait"]);
         let destination = sync.destination.unwrap();
         assert_eq!(destination.content_type, "");
-        assert_eq!(destination.limits, Some(Limits { max_concurrency: 0 }));
+        assert_eq!(destination.limits, Some(Limits { max_concurrency: 0, ..Default::default() }));
         assert_eq!(sync.retry_policy, None, "nothing is made where nothing was");
     }
 

@@ -1,13 +1,18 @@
 //! The gRPC services: they take requests apart, ask the store and the pure parts, and put answers together.
 
 pub(crate) mod catalog;
+pub(crate) mod commands;
+pub(crate) mod dead_letters;
 pub(crate) mod deliveries;
+mod export;
 pub(crate) mod mask;
 pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod preview;
+mod redeliver;
 pub(crate) mod reports;
 pub(crate) mod syncs;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::{error::Error, nodes::Nodes, publish::Publisher, store::Store};
+use crate::{commands::Commands, error::Error, nodes::Nodes, publish::Publisher, store::Store};
 
 /// A node's stream must begin within this time.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -33,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     /// Who is connected.
     pub(crate) nodes: Nodes,
+    /// What the nodes were told to do.
+    pub(crate) commands: Commands,
     /// What has just been committed.
     pub(crate) publisher: Publisher,
     /// The time.

@@ -1,9 +1,16 @@
 //! `NodeService`: how operators see the nodes.
 
-use sluice_proto::node::v1::{ListNodesRequest, ListNodesResponse, node_service_server::NodeService};
+use sluice_proto::{
+    name::{InvalidName, NodeName},
+    node::v1::{
+        Drain, DrainNodeRequest, DrainNodeResponse, GetLedgerRequest, GetLedgerResponse, GetSpoolStatsRequest,
+        ListNodesRequest, ListNodesResponse, ReadLedger, ReadSpoolStats, SpoolStats, command::Command as What,
+        command_result::Result as Outcome, node_service_server::NodeService,
+    },
+};
 use tonic::{Request, Response, Status};
 
-use super::{Context, page};
+use super::{Context, commands::NoAnswer, page};
 use crate::error::Error;
 
 /// The service.
@@ -13,6 +20,26 @@ pub(crate) struct NodeList(pub(crate) Context);
 impl NodeService for NodeList {
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
         Ok(Response::new(self.list(&request.into_inner())?))
+    }
+
+    async fn get_ledger(&self, request: Request<GetLedgerRequest>) -> Result<Response<GetLedgerResponse>, Status> {
+        Ok(Response::new(self.ledgers(&request.into_inner().name).await?))
+    }
+
+    async fn get_spool_stats(&self, request: Request<GetSpoolStatsRequest>) -> Result<Response<SpoolStats>, Status> {
+        let name = request.into_inner().name;
+        match self.ask(&name, What::ReadSpoolStats(ReadSpoolStats {})).await? {
+            Outcome::SpoolStats(stats) => Ok(Response::new(stats)),
+            _ => Err(NoAnswer::Nonsense.error(&name).into()),
+        }
+    }
+
+    async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Result<Response<DrainNodeResponse>, Status> {
+        let name = request.into_inner().name;
+        match self.ask(&name, What::Drain(Drain {})).await? {
+            Outcome::Drain(remains) => Ok(Response::new(remains)),
+            _ => Err(NoAnswer::Nonsense.error(&name).into()),
+        }
     }
 }
 
@@ -30,5 +57,40 @@ impl NodeList {
             _ => String::new(),
         };
         Ok(ListNodesResponse { nodes, next_page_token })
+    }
+
+    async fn ledgers(&self, name: &str) -> Result<GetLedgerResponse, Error> {
+        let what = What::ReadLedger(ReadLedger {});
+        if name != "nodes/-" {
+            return match self.ask(name, what).await? {
+                Outcome::Ledger(ledger) => {
+                    Ok(GetLedgerResponse { ledgers: vec![ledger], unreachable_nodes: Vec::new() })
+                }
+                _ => Err(NoAnswer::Nonsense.error(name)),
+            };
+        }
+        let (answers, mut unreachable_nodes) = self.0.ask_all(&what).await?;
+        let mut ledgers = Vec::with_capacity(answers.len());
+        for (node, answer) in answers {
+            match answer {
+                Outcome::Ledger(ledger) => ledgers.push(ledger),
+                _ => unreachable_nodes.push(NoAnswer::Nonsense.of(&node)),
+            }
+        }
+        Ok(GetLedgerResponse { ledgers, unreachable_nodes })
+    }
+
+    /// Asks the node of that name.
+    async fn ask(&self, name: &str, what: What) -> Result<Outcome, Error> {
+        name.parse::<NodeName>().map_err(|invalid: InvalidName| Error::name("name", &invalid))?;
+        if !self.0.nodes.contains(name) {
+            return Err(Error::NotFound {
+                kind: "node",
+                name: name.to_owned(),
+                hint: ": it has not connected since the control plane started",
+            });
+        }
+        let asked = self.0.unless_stopping(self.0.ask(name, what)).await?;
+        asked.map_err(|no_answer| no_answer.error(name))
     }
 }

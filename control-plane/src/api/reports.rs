@@ -4,8 +4,9 @@ use sluice_proto::{
     delivery::v1::{Attempt, Ending},
     name::{NodeName, SyncName, is_valid_id},
     node::v1::{
-        ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsAck, ReportsOpen, ReportsOpened,
-        report::Report as Kind, report_attempts_request::Message, report_attempts_response::Message as Answer,
+        DroppedReports, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsAck, ReportsOpen,
+        ReportsOpened, report::Report as Kind, report_attempts_request::Message,
+        report_attempts_response::Message as Answer,
     },
 };
 use tokio::sync::mpsc;
@@ -14,7 +15,7 @@ use tonic::{Status, Streaming};
 use super::{Context, FIRST_MESSAGE, end_with};
 use crate::{
     error::{Error, shorten},
-    store::{AttemptRow, EndingRow, ReportedSync, Reports, id_bytes},
+    store::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
     time::millis,
 };
 
@@ -102,12 +103,26 @@ fn read_batch(node: &str, spool_id: &str, batch: ReportBatch) -> Result<Reports,
         .checked_add(count - 1)
         .filter(|last| i64::try_from(*last).is_ok())
         .ok_or(Error::Protocol("a report's sequence is out of range"))?;
-    let mut reports =
-        Reports { spool_id: spool_id.to_owned(), last_sequence, attempts: Vec::new(), endings: Vec::new() };
+    let mut reports = Reports {
+        spool_id: spool_id.to_owned(),
+        last_sequence,
+        attempts: Vec::new(),
+        endings: Vec::new(),
+        dropped: Vec::new(),
+    };
     for (sequence, report) in (batch.first_sequence..).zip(batch.reports) {
         let read = match report.report {
             Some(Kind::Attempt(attempt)) => attempt_row(sequence, attempt).map(|row| reports.attempts.push(row)),
             Some(Kind::Ended(ending)) => ending_row(sequence, &ending).map(|row| reports.endings.push(row)),
+            Some(Kind::Dropped(dropped)) => {
+                tracing::warn!(
+                    node,
+                    sync_uid = shorten(&dropped.sync_uid, MAX_ID_BYTES),
+                    count = dropped.report_count,
+                    "the node dropped reports beyond its bound; they are counted by the minute"
+                );
+                dropped_row(sequence, dropped).map(|row| reports.dropped.push(row))
+            }
             None => None,
         };
         if read.is_none() {
@@ -150,6 +165,21 @@ fn ending_row(sequence: u64, ending: &Ending) -> Option<EndingRow> {
         accept_ms: millis(ending.accept_time.as_ref()),
         end_ms: millis(ending.end_time.as_ref()),
         attempt_count: ending.attempt_count,
+    })
+}
+
+fn dropped_row(sequence: u64, dropped: DroppedReports) -> Option<DroppedRow> {
+    if dropped.sync_uid.is_empty() || dropped.sync_uid.len() > MAX_ID_BYTES {
+        return None;
+    }
+    Some(DroppedRow {
+        sequence,
+        sync_uid: dropped.sync_uid,
+        minute_ms: millis(dropped.minute.as_ref()),
+        attempts: dropped.attempt_count.max(0),
+        delivered: dropped.delivered_count.max(0),
+        expired: dropped.expired_count.max(0),
+        discarded: dropped.discarded_count.max(0),
     })
 }
 

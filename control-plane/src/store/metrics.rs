@@ -10,8 +10,10 @@ use super::{Store, StoreError};
 pub(crate) struct MetricCounts {
     /// Deliveries that ended with a 2xx.
     pub(crate) delivered: i64,
-    /// Those of them that took one request.
+    /// Those of them that are known to have taken one request.
     pub(crate) delivered_first_attempt: i64,
+    /// Those of them that are known to have taken more.
+    pub(crate) delivered_after_retry: i64,
     /// Deliveries whose rounds were used up.
     pub(crate) expired: i64,
     /// Deliveries that could not be rendered or were refused by policy.
@@ -85,6 +87,21 @@ impl Store {
         .await?;
         counts.latency_ms =
             ranks.map(|rank| rows.iter().find(|(found, _)| *found == rank).map_or(0, |(_, latency_ms)| *latency_ms));
+        counts.delivered_after_retry = counts.delivered - counts.delivered_first_attempt;
+        // A minute counts where it begins. Its deliveries' latencies and attempts are not known.
+        let (attempts, delivered, expired, discarded): (i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT ifnull(sum(attempts), 0), ifnull(sum(delivered), 0), ifnull(sum(expired), 0), ifnull(sum(discarded), 0)
+             FROM dropped_minutes WHERE sync_uid = ?1 AND minute_ms >= ?2 AND minute_ms < ?3",
+        )
+        .bind(sync_uid)
+        .bind(start_ms)
+        .bind(end_ms)
+        .fetch_one(&mut *transaction)
+        .await?;
+        counts.attempts += attempts;
+        counts.delivered += delivered;
+        counts.expired += expired;
+        counts.discarded += discarded;
         Ok(counts)
     }
 }

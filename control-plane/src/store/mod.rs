@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub(crate) use self::{
     attempts::{AttemptQuery, AttemptScope},
-    reports::{AttemptRow, EndingRow, ReportedSync, Reports, id_bytes},
+    reports::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
     syncs::Change,
 };
 use crate::publish::Publisher;

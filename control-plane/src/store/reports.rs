@@ -18,6 +18,26 @@ pub(crate) struct Reports {
     pub(crate) attempts: Vec<AttemptRow>,
     /// The endings among them.
     pub(crate) endings: Vec<EndingRow>,
+    /// The counts in place of reports that the node dropped.
+    pub(crate) dropped: Vec<DroppedRow>,
+}
+
+/// Counts of a sync's minute, in place of reports that the node dropped.
+pub(crate) struct DroppedRow {
+    /// Its place in the spool's reports.
+    pub(crate) sequence: u64,
+    /// Uid of the sync.
+    pub(crate) sync_uid: String,
+    /// Beginning of the minute, milliseconds since the epoch.
+    pub(crate) minute_ms: i64,
+    /// Requests made.
+    pub(crate) attempts: i64,
+    /// Deliveries that ended with a 2xx.
+    pub(crate) delivered: i64,
+    /// Deliveries whose rounds were used up.
+    pub(crate) expired: i64,
+    /// Deliveries that were discarded.
+    pub(crate) discarded: i64,
 }
 
 /// An attempt and what it is found by.
@@ -143,6 +163,10 @@ impl Store {
             }
             query.execute(&mut *transaction).await?;
         }
+        let is_new = |row: &&DroppedRow| position.is_none_or(|position| row.sequence > position);
+        for row in reports.dropped.iter().filter(is_new) {
+            add_dropped(&mut transaction, row).await?;
+        }
         sqlx::query(
             "INSERT INTO report_positions (spool_id, acked_sequence) VALUES (?, ?)
              ON CONFLICT (spool_id) DO UPDATE SET acked_sequence = max(acked_sequence, excluded.acked_sequence)",
@@ -190,6 +214,27 @@ fn bind_ending(query: SqliteQuery, row: &EndingRow, keys: &Keys) -> Result<Sqlit
         .bind(row.accept_ms)
         .bind(row.end_ms)
         .bind(row.attempt_count))
+}
+
+/// Adds counts to what the minute has. They have no identity of their own: their sequence alone keeps them from being
+/// counted twice.
+async fn add_dropped(connection: &mut SqliteConnection, row: &DroppedRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO dropped_minutes (sync_uid, minute_ms, attempts, delivered, expired, discarded)
+         VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (sync_uid, minute_ms) DO UPDATE SET attempts = attempts + excluded.attempts,
+             delivered = delivered + excluded.delivered, expired = expired + excluded.expired,
+             discarded = discarded + excluded.discarded",
+    )
+    .bind(&row.sync_uid)
+    .bind(row.minute_ms)
+    .bind(row.attempts)
+    .bind(row.delivered)
+    .bind(row.expired)
+    .bind(row.discarded)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The attempts that were stored with ids above `id`, in that order.

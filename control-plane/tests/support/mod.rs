@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod commanded;
+
 use std::{path::Path, time::Duration};
 
 use prost_types::Timestamp;
@@ -319,7 +321,7 @@ impl FakeNode {
 
     pub(crate) async fn heartbeat(&self, revision: i64, catalog_hash: &str) {
         let catalog_hash = catalog_hash.to_owned();
-        self.send(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads: Vec::new() })).await;
+        self.send(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, ..NodeHeartbeat::default() })).await;
     }
 
     /// Why the stream ended.

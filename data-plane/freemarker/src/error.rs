@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::span::{Lines, Span};
+use crate::{
+    limits::Usage,
+    span::{Lines, Span},
+};
 
 /// What an [`Error`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +30,21 @@ struct Inner {
     line: u32,
     column: u32,
     source_line: Option<String>,
+    usage: Usage,
 }
 
 impl Error {
     /// An error that is about no place in a template, such as a setting's bad value.
     pub(crate) fn without_place(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), template: None, line: 0, column: 0, source_line: None }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            template: None,
+            line: 0,
+            column: 0,
+            source_line: None,
+            usage: Usage::default(),
+        }))
     }
 
     pub(crate) fn at(fault: Fault, name: &str, source: &str, lines: &Lines) -> Self {
@@ -44,7 +56,17 @@ impl Error {
             line: position.map_or(0, |p| p.line),
             column: position.map_or(0, |p| p.column),
             source_line: position.map(|p| lines.text(source, p.line).to_owned()),
+            usage: Usage::default(),
         }))
+    }
+
+    pub(crate) fn set_usage(&mut self, usage: Usage) {
+        self.0.usage = usage;
+    }
+
+    /// What the rendering used until it failed; nothing where none had begun.
+    pub fn usage(&self) -> Usage {
+        self.0.usage
     }
 
     /// What the error is about.
@@ -81,7 +103,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, template, line, column, source_line } = &*self.0;
+        let Inner { kind, message, template, line, column, source_line, .. } = &*self.0;
         let kind = match kind {
             ErrorKind::Parse => "parse error",
             ErrorKind::Runtime => "runtime error",

@@ -27,7 +27,7 @@ impl Default for Limits {
 }
 
 /// What one rendering used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Steps, as [`Limits::max_steps`] counts them.
     pub steps: u64,

@@ -61,7 +61,11 @@ impl Template {
     /// as it was before.
     pub fn render(&self, root: &Root<'_>, limits: &Limits, out: &mut Vec<u8>) -> Result<Usage, Error> {
         let Inner { name, source, lines, .. } = &*self.0;
-        eval::render(&self.0, root, limits, out).map_err(|fault| Error::at(*fault, name, source, lines))
+        eval::render(&self.0, root, limits, out).map_err(|(fault, usage)| {
+            let mut error = Error::at(*fault, name, source, lines);
+            error.set_usage(usage);
+            error
+        })
     }
 }
 

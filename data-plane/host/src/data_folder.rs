@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -55,7 +55,8 @@ pub enum DataFolderError {
 
 impl DataFolder {
     /// Opens `path` for a process of `kind` (such as `node`), creating it readable for its owner alone. It stays locked
-    /// until the answer is dropped or the process ends.
+    /// until the answer is dropped or the process ends. The mark is on disk before anything else is made there: one that a
+    /// power cut has left half written, in a folder that holds nothing else, is written again.
     ///
     /// # Errors
     /// If it holds foreign files, belongs to another kind, is in use, or the file system refuses.
@@ -77,14 +78,18 @@ impl DataFolder {
         }
         let mut found = String::new();
         file.read_to_string(&mut found).map_err(io)?;
+        let is_whole = found.ends_with('\n') && !found.contains('\0');
+        let is_alone = || Ok(fs::read_dir(path)?.nth(1).is_none());
         match found.trim_end() {
-            "" => {
-                writeln!(file, "{kind}").map_err(io)?;
-                file.sync_all().map_err(io)?;
+            _ if !is_whole && is_alone().map_err(io)? => {
+                file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+                writeln!(file, "{kind}").and_then(|()| file.sync_all()).map_err(io)?;
+                sync_folder(path).map_err(io)?;
             }
             found if found == kind => {}
             found => {
-                return Err(DataFolderError::OtherKind { path: shown(), found: found.to_owned(), wanted: kind });
+                let found = found.escape_default().to_string();
+                return Err(DataFolderError::OtherKind { path: shown(), found, wanted: kind });
             }
         }
         Ok(Self { path: path.to_owned(), _lock: file })
@@ -95,6 +100,30 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Writes a small file, whole and on disk when this returns; a power cut leaves the file as it was, or none.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let beside = self.path.join(format!("{name}.new"));
+        let mut file = File::create(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, self.path.join(name))?;
+        sync_folder(&self.path)
+    }
+}
+
+/// Makes the names in a folder durable.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -122,6 +151,32 @@ mod tests {
         let error = DataFolder::open(&path, "control plane").unwrap_err();
         assert!(error.to_string().contains("belongs to a node, not to a control plane"), "{error}");
         DataFolder::open(&path, "node").unwrap();
+    }
+
+    #[test]
+    fn a_mark_that_is_half_written_is_written_again_if_nothing_else_is_there() {
+        for half in ["", "no", "no\0\0\0", "node", "\0\0\0\0\0"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(MARKER), half).unwrap();
+            DataFolder::open(folder.path(), "node").unwrap();
+            assert_eq!(fs::read_to_string(folder.path().join(MARKER)).unwrap(), "node\n");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MARKER), "no\0\0\0").unwrap();
+        fs::write(folder.path().join("spool.db"), "events").unwrap();
+        let error = DataFolder::open(folder.path(), "node").unwrap_err();
+        assert!(matches!(error, DataFolderError::OtherKind { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(&folder.path().join("data"), "node").unwrap();
+        for content in ["first", "second"] {
+            data.write("name", content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(data.path().join("name")).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -12,18 +12,20 @@ use sluice_pipeline::{
     event::WebhookId,
     excerpt,
     outcome::{self, Failure},
-    request, retry_after,
+    request::{self, RenderError},
+    retry_after,
     sync::CompiledSync,
 };
 use sluice_proto::{
-    delivery::v1::{Attempt, AttemptError, AttemptOutcome, EndingOutcome, EndingReason},
+    delivery::v1::{Attempt, AttemptError, AttemptOutcome, AttemptTimings, EndingOutcome, EndingReason},
     node::v1::Report,
 };
 use tokio::sync::watch;
 
 use crate::{
-    http::{Answer, NoAnswer, WebhookClient},
-    lanes::Work,
+    http::{Answer, NoAnswer, Way, WebhookClient},
+    lanes::{Pace, Work},
+    renders::{RenderCost, Renders},
     report::{End, Reporter, Subject, duration, timestamp},
     spool::{
         Spool,
@@ -44,6 +46,8 @@ pub struct Courier {
     pub clock: Clock,
     /// Turns true when the node stops: waits are cut short then.
     pub stop: watch::Receiver<bool>,
+    /// Renders the bodies.
+    pub renders: Renders,
 }
 
 /// A round to make.
@@ -58,6 +62,26 @@ pub struct RoundWork {
     pub behind_ms: i64,
     /// The delivery.
     pub work: Work,
+    /// The lane's rate limit, for the attempts after the first.
+    pub pace: Option<Arc<Pace>>,
+    /// What the lane's renderings cost.
+    pub cost: Arc<RenderCost>,
+}
+
+/// What a round says of its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundEnd {
+    /// Its last request; none if it made none.
+    pub last: Option<LastExchange>,
+}
+
+/// What the last request of a round came to.
+#[derive(Clone, Copy, Debug)]
+pub struct LastExchange {
+    /// The status, or why there was none.
+    pub result: Result<u16, Failure>,
+    /// `Retry-After`, if there was one.
+    pub retry_after: Option<Duration>,
 }
 
 /// What one request came to.
@@ -68,90 +92,26 @@ struct Exchange {
     detail: String,
     retry_after: Option<Duration>,
     excerpt: Bytes,
+    way: Way,
 }
 
 impl Courier {
     /// Makes the round to its end; the spool has been told when this returns.
-    pub async fn round(&self, round: RoundWork) {
-        let RoundWork { sync, lane, key, behind_ms, work } = round;
-        let subject = Subject { key: &key, event: work.event.id, accept_ms: work.event.accept_ms };
-        let mut reports = Vec::new();
-        let mut state = work.state;
-        let outcome = self.make(&sync, &work, &subject, behind_ms, &mut state, &mut reports).await;
+    pub async fn round(&self, round: RoundWork) -> RoundEnd {
+        let event = &round.work.event;
+        let subject = Subject { key: &round.key, event: event.id, accept_ms: event.accept_ms };
+        let mut making = Making { courier: self, round: &round, subject, reports: Vec::new(), last: None };
+        let outcome = making.make().await;
+        let (reports, last) = (making.reports, making.last);
         self.spool.settle(Settlement {
-            delivery: work.delivery,
-            event: work.event_row,
-            lane,
+            delivery: round.work.delivery,
+            event: round.work.event_row,
+            lane: round.lane,
+            body: Some(event.clone()),
             outcome,
             reports: reports.iter().map(|report: &Report| report.encode_to_vec().into()).collect(),
         });
-    }
-
-    async fn make(
-        &self,
-        sync: &CompiledSync,
-        work: &Work,
-        subject: &Subject<'_>,
-        behind_ms: i64,
-        state: &mut DeliveryState,
-        reports: &mut Vec<Report>,
-    ) -> Settled {
-        let began_ms = self.clock.now_ms();
-        let number = state.round;
-        let body = match request::render_body(sync, &work.event.json, began_ms) {
-            Ok(rendered) => rendered.body,
-            Err(error) => {
-                let attempt = Attempt {
-                    attempt: 1,
-                    outcome: AttemptOutcome::Discarded.into(),
-                    error: AttemptError::Render.into(),
-                    error_message: error.to_string(),
-                    start_time: Some(timestamp(began_ms)),
-                    duration: Some(duration(Duration::ZERO)),
-                    ..self.describe(sync, work, number)
-                };
-                reports.push(self.reporter.attempt(subject, attempt));
-                return self.end(subject, *state, EndingOutcome::Discarded, EndingReason::Render, began_ms, reports);
-            }
-        };
-        let headers = request::headers(sync, WebhookId::new(work.event.id, &sync.uid));
-        // The lane's clock stands while its sync is disabled; the schedule is computed in its time.
-        let lane_time = |ms: i64| ms - behind_ms;
-        let mut round = Round::begin(state, lane_time(began_ms));
-        loop {
-            let made = round.attempt();
-            let exchange = self.exchange(sync, headers.clone(), body.clone()).await;
-            let class = outcome::classify(&exchange.result);
-            let status = exchange.result.ok();
-            let now_ms = lane_time(exchange.end_ms);
-            let step =
-                round.after_attempt(&sync.retry, class, status, exchange.retry_after, now_ms, rand::random::<f64>());
-            let mut attempt = self.attempt(sync, work, number, made, &exchange);
-            attempt.request_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
-            match step {
-                Step::Delivered => {
-                    attempt.outcome = AttemptOutcome::Delivered.into();
-                    reports.push(self.reporter.attempt(subject, attempt));
-                    let (outcome, reason) = (EndingOutcome::Delivered, EndingReason::Unspecified);
-                    return self.end(subject, round.state(), outcome, reason, exchange.end_ms, reports);
-                }
-                Step::RetryAt { at_ms } => {
-                    attempt.outcome = AttemptOutcome::RetryNow.into();
-                    reports.push(self.reporter.attempt(subject, attempt));
-                    if !self.wait_until(at_ms + behind_ms).await {
-                        // The node stops: the round begins anew after the start.
-                        return Settled::Again { state: round.state(), due_ms: lane_time(self.clock.now_ms()) };
-                    }
-                    if round.may_begin_attempt(&sync.retry, lane_time(self.clock.now_ms())) {
-                        continue;
-                    }
-                    return self.over(sync, subject, round.state(), &exchange, behind_ms, None, reports);
-                }
-                Step::RoundOver => {
-                    return self.over(sync, subject, round.state(), &exchange, behind_ms, Some(attempt), reports);
-                }
-            }
-        }
+        RoundEnd { last }
     }
 
     /// Whether the time has come, rather than the stop.
@@ -163,93 +123,224 @@ impl Courier {
         }
     }
 
-    /// The round has failed. `attempt` is its last one, unless that is reported already.
-    #[allow(clippy::too_many_arguments)] // the facts of one ending round, used here alone
-    fn over(
-        &self,
-        sync: &CompiledSync,
-        subject: &Subject<'_>,
-        mut state: DeliveryState,
-        exchange: &Exchange,
-        behind_ms: i64,
-        attempt: Option<Attempt>,
-        reports: &mut Vec<Report>,
-    ) -> Settled {
-        let now_ms = self.clock.now_ms();
-        let asked = heeded(exchange.result.ok(), exchange.retry_after);
-        let next = state.after_round(&sync.retry, now_ms - behind_ms, asked, rand::random::<f64>());
-        let (outcome, next_round_time) = match next {
-            Next::Again { due_ms } => (AttemptOutcome::RetryNextRound, Some(timestamp(due_ms + behind_ms))),
-            Next::Expired => (AttemptOutcome::Expired, None),
-        };
-        if let Some(attempt) = attempt {
-            let attempt = Attempt { outcome: outcome.into(), next_round_time, ..attempt };
-            reports.push(self.reporter.attempt(subject, attempt));
-        }
-        match next {
-            Next::Again { due_ms } => Settled::Again { state, due_ms },
-            Next::Expired => {
-                self.end(subject, state, EndingOutcome::Expired, EndingReason::RoundsUsedUp, now_ms, reports)
-            }
-        }
-    }
-
-    fn end(
-        &self,
-        subject: &Subject<'_>,
-        state: DeliveryState,
-        outcome: EndingOutcome,
-        reason: EndingReason,
-        end_ms: i64,
-        reports: &mut Vec<Report>,
-    ) -> Settled {
-        let end = End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms };
-        reports.push(self.reporter.ending(subject, &end));
-        Settled::Ended { outcome, reason, state }
-    }
-
     async fn exchange(&self, sync: &CompiledSync, headers: HeaderMap, body: Bytes) -> Exchange {
         let start_ms = self.clock.now_ms();
-        let answer = self.client.post(sync.destination.uri.clone(), headers, body, sync.destination.timeout).await;
+        let answer = self.client.post(&sync.destination, headers, body).await;
         let end_ms = self.clock.now_ms();
         match answer {
-            Ok(Answer { status, retry_after, body }) => Exchange {
+            Ok(Answer { status, retry_after, body, way }) => Exchange {
                 start_ms,
                 end_ms,
                 result: Ok(status.as_u16()),
                 detail: String::new(),
                 retry_after: retry_after.and_then(|value| retry_after::parse(&value, end_ms)),
                 excerpt: excerpt::excerpt(&body, &sync.destination.headers),
+                way,
             },
-            Err(NoAnswer { failure, detail }) => {
-                Exchange { start_ms, end_ms, result: Err(failure), detail, retry_after: None, excerpt: Bytes::new() }
+            Err(NoAnswer { failure, detail, way }) => Exchange {
+                start_ms,
+                end_ms,
+                result: Err(failure),
+                detail,
+                retry_after: None,
+                excerpt: Bytes::new(),
+                way,
+            },
+        }
+    }
+}
+
+/// A round under way. Times of the schedule are the lane's, which stands still while its sync is disabled.
+struct Making<'a> {
+    courier: &'a Courier,
+    round: &'a RoundWork,
+    subject: Subject<'a>,
+    reports: Vec<Report>,
+    last: Option<LastExchange>,
+}
+
+impl Making<'_> {
+    async fn make(&mut self) -> Settled {
+        let RoundWork { sync, work, behind_ms, .. } = self.round;
+        let began_ms = self.courier.clock.now_ms();
+        let number = work.state.round;
+        let mut state = work.state;
+        let mut round = Round::begin(&mut state, began_ms - behind_ms);
+        if !round.may_begin_attempt(&sync.retry, began_ms - behind_ms) {
+            // It was broken off by a stop, and its time has passed since.
+            return self.over(round.state(), None, None);
+        }
+        let mut timings = AttemptTimings { queue: Some(span(began_ms - work.due_ms)), ..AttemptTimings::default() };
+        let rendering =
+            self.courier.renders.render(self.round.lane, &self.round.cost, sync, &work.event.json, began_ms);
+        let Some(rendered) = rendering.await else {
+            // The node goes down: the round has not begun.
+            return Settled::Again { state: work.state, due_ms: work.due_ms - behind_ms };
+        };
+        let rendered_ms = self.courier.clock.now_ms();
+        timings.render = Some(span(rendered_ms - began_ms));
+        let body = match rendered {
+            Ok(rendered) => rendered.body,
+            Err(error) => return self.not_rendered(round.state(), &error, timings, began_ms),
+        };
+        let headers = request::headers(sync, WebhookId::new(work.event.id, &sync.uid));
+        loop {
+            let made = round.attempt();
+            let exchange = self.courier.exchange(sync, headers.clone(), body.clone()).await;
+            let class = outcome::classify(&exchange.result);
+            let status = exchange.result.ok();
+            self.last = Some(LastExchange { result: exchange.result, retry_after: exchange.retry_after });
+            let now_ms = exchange.end_ms - behind_ms;
+            let step =
+                round.after_attempt(&sync.retry, class, status, exchange.retry_after, now_ms, rand::random::<f64>());
+            let mut attempt = self.describe(number, made, &exchange);
+            attempt.timings = Some(exchange.timings(std::mem::take(&mut timings)));
+            attempt.request_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
+            match step {
+                Step::Delivered => {
+                    attempt.outcome = AttemptOutcome::Delivered.into();
+                    self.report(attempt);
+                    let (outcome, reason) = (EndingOutcome::Delivered, EndingReason::Unspecified);
+                    return self.end(round.state(), outcome, reason, exchange.end_ms);
+                }
+                Step::RetryAt { at_ms } => {
+                    attempt.outcome = AttemptOutcome::RetryNow.into();
+                    self.report(attempt);
+                    if !self.may_go_on(at_ms + behind_ms).await {
+                        // The node stops: the round goes on after the start.
+                        return Settled::Again { state: round.state(), due_ms: at_ms };
+                    }
+                    if round.may_begin_attempt(&sync.retry, self.courier.clock.now_ms() - behind_ms) {
+                        continue;
+                    }
+                    return self.over(round.state(), None, None);
+                }
+                Step::RoundOver => {
+                    let asked = heeded(status, exchange.retry_after);
+                    return self.over(round.state(), asked, Some(attempt));
+                }
             }
         }
     }
 
-    fn attempt(&self, sync: &CompiledSync, work: &Work, round: u32, attempt: u32, exchange: &Exchange) -> Attempt {
+    /// Waits for the next attempt: until its time, and then for the rate limit. False: the node stops.
+    async fn may_go_on(&self, mut at_ms: i64) -> bool {
+        loop {
+            if !self.courier.wait_until(at_ms).await {
+                return false;
+            }
+            match self.round.pace.as_ref().map_or(Ok(()), |pace| pace.take()) {
+                Ok(()) => return true,
+                Err(later_ms) => at_ms = later_ms,
+            }
+        }
+    }
+
+    fn not_rendered(
+        &mut self,
+        state: DeliveryState,
+        error: &RenderError,
+        timings: AttemptTimings,
+        began_ms: i64,
+    ) -> Settled {
+        let attempt = Attempt {
+            attempt: 1,
+            outcome: AttemptOutcome::Discarded.into(),
+            error: AttemptError::Render.into(),
+            error_message: error.to_string(),
+            start_time: Some(timestamp(began_ms)),
+            duration: Some(duration(Duration::ZERO)),
+            timings: Some(timings),
+            ..self.facts(state.round)
+        };
+        self.report(attempt);
+        self.end(state, EndingOutcome::Discarded, EndingReason::Render, began_ms)
+    }
+
+    /// The round has failed. `asked` is the `Retry-After` that counts; `attempt` is its last one, unless that is reported
+    /// already.
+    fn over(&mut self, mut state: DeliveryState, asked: Option<Duration>, attempt: Option<Attempt>) -> Settled {
+        let RoundWork { sync, behind_ms, .. } = self.round;
+        let now_ms = self.courier.clock.now_ms();
+        let next = state.after_round(&sync.retry, now_ms - behind_ms, asked, rand::random::<f64>());
+        let (outcome, next_round_time) = match next {
+            Next::Again { due_ms } => (AttemptOutcome::RetryNextRound, Some(timestamp(due_ms + behind_ms))),
+            Next::Expired => (AttemptOutcome::Expired, None),
+        };
+        if let Some(attempt) = attempt {
+            self.report(Attempt { outcome: outcome.into(), next_round_time, ..attempt });
+        }
+        match next {
+            Next::Again { due_ms } => Settled::Again { state, due_ms },
+            Next::Expired => self.end(state, EndingOutcome::Expired, EndingReason::RoundsUsedUp, now_ms),
+        }
+    }
+
+    fn end(&mut self, state: DeliveryState, outcome: EndingOutcome, reason: EndingReason, end_ms: i64) -> Settled {
+        let end = End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms };
+        self.reports.push(self.courier.reporter.ending(&self.subject, &end));
+        Settled::Ended { outcome, reason, state }
+    }
+
+    fn report(&mut self, attempt: Attempt) {
+        self.reports.push(self.courier.reporter.attempt(&self.subject, attempt));
+    }
+
+    fn describe(&self, round: u32, attempt: u32, exchange: &Exchange) -> Attempt {
         let failure = outcome::failure(&exchange.result);
-        let taken_ms = u64::try_from(exchange.end_ms - exchange.start_ms).unwrap_or_default();
+        let uri = &self.round.sync.destination.uri;
         Attempt {
             attempt: attempt.cast_signed(),
             http_status: exchange.result.map_or(0, i32::from),
             error: failure.map_or(AttemptError::Unspecified, Failure::error).into(),
-            error_message: failure
-                .map(|failure| failure.describe(&sync.destination.uri, &exchange.detail))
-                .unwrap_or_default(),
+            error_message: failure.map(|failure| failure.describe(uri, &exchange.detail)).unwrap_or_default(),
             response_excerpt: exchange.excerpt.clone(),
             start_time: Some(timestamp(exchange.start_ms)),
-            duration: Some(duration(Duration::from_millis(taken_ms))),
-            ..self.describe(sync, work, round)
+            duration: Some(duration(exchange.way.total)),
+            connection_reused: exchange.way.reused,
+            http_version: exchange.way.version.map(http_version).unwrap_or_default(),
+            ..self.facts(round)
         }
     }
 
-    fn describe(&self, sync: &CompiledSync, work: &Work, round: u32) -> Attempt {
+    fn facts(&self, round: u32) -> Attempt {
+        let RoundWork { sync, work, .. } = self.round;
         Attempt {
             sync_revision: sync.revision,
             event_type: work.event.event_type.clone(),
             round: round.cast_signed(),
+            schedule: work.state.schedule.cast_signed(),
             ..Attempt::default()
         }
     }
+}
+
+impl Exchange {
+    /// The phases of the exchange beside those that `timings` holds already.
+    fn timings(&self, timings: AttemptTimings) -> AttemptTimings {
+        let Way { connection, first_byte, total, .. } = self.way;
+        AttemptTimings {
+            dns: connection.dns.map(duration),
+            connect: connection.connect.map(duration),
+            tls: connection.tls.map(duration),
+            first_byte: first_byte.map(duration),
+            total: Some(duration(total)),
+            ..timings
+        }
+    }
+}
+
+/// A span of time for the wire; none is negative.
+fn span(ms: i64) -> prost_types::Duration {
+    duration(Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
+}
+
+/// As reports name it.
+fn http_version(version: http::Version) -> String {
+    let version = match version {
+        http::Version::HTTP_2 => "2",
+        http::Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    version.to_owned()
 }

@@ -1,6 +1,6 @@
 //! How a node is set up: by flags, environment or a TOML file, in this order.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -28,8 +28,25 @@ pub struct Config {
     pub rules: Rules,
     /// PEM file with certificates to trust beside the system's.
     pub extra_roots_pem: Option<PathBuf>,
+    /// What the node may use.
+    pub limits: Limits,
     /// All time comes from it.
     pub clock: Clock,
+}
+
+/// What a node may use, over all syncs.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests under way at once.
+    pub max_concurrency: usize,
+    /// Requests under way at once to one destination host; syncs that share it take turns.
+    pub max_concurrency_per_host: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_concurrency: 4_096, max_concurrency_per_host: 256 }
+    }
 }
 
 /// Sluice's data-plane node: takes events in through gRPC, keeps them on disk, and delivers them as webhooks.
@@ -39,8 +56,8 @@ pub struct Config {
     version,
     after_help = "Each option can be given as a flag, as an environment variable, or in the TOML file of --config under \
                   the flag's name (data-dir = \"…\"); a flag wins over the environment, the environment over the file.\n\n\
-                  Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 6 cannot start (port in use, data folder \
-                  not ours or locked).\n\n\
+                  Exit codes: 0 stopped as asked, also at once by a second signal, 1 failed, 2 wrong usage, 6 cannot start (port \
+                  in use, data folder not ours or locked).\n\n\
                   Example:\n  sluice-node --data-dir /var/lib/sluice-node --control-plane http://127.0.0.1:7600"
 )]
 pub struct Args {
@@ -78,10 +95,20 @@ struct Options {
     #[arg(long, env = "SLUICE_NODE_ALLOW_PRIVATE_DESTINATIONS", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
     allow_private_destinations: Option<bool>,
+    /// Requests under way at once, over all syncs [default: 4096]
+    #[arg(long, env = "SLUICE_NODE_MAX_CONCURRENCY", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    max_concurrency: Option<u32>,
+    /// Requests under way at once to one destination host, over all syncs [default: 256]
+    #[arg(long, env = "SLUICE_NODE_MAX_CONCURRENCY_PER_HOST", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    max_concurrency_per_host: Option<u32>,
     /// Listen on addresses other than loopback although there is no access control
     #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
     insecure_listen: Option<bool>,
+    /// Seconds that requests in flight may go on after SIGTERM or SIGINT; a second signal ends them at once. Nothing is lost
+    /// either way: what was cut off is delivered after the next start [default: 15]
+    #[arg(long, env = "SLUICE_NODE_STOP_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    stop_grace: Option<u64>,
     /// What to log: error, warn, info, debug, or a filter such as sluice_node=debug [default: info]
     #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -105,6 +132,8 @@ enum LogFormat {
 pub struct Settings {
     /// The node's.
     pub config: Config,
+    /// How long requests in flight may go on at a stop.
+    pub stop_grace: Duration,
     /// Filter of the log.
     pub log: String,
     /// Whether the log is JSON.
@@ -129,6 +158,10 @@ impl Args {
             Some(address) => address,
             None => DEFAULT_LISTEN.parse()?,
         };
+        let limits = Limits::default();
+        let count = |flag: Option<u32>, file: Option<u32>, default: usize| {
+            flag.or(file).and_then(|count| usize::try_from(count).ok()).map_or(default, |count| count.max(1))
+        };
         let yes = |flag: Option<bool>, file: Option<bool>| flag.or(file).unwrap_or(false);
         Ok(Settings {
             config: Config {
@@ -143,11 +176,20 @@ impl Args {
                 rules: Rules {
                     allow_http: yes(flags.allow_http, file.allow_http),
                     allow_private_destinations: yes(flags.allow_private_destinations, file.allow_private_destinations),
-                    own_ports: Vec::new(),
+                    ..Rules::default()
                 },
                 extra_roots_pem: flags.ca_file.or(file.ca_file),
+                limits: Limits {
+                    max_concurrency: count(flags.max_concurrency, file.max_concurrency, limits.max_concurrency),
+                    max_concurrency_per_host: count(
+                        flags.max_concurrency_per_host,
+                        file.max_concurrency_per_host,
+                        limits.max_concurrency_per_host,
+                    ),
+                },
                 clock: Clock::system(),
             },
+            stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_json: flags.log_format.or(file.log_format) == Some(LogFormat::Json),
         })

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Endpoint};
 
 use crate::{
+    drain::Drain,
     redial::Redial,
     spool::{AcceptError, Spool, store::CatalogChange},
     stop,
@@ -65,6 +66,8 @@ pub struct Control {
     pub spool: Spool,
     /// The catalog that serves.
     pub catalog: watch::Sender<Arc<Catalog>>,
+    /// Whether the node drains.
+    pub drain: Drain,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -158,15 +161,19 @@ impl Control {
                 .deliveries
                 .into_iter()
                 .filter(|(_, counts)| counts.pending > 0)
-                .map(|(sync_uid, counts)| SyncLoad { sync_uid, pending_count: counts.pending })
+                .map(|(sync_uid, counts)| SyncLoad {
+                    sync_uid: sync_uid.uid.to_string(),
+                    pending_count: counts.pending,
+                })
                 .collect(),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be read");
                 Vec::new()
             }
         };
+        let draining = self.drain.has_begun();
         let catalog = self.catalog.borrow();
-        NodeHeartbeat { revision: catalog.revision(), catalog_hash: catalog.hash().to_owned(), loads }
+        NodeHeartbeat { revision: catalog.revision(), catalog_hash: catalog.hash().to_owned(), loads, draining }
     }
 }
 

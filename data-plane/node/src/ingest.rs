@@ -23,9 +23,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
+    drain::{Drain, Sender},
     spool::{
         AcceptError, Spool,
-        store::{Accept, Item, LaneKey, Matched, Producer, StoredEvent},
+        store::{Accept, Full, Item, LaneKey, Matched, Producer, StoredEvent, Target},
     },
     stop,
 };
@@ -46,6 +47,9 @@ const BATCHES_IN_FLIGHT: usize = 64;
 /// Longest `producer_id`.
 const MAX_PRODUCER_ID: usize = 128;
 
+const STOPPING: &str = "this node is stopping: go to another";
+const DRAINING: &str = "this node drains: go to another";
+
 /// The event service of a node.
 #[derive(Clone)]
 pub struct Ingest {
@@ -55,10 +59,11 @@ pub struct Ingest {
     catalog: watch::Receiver<Arc<Catalog>>,
     clock: Clock,
     stop: watch::Receiver<bool>,
+    drain: Drain,
 }
 
 impl Ingest {
-    /// `node` is the resource name; `stop` turns true when the node takes nothing new.
+    /// `node` is the resource name; `stop` turns true when the node ends, `drain` says when it takes nothing new.
     #[must_use]
     pub fn new(
         node: &str,
@@ -66,20 +71,23 @@ impl Ingest {
         catalog: watch::Receiver<Arc<Catalog>>,
         clock: Clock,
         stop: watch::Receiver<bool>,
+        drain: Drain,
     ) -> Self {
-        Self { node: node.into(), project: DEFAULT_PROJECT.into(), spool, catalog, clock, stop }
+        Self { node: node.into(), project: DEFAULT_PROJECT.into(), spool, catalog, clock, stop, drain }
     }
 
-    fn check_ready(&self) -> Result<(), Status> {
+    /// Lets a call in; it counts as under way until what is given is dropped.
+    fn enter(&self) -> Result<Sender, Status> {
+        let sender = self.drain.enter().ok_or_else(|| Status::unavailable(DRAINING))?;
         if *self.stop.borrow() {
-            return Err(Status::unavailable("this node is stopping: go to another"));
+            return Err(Status::unavailable(STOPPING));
         }
         if self.catalog.borrow().epoch().is_empty() {
             return Err(Status::unavailable(
                 "this node has no catalog yet: it takes events once a control plane has sent it one",
             ));
         }
-        Ok(())
+        Ok(sender)
     }
 
     fn producer(&self, id: &str) -> Result<Producer, Status> {
@@ -130,7 +138,7 @@ impl Ingest {
         matching.clear();
         catalog.matching(&self.project, &parsed, matching);
         if matching.is_empty() {
-            return Ok(Item::Unmatched);
+            return Ok(Item::Unmatched { key: parsed.insert_key(&self.project) });
         }
         let stored = StoredEvent {
             id: EventId::new(&self.project, producer_id, sequence),
@@ -141,9 +149,18 @@ impl Ingest {
             traceparent: bounded(event.traceparent),
             tracestate: bounded(event.tracestate),
         };
-        let lanes =
-            matching.iter().map(|sync| LaneKey { uid: sync.uid.clone(), name: sync.full_name.clone() }).collect();
-        Ok(Item::Matched(Box::new(Matched { event: Arc::new(stored), lanes })))
+        let key = parsed.insert_key(&self.project);
+        let lanes = matching.iter().map(|sync| target(sync)).collect();
+        Ok(Item::Matched(Box::new(Matched { event: Arc::new(stored), key, lanes })))
+    }
+}
+
+/// The lane of a sync that wants an event.
+fn target(sync: &CompiledSync) -> Target {
+    let backlog = sync.destination.limits.backlog.filter(|backlog| backlog.refuse_events);
+    Target {
+        key: LaneKey { uid: sync.uid.clone(), name: sync.full_name.clone() },
+        refuse_from: backlog.map(|backlog| backlog.max),
     }
 }
 
@@ -162,11 +179,13 @@ impl EventService for Ingest {
         &self,
         request: tonic::Request<Streaming<StreamEventsRequest>>,
     ) -> Result<tonic::Response<Responses>, Status> {
-        self.check_ready()?;
+        let sender = self.enter()?;
         let (responses, answer) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (ingest, requests) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
-            if let Err(status) = ingest.stream(requests, &responses).await {
+            let ended = ingest.stream(requests, &responses).await;
+            drop(sender);
+            if let Err(status) = ended {
                 // The producer may have gone.
                 let _ = responses.send(Err(status)).await;
             }
@@ -178,7 +197,7 @@ impl EventService for Ingest {
         &self,
         request: tonic::Request<SendEventsRequest>,
     ) -> Result<tonic::Response<SendEventsResponse>, Status> {
-        self.check_ready()?;
+        let _sender = self.enter()?;
         let SendEventsRequest { producer_id, first_sequence, events } = request.into_inner();
         check_batch(&events)?;
         let count = events.len() as u64;
@@ -260,7 +279,7 @@ impl Ingest {
         mut requests: Streaming<StreamEventsRequest>,
         responses: &mpsc::Sender<Result<StreamEventsResponse, Status>>,
     ) -> Result<(), Status> {
-        let mut stop = self.stop.clone();
+        let (mut stop, mut drain) = (self.stop.clone(), self.drain.watch());
         let mut waiting = FuturesOrdered::new();
         let mut waiting_bytes = 0;
         let mut open = true;
@@ -275,10 +294,9 @@ impl Ingest {
                     waiting_bytes -= bytes;
                     send(responses, Response::Ack(ack)).await?;
                 }
-                () = stop::asked(&mut stop), if open => {
+                message = leave(&mut stop, &mut drain), if open => {
                     open = false;
-                    let message = "this node is stopping: go to another".to_owned();
-                    send(responses, Response::Closing(Closing { message })).await?;
+                    send(responses, Response::Closing(Closing { message: message.to_owned() })).await?;
                 }
                 request = requests.message(), if open && room => match request? {
                     None => open = false,
@@ -323,6 +341,14 @@ impl Ingest {
     }
 }
 
+/// Waits until producers must go elsewhere; gives why.
+async fn leave(stop: &mut watch::Receiver<bool>, drain: &mut watch::Receiver<bool>) -> &'static str {
+    tokio::select! {
+        () = stop::asked(stop) => STOPPING,
+        () = stop::asked(drain) => DRAINING,
+    }
+}
+
 async fn send(responses: &mpsc::Sender<Result<StreamEventsResponse, Status>>, message: Response) -> Result<(), Status> {
     let response = StreamEventsResponse { message: Some(message) };
     responses.send(Ok(response)).await.map_err(|_| Status::cancelled("the producer has gone"))
@@ -360,6 +386,15 @@ fn refused(error: AcceptError) -> Status {
         AcceptError::Gap { expected } => Status::failed_precondition(format!(
             "first_sequence: a gap, {expected} should come next; send what is missing first"
         )),
+        AcceptError::Full(full) => {
+            let what = match full {
+                Full::Lane(key) => format!("{} has reached its backlog limit", key.name),
+                Full::Project => "the project has used up its share of the spool".to_owned(),
+                Full::Spool => "the spool has reached its limit".to_owned(),
+                Full::Disk => "the node's disk is full".to_owned(),
+            };
+            Status::resource_exhausted(format!("{what}: send the events again later, or to another node"))
+        }
         AcceptError::Store(reason) => {
             tracing::error!(reason, "events were not stored");
             Status::unavailable("the node could not store the events; send them again")

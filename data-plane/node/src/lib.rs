@@ -9,11 +9,14 @@
 //! | [`attempt`] | one round: render, request, classify, record |
 //! | [`http`], [`guard`] | the webhook client and the only way to its sockets |
 //! | [`control`], [`uplink`] | catalog in, reports out |
+//! | [`commands`], [`drain`] | what operators ask of the node |
 
 pub mod attempt;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod dispatcher;
+pub mod drain;
 mod error;
 pub mod guard;
 pub mod http;
@@ -21,6 +24,7 @@ pub mod ingest;
 pub mod lanes;
 mod node;
 mod redial;
+pub mod renders;
 pub mod report;
 pub mod spool;
 mod stop;
@@ -29,5 +33,5 @@ pub mod uplink;
 pub use self::{
     config::Config,
     error::StartError,
-    node::{Node, start},
+    node::{Node, STOP_GRACE, start},
 };

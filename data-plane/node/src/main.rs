@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 use sluice_host::logs;
 use sluice_node::config::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -28,24 +28,39 @@ async fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let mut signals = Signals::listen();
     // For whoever chose port 0; nobody may read it.
     let _ = writeln!(std::io::stdout(), "listening on {}", node.address());
-    wait_for_signal().await;
-    node.stop().await;
+    signals.next().await;
+    tokio::select! {
+        () = node.stop_within(settings.stop_grace) => {}
+        () = signals.next() => {
+            tracing::warn!("a second signal: requests in flight are cut off, their deliveries will be made again");
+            // Everything that was acked is on disk. Returning would wait for what is under way.
+            std::process::exit(0);
+        }
+    }
     ExitCode::SUCCESS
 }
 
-async fn wait_for_signal() {
-    let terminate = signal(SignalKind::terminate());
-    let interrupt = signal(SignalKind::interrupt());
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+/// What asks the process to end. Without signals it runs until it is killed, which the spool survives.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn listen() -> Self {
+        Self(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some((terminate, interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
+            None => std::future::pending().await,
         }
-        // Without signals the process runs until it is killed, which the spool survives.
-        _ => std::future::pending().await,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sluice_host::{data_folder::DataFolder, listen};
+use sluice_host::{clock::Clock, data_folder::DataFolder, listen};
 use sluice_pipeline::catalog::Catalog;
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
@@ -20,14 +20,18 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     Config, StartError,
     attempt::Courier,
+    commands::Commands,
     control::{self, Control, Identity},
     dispatcher::Dispatcher,
-    guard::Policy,
+    drain::Drain,
+    guard::{Guard, Policy, Resolver},
     http::WebhookClient,
     ingest::{Ingest, MAX_MESSAGE_BYTES},
+    lanes::Places,
+    renders::Renders,
     report::Reporter,
     spool::{
-        self, Spool, SqliteFactory,
+        self, Spool, SpoolLimits, SqliteFactory,
         store::{Ledger, StoreError},
     },
     stop,
@@ -38,8 +42,14 @@ use crate::{
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long open streams may go on at a stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Renderings of templates that take long which run at the same time: the other cores are for everything else.
+const RENDERS_AT_ONCE: usize = 1;
+
+/// How long requests in flight may go on at a stop, unless something else is said.
+pub const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// How long producers' streams may go on at a stop, at most.
+const STREAMS_GRACE: Duration = Duration::from_secs(5);
 
 /// A running node. Dropping it stops nothing: use [`Node::stop`].
 pub struct Node {
@@ -47,6 +57,7 @@ pub struct Node {
     address: SocketAddr,
     spool: Spool,
     catalog: watch::Receiver<Arc<Catalog>>,
+    drain: Drain,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
@@ -74,11 +85,17 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let name = NodeName { node: id }.to_string();
     let instance = uuid::Uuid::new_v4().simple().to_string();
 
-    let policy = Policy::new(config.rules.clone());
-    policy.bar_own_port(address.port());
-    let client = WebhookClient::new(policy, config.extra_roots_pem.as_deref(), config.clock.clone())?;
+    let mut policy = Policy::new(config.rules.clone()).barring_listener(address);
+    if let Some(host) = endpoint.uri().host() {
+        policy = policy.barring_control_plane(host, endpoint.uri().port_u16().unwrap_or(80));
+    }
+    let guard = Guard::new(Arc::new(policy), Resolver::system(), config.clock.clone());
+    let client = WebhookClient::new(guard, config.extra_roots_pem.as_deref(), config.clock.clone())?;
     let reporter = Reporter::new(&name, &instance);
-    let started = spool::start(&SqliteFactory::new(data.path(), reporter.clone()), config.clock.clone())?;
+    let started = spool::start(
+        &SqliteFactory::new(data.path(), reporter.clone(), SpoolLimits::default()).with_clock(config.clock.clone()),
+        config.clock.clone(),
+    )?;
     let spool = started.spool;
     let lanes = spool.read(|reader| reader.lanes()).await?;
     let stored = control::stored_catalog(&spool, &config.rules).await.unwrap_or_else(|error| {
@@ -95,28 +112,45 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         spool: spool.clone(),
         clock: config.clock.clone(),
         stop: stopped.clone(),
+        renders: Renders::start(RENDERS_AT_ONCE),
     });
-    let dispatcher = Dispatcher::new(courier, catalog.clone(), lanes);
+    let places = Places::new(config.limits.max_concurrency_per_host, config.limits.max_concurrency);
+    let dispatcher = Dispatcher::new(courier, catalog.clone(), lanes, places);
     let dispatcher = tokio::spawn(dispatcher.run(started.notices, stopped.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
-    let ingest = Ingest::new(&name, spool.clone(), catalog.clone(), config.clock.clone(), stopped.clone());
+    let drain = Drain::default();
+    let ingest =
+        Ingest::new(&name, spool.clone(), catalog.clone(), config.clock.clone(), stopped.clone(), drain.clone());
     let server = serve(listener, ingest, health_service, stopped.clone())?;
+    let identity = Identity { node: name.clone(), instance, ingest_address: address.to_string() };
+    let commands = Commands {
+        endpoint: endpoint.clone(),
+        identity: identity.clone(),
+        spool: spool.clone(),
+        catalog: catalog.clone(),
+        drain: drain.clone(),
+        clock: config.clock.clone(),
+    };
     let control = Control {
         endpoint: endpoint.clone(),
-        identity: Identity { node: name.clone(), instance, ingest_address: address.to_string() },
+        identity,
         rules: config.rules,
         spool: spool.clone(),
         catalog: catalog_sender,
+        drain: drain.clone(),
         clock: config.clock.clone(),
     };
+    let clock = config.clock.clone();
     let uplink = Uplink { endpoint, node: name.clone(), spool: spool.clone(), clock: config.clock };
     let tasks = vec![
         tokio::spawn(control.run(stopped.clone())),
+        tokio::spawn(commands.run(stopped.clone())),
         tokio::spawn(uplink.run(stopped.clone())),
-        tokio::spawn(report_health(health, catalog.clone(), stopped)),
+        tokio::spawn(watch_clock(clock, stopped.clone())),
+        tokio::spawn(report_health(health, catalog.clone(), drain.watch(), stopped)),
     ];
     tracing::info!(name, %address, "the node runs");
-    Ok(Node { name, address, spool, catalog, stop, server, dispatcher, tasks, _data: data })
+    Ok(Node { name, address, spool, catalog, drain, stop, server, dispatcher, tasks, _data: data })
 }
 
 impl Node {
@@ -146,14 +180,35 @@ impl Node {
         self.spool.read(|reader| reader.ledger()).await
     }
 
-    /// Takes nothing new, lets requests in flight finish, and stops. What is open stays on disk.
+    /// Takes no more events from now on: producers are told to go elsewhere. What it holds is delivered.
+    pub fn drain(&self) {
+        self.drain.begin();
+    }
+
+    /// [`Node::stop_within`] the usual grace, [`STOP_GRACE`].
     pub async fn stop(self) {
+        self.stop_within(STOP_GRACE).await;
+    }
+
+    /// Takes nothing new, lets requests in flight finish for as long as `grace`, and stops. What is open stays on disk; so do
+    /// requests that are cut off: their deliveries are made again, with the same `webhook-id`.
+    pub async fn stop_within(self, grace: Duration) {
         self.stop.send_replace(true);
-        let mut server = self.server;
-        if tokio::time::timeout(STOP_GRACE, &mut server).await.is_err() {
-            server.abort();
-        }
-        let _ = self.dispatcher.await;
+        let (mut server, mut dispatcher) = (self.server, self.dispatcher);
+        let streams = async {
+            if tokio::time::timeout(grace.min(STREAMS_GRACE), &mut server).await.is_err() {
+                server.abort();
+            }
+        };
+        let requests = async {
+            if tokio::time::timeout(grace, &mut dispatcher).await.is_err() {
+                tracing::warn!("requests were cut off by the stop; their deliveries will be made again");
+                dispatcher.abort();
+                // Waited for, so that none of them goes on beside what follows.
+                let _ = dispatcher.await;
+            }
+        };
+        tokio::join!(streams, requests);
         for task in self.tasks {
             let _ = task.await;
         }
@@ -203,10 +258,11 @@ fn serve(
     }))
 }
 
-/// SERVING while the node has a catalog and does not stop: the event service, and the node as a whole (the empty name).
+/// SERVING while the node has a catalog, and neither drains nor stops: the event service, and the node as a whole (the empty name).
 async fn report_health(
     health: HealthReporter,
     mut catalog: watch::Receiver<Arc<Catalog>>,
+    mut drain: watch::Receiver<bool>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let say = async |status: ServingStatus| {
@@ -216,11 +272,23 @@ async fn report_health(
     say(ServingStatus::NotServing).await;
     tokio::select! {
         ready = catalog.wait_for(|catalog| !catalog.epoch().is_empty()) => if ready.is_err() { return },
+        () = stop::asked(&mut drain) => return,
         () = stop::asked(&mut stopped) => return,
     }
     say(ServingStatus::Serving).await;
-    stop::asked(&mut stopped).await;
+    tokio::select! {
+        () = stop::asked(&mut drain) => {}
+        () = stop::asked(&mut stopped) => {}
+    }
     say(ServingStatus::NotServing).await;
+}
+
+/// Notices jumps of the machine's clock until the node stops.
+async fn watch_clock(clock: Clock, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = clock.watch_jumps() => {}
+        () = stop::asked(&mut stopped) => {}
+    }
 }
 
 /// The name that was given, or the one that the folder has kept, made at the first start.
@@ -232,13 +300,12 @@ fn node_id(given: &str, data: &DataFolder) -> Result<String, StartError> {
             Err(StartError::Name { name: given.to_owned() })
         };
     }
-    let path = data.path().join("node-name");
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let kept = std::fs::read_to_string(data.path().join("node-name")).unwrap_or_default();
     if is_valid_id(kept.trim()) {
         return Ok(kept.trim().to_owned());
     }
     let made = format!("node-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-    std::fs::write(&path, &made).map_err(|error| StartError::Server(error.into()))?;
+    data.write("node-name", made.as_bytes()).map_err(|error| StartError::Server(error.into()))?;
     Ok(made)
 }
 

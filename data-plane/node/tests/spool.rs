@@ -17,10 +17,10 @@ use sluice_host::clock::Clock;
 use sluice_node::{
     report::Reporter,
     spool::{
-        AcceptError, Notice, Spool, SqliteFactory, Started, start,
+        AcceptError, Notice, Spool, SpoolLimits, SqliteFactory, Started, start,
         store::{
             Accept, Change, DueQuery, Effect, Item, LaneKey, Matched, Producer, Settled, Settlement, Store, StoreError,
-            StoreFactory, StoreReader, StoredEvent,
+            StoreFactory, StoreReader, StoredEvent, Target, Upkeep,
         },
     },
 };
@@ -29,7 +29,8 @@ use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 fn factory(folder: &Path) -> SqliteFactory {
-    SqliteFactory::new(folder, Reporter::new("nodes/n1", "i1"))
+    let limits = SpoolLimits { reserve_bytes: 0, ..SpoolLimits::default() };
+    SqliteFactory::new(folder, Reporter::new("nodes/n1", "i1"), limits)
 }
 
 fn open(folder: &Path) -> Started {
@@ -49,7 +50,8 @@ fn matched(sequence: u64, lanes: &[&str]) -> Item {
         traceparent: String::new(),
         tracestate: String::new(),
     };
-    Item::Matched(Box::new(Matched { event: Arc::new(event), lanes: lanes.iter().map(|uid| lane(uid)).collect() }))
+    let lanes = lanes.iter().map(|uid| Target { key: lane(uid), refuse_from: None }).collect();
+    Item::Matched(Box::new(Matched { event: Arc::new(event), key: None, lanes }))
 }
 
 fn accept(first_sequence: u64, items: Vec<Item>) -> Accept {
@@ -66,7 +68,7 @@ async fn send(spool: &Spool, fence: u64, accept: Accept) -> Result<(), AcceptErr
 
 async fn created(notices: &mut UnboundedReceiver<Notice>) -> Vec<(i64, i64, i64)> {
     loop {
-        if let Notice::Created(created) = notices.recv().await.unwrap() {
+        if let Notice::Created { created, .. } = notices.recv().await.unwrap() {
             return created.iter().map(|new| (new.delivery, new.event_row, new.lane)).collect();
         }
     }
@@ -77,6 +79,7 @@ fn delivered((delivery, event, lane): (i64, i64, i64)) -> Settlement {
         delivery,
         event,
         lane,
+        body: None,
         outcome: Settled::Ended {
             outcome: EndingOutcome::Delivered,
             reason: EndingReason::Unspecified,
@@ -96,7 +99,7 @@ async fn what_was_acked_is_there_after_a_restart() {
     let Started { spool, mut notices } = open(folder.path());
     let opened = spool.open(producer(), 7).await.unwrap();
     assert_eq!((opened.known, opened.next_sequence), (false, 7));
-    let items = vec![matched(7, &["a", "b"]), Item::Unmatched, Item::Rejected, matched(10, &["a"])];
+    let items = vec![matched(7, &["a", "b"]), Item::Unmatched { key: None }, Item::Rejected, matched(10, &["a"])];
     send(&spool, opened.fence, accept(7, items)).await.unwrap();
     let made = created(&mut notices).await;
     assert_eq!(made.len(), 3);
@@ -155,36 +158,21 @@ async fn report_sequences_go_on_after_every_report_was_acked() {
     assert_eq!((reports.first_sequence, reports.reports.len(), reports.next_sequence), (3, 2, 5));
 }
 
-#[tokio::test]
-async fn a_damaged_event_is_named_and_the_rest_is_served() {
-    let folder = tempfile::tempdir().unwrap();
-    let Started { spool, .. } = open(folder.path());
-    let fence = spool.open(producer(), 1).await.unwrap().fence;
-    send(&spool, fence, accept(1, (1..=3).map(|n| matched(n, &["a"])).collect())).await.unwrap();
-    let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
-    let flipped =
-        connection.execute("UPDATE events SET json = CAST('{\"event_type\":\"b\"}' AS BLOB) WHERE event = 2", []);
-    assert_eq!(flipped.unwrap(), 1);
-    let due = spool.read(|reader| reader.due(&due(1))).await.unwrap();
-    assert_eq!(due.deliveries.len(), 2);
-    assert_eq!(due.damaged.len(), 1);
-    assert_eq!(due.damaged[0].event, EventId::new("default", "p", 2));
-}
-
 #[test]
 fn a_spool_of_another_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = factory(folder.path()).writer().err().unwrap();
-    assert_eq!(error.to_string(), "the spool has format 99, this program reads 1");
+    assert_eq!(error.to_string(), "the spool has format 99, this program reads 2");
 }
 
 #[tokio::test]
 async fn a_clock_behind_the_newest_stored_time_counts_as_that_time() {
     let folder = tempfile::tempdir().unwrap();
     let Started { spool, .. } = open(folder.path());
-    spool.open(producer(), 1).await.unwrap();
+    let opened = spool.open(producer(), 1).await.unwrap();
+    send(&spool, opened.fence, accept(1, vec![matched(1, &["a"])])).await.unwrap();
     drop(spool);
     let (clock, _) = Clock::manual(5);
     start(&factory(folder.path()), clock.clone()).unwrap();
@@ -201,6 +189,10 @@ impl Store for Failing {
     fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
         let failing = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if failing.is_ok() { Err(StoreError::Stopped) } else { self.store.apply(changes, now_ms) }
+    }
+
+    fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {
+        self.store.upkeep(now_ms)
     }
 }
 

@@ -9,13 +9,12 @@ use http::{HeaderMap, HeaderValue, Uri};
 use sluice_proto::sync::v1;
 
 use crate::{
-    address, duration, headers,
-    sync::Rules,
+    duration, headers,
+    limits::{self, Limits},
+    rules::{Refusal, Rules},
+    trusted_ca::{self, TrustedCa},
     violation::{Violations, reason, shown},
 };
-
-/// The most requests that a sync may have under way on each node, if it doesn't say.
-pub const DEFAULT_MAX_CONCURRENCY: usize = 32;
 
 /// The limit over a whole exchange, if the sync doesn't say.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,8 +34,10 @@ pub struct Destination {
     pub headers: HeaderMap,
     /// Limit over the whole exchange.
     pub timeout: Duration,
-    /// Requests under way at once on each node, at least 1.
-    pub max_concurrency: usize,
+    /// Limits of its lane.
+    pub limits: Limits,
+    /// Certificates to trust beside the system's; `None`: no others.
+    pub trusted_ca: Option<TrustedCa>,
 }
 
 impl Destination {
@@ -77,8 +78,9 @@ pub(crate) fn compile(
     let content_type = content_type(&destination.content_type, violations);
     let headers = headers::compile(content_type, &destination.headers, violations);
     let timeout = timeout(destination.timeout.as_ref(), violations);
-    let max_concurrency = max_concurrency(destination.limits.as_ref(), violations);
-    Some(Destination { uri: uri?, headers, timeout, max_concurrency })
+    let limits = limits::compile(destination.limits.as_ref(), violations);
+    let trusted_ca = trusted_ca::compile(&destination.trusted_ca_pem, violations);
+    Some(Destination { uri: uri?, headers, timeout, limits, trusted_ca })
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -108,7 +110,7 @@ fn url(url: &str, rules: &Rules, violations: &mut Violations) -> Option<Uri> {
         return invalid(
             reason::INVALID_URL,
             format!(
-                "the URL holds `{}`: write host names in their ASCII form (xn--…) and other characters percent-encoded",
+                "the URL holds `{}`: write host names in their ASCII form (punycode, xn--…) and other characters percent-encoded",
                 c.escape_debug()
             ),
         );
@@ -158,8 +160,9 @@ fn url(url: &str, rules: &Rules, violations: &mut Violations) -> Option<Uri> {
     match Host::parse(host) {
         Err(why) => return invalid(reason::INVALID_URL, why),
         Ok(host) => {
-            if let Some(why) = host.refusal(port, rules) {
-                return invalid(reason::ADDRESS_NOT_ALLOWED, why);
+            if let Err(refusal) = host.check(port, rules) {
+                let (reason, why) = refused(refusal, port);
+                return invalid(reason, why);
             }
         }
     }
@@ -213,24 +216,35 @@ impl Host {
         }
     }
 
-    /// Why no request may go to the host, as far as the URL shows it; names are judged again when they are resolved.
-    fn refusal(&self, port: u16, rules: &Rules) -> Option<String> {
-        let (is_allowed, is_this_host) = match self {
-            Host::Name => return None,
-            Host::Localhost => (rules.allows(Ipv4Addr::LOCALHOST.into(), port), true),
-            Host::Address(ip) => (rules.allows(*ip, port), address::is_this_host(*ip)),
-        };
-        if is_allowed {
-            None
-        } else if is_this_host && rules.own_ports.contains(&port) {
-            Some(format!("port {port} of this host is Sluice itself: webhooks may not go there"))
-        } else {
-            Some(
-                "the URL names an address that is not on the public internet: use a public one, or have the operator allow \
-                 private destinations"
-                    .into(),
-            )
+    /// Whether requests may go to the host, as far as the URL shows it; names are judged again when they are resolved.
+    fn check(&self, port: u16, rules: &Rules) -> Result<(), Refusal> {
+        match self {
+            Host::Name => rules.check_port(port),
+            Host::Localhost => rules.check(Ipv4Addr::LOCALHOST.into(), port),
+            Host::Address(ip) => rules.check(*ip, port),
         }
+    }
+}
+
+/// A refusal as a violation: its reason, and the words for people.
+fn refused(refusal: Refusal, port: u16) -> (&'static str, String) {
+    match refusal {
+        Refusal::Own => (
+            reason::ADDRESS_NOT_ALLOWED,
+            format!("port {port} of this host is Sluice itself: webhooks may not go there"),
+        ),
+        Refusal::NotPublic => (
+            reason::ADDRESS_NOT_ALLOWED,
+            "the URL names an address that is not on the public internet: use a public one, or have the operator allow its \
+             network (`--allow-network`) or all private destinations"
+                .into(),
+        ),
+        Refusal::Port => (
+            reason::PORT_NOT_ALLOWED,
+            format!(
+                "webhooks may not go to port {port}: use 443 or 80, or have the operator allow it (`--allow-port {port}`)"
+            ),
+        ),
     }
 }
 
@@ -284,20 +298,4 @@ fn timeout(timeout: Option<&prost_types::Duration>, violations: &mut Violations)
         violations.add("destination.timeout", reason::OUT_OF_RANGE, "the time limit of an exchange is 100 ms to 60 s");
     }
     timeout
-}
-
-fn max_concurrency(limits: Option<&v1::Limits>, violations: &mut Violations) -> usize {
-    match limits.map_or(0, |limits| limits.max_concurrency) {
-        0 => DEFAULT_MAX_CONCURRENCY,
-        count => {
-            if !(1..=1000).contains(&count) {
-                violations.add(
-                    "destination.limits.max_concurrency",
-                    reason::OUT_OF_RANGE,
-                    format!("{count} requests at once; 1 to 1,000 are taken, or 0 for {DEFAULT_MAX_CONCURRENCY}"),
-                );
-            }
-            usize::try_from(count).unwrap_or(1)
-        }
-    }
 }

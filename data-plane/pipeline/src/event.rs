@@ -3,6 +3,7 @@
 use sluice_freemarker::json::{Document, JsonError, Kind, Node};
 use sluice_proto::event::v1;
 
+use crate::id::insert_key;
 pub use crate::id::{EventId, InvalidId, WebhookId};
 
 /// The largest event that is taken, in bytes of its JSON text.
@@ -50,6 +51,15 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn event_type(&self) -> &str {
         &self.event_type
+    }
+
+    /// What the event is known again by: its `$insert_id` together with its `device_id`, within the project. `None` if it has
+    /// no `$insert_id` that is a string with something in it; an absent `device_id` counts as an empty one.
+    #[must_use]
+    pub fn insert_key(&self, project: &str) -> Option<[u8; 16]> {
+        let text = |name| self.root().get(name).and_then(Node::as_str);
+        let insert_id = text("$insert_id").filter(|insert_id| !insert_id.is_empty())?;
+        Some(insert_key(project, text("device_id").unwrap_or_default(), insert_id))
     }
 
     /// The event's JSON object.
@@ -116,6 +126,23 @@ mod tests {
     #[track_caller]
     fn rejection(json: &[u8]) -> Rejection {
         Event::parse(json).map(|event| event.event_type().to_owned()).unwrap_err()
+    }
+
+    #[test]
+    fn an_insert_id_makes_an_event_known_again_on_its_device_and_in_its_project() {
+        let key = |json: &str, project: &str| Event::parse(json.as_bytes()).unwrap().insert_key(project);
+        let event = r#"{"event_type":"a","device_id":"d","$insert_id":"i"}"#;
+        let again = r#"{"$insert_id":"i","event_type":"b","device_id":"d","n":1}"#;
+        assert_eq!(key(event, "p"), key(again, "p"));
+        assert!(key(event, "p").is_some());
+        assert_ne!(key(event, "p"), key(event, "q"));
+        assert_ne!(key(event, "p"), key(r#"{"event_type":"a","device_id":"e","$insert_id":"i"}"#, "p"));
+        assert!(key(r#"{"event_type":"a","$insert_id":"i"}"#, "p").is_some());
+        for without in
+            [r#"{"event_type":"a"}"#, r#"{"event_type":"a","$insert_id":""}"#, r#"{"event_type":"a","$insert_id":7}"#]
+        {
+            assert_eq!(key(without, "p"), None);
+        }
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl WebhookId {
     }
 }
 
+/// What makes two events of a project the same: the first 128 bits of SHA-256 over the project, `device_id` and `$insert_id`.
+#[must_use]
+pub(crate) fn insert_key(project: &str, device_id: &str, insert_id: &str) -> [u8; 16] {
+    digest(&[project.as_bytes(), device_id.as_bytes(), insert_id.as_bytes()])
+}
+
 /// A text that is not 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: 32 hexadecimal digits are expected")]

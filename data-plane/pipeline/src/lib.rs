@@ -9,14 +9,18 @@
 //! |---|---|
 //! | [`event`] | whether bytes are an event, and its ids |
 //! | [`sync`], [`destination`], [`violation`] | whether a stored sync is valid, all faults at once; its compiled form |
-//! | [`address`] | whether a webhook request may go to an address |
+//! | [`address`] | whether an address is one of the public internet |
+//! | [`sync::Rules`] | what the operator allows of destinations |
+//! | [`trusted_ca`] | which certificates a destination trusts beside the system's |
 //! | [`filter`] | whether a sync takes an event, and why |
 //! | [`catalog`] | which syncs a node serves at a revision; snapshots and deltas |
 //! | [`request`], [`profile`] | the body and headers of a request |
 //! | [`outcome`], [`retry_after`], [`excerpt`] | what an attempt came to |
 //! | [`schedule`], [`delivery`] | when a delivery is tried again, and when it has ended |
+//! | [`breaker`] | whether a lane may make requests, or its endpoint is down |
 
 pub mod address;
+pub mod breaker;
 pub mod catalog;
 mod comparison;
 mod condition;
@@ -29,12 +33,15 @@ pub mod excerpt;
 pub mod filter;
 mod headers;
 mod id;
+pub mod limits;
 pub mod outcome;
 mod policy;
 pub mod profile;
 pub mod request;
 pub mod retry_after;
+mod rules;
 pub mod schedule;
 mod snapshot;
 pub mod sync;
+pub mod trusted_ca;
 pub mod violation;

@@ -21,14 +21,20 @@ pub enum Failure {
     Dns,
     /// No TCP connection.
     Connect,
+    /// No TCP connection in time.
+    ConnectTimeout,
     /// The TLS handshake failed.
     Tls,
+    /// The TLS handshake did not come to its end in time.
+    TlsTimeout,
     /// The exchange took longer than the destination's limit.
     Timeout,
     /// A status that is not 2xx.
     Status(u16),
     /// The peer did not speak HTTP, or broke off.
     Protocol,
+    /// The response's head was a 2xx, its body broke off.
+    Body,
     /// The address may not be reached.
     BlockedAddress,
 }
@@ -62,11 +68,12 @@ impl Failure {
     pub fn error(self) -> AttemptError {
         match self {
             Self::Dns => AttemptError::Dns,
-            Self::Connect => AttemptError::Connect,
-            Self::Tls => AttemptError::Tls,
+            Self::Connect | Self::ConnectTimeout => AttemptError::Connect,
+            Self::Tls | Self::TlsTimeout => AttemptError::Tls,
             Self::Timeout => AttemptError::Timeout,
             Self::Status(_) => AttemptError::Status,
             Self::Protocol => AttemptError::Protocol,
+            Self::Body => AttemptError::Body,
             Self::BlockedAddress => AttemptError::BlockedAddress,
         }
     }
@@ -86,9 +93,17 @@ impl Failure {
             Self::Connect => format!(
                 "no connection to {authority}{detail}: check that the endpoint is up and its firewall lets this node in"
             ),
+            Self::ConnectTimeout => format!(
+                "no connection to {authority} in time{detail}: check the address in `destination.url`, and that no firewall \
+                 drops what this node sends"
+            ),
             Self::Tls => format!(
                 "the TLS handshake with {authority} failed{detail}: check the endpoint's certificate, its names and its \
-                 chain"
+                 chain; a private CA goes into `destination.trusted_ca_pem`"
+            ),
+            Self::TlsTimeout => format!(
+                "{authority} took the connection but did not end the TLS handshake in time{detail}: check that its port \
+                 serves https and that the endpoint is not overloaded"
             ),
             Self::Timeout => format!(
                 "{authority} did not answer in time{detail}: answer at once and work afterwards, or raise \
@@ -99,9 +114,13 @@ impl Failure {
                  {}",
                 uri.scheme_str().unwrap_or("HTTP")
             ),
+            Self::Body => format!(
+                "{authority} answered 2xx but broke off within the body{detail}, so that it may not have done its work: have \
+                 it send a whole body or none, and check the proxies on the way"
+            ),
             Self::BlockedAddress => format!(
-                "{host} leads to an address that webhooks may not reach{detail}: use a public address, or have the operator \
-                 allow private destinations"
+                "webhooks may not go to {authority}{detail}: use an https URL with a public address and port 443, or have the \
+                 operator allow more (`--allow-network`, `--allow-port`, `--allow-http`)"
             ),
             Self::Status(status) => describe_status(status, detail),
         }
@@ -122,7 +141,7 @@ fn describe_status(status: u16, detail: String) -> String {
         413 => "the body is too large for the endpoint: send less with a template, or raise its limit",
         415 => "check `destination.content_type`",
         400 | 422 => "the endpoint did not like the body: compare it with `sluice sync preview`",
-        429 => "the endpoint is being sent too much: lower `destination.limits.max_concurrency`",
+        429 => "the endpoint is being sent too much: lower `destination.limits.max_requests_per_second`",
         500..=599 => "the endpoint itself failed: look into its logs",
         100..=199 => "the endpoint must answer with a final status",
         _ => "the endpoint must answer with 2xx",
@@ -146,9 +165,17 @@ mod tests {
             assert_eq!(classify(&Err(Failure::Status(status))), expected, "{status}");
             assert_eq!(failure(&Ok(status)).is_none(), expected == Class::Delivered, "{status}");
         }
-        for failure in
-            [Failure::Dns, Failure::Connect, Failure::Tls, Failure::Timeout, Failure::Protocol, Failure::BlockedAddress]
-        {
+        for failure in [
+            Failure::Dns,
+            Failure::Connect,
+            Failure::ConnectTimeout,
+            Failure::Tls,
+            Failure::TlsTimeout,
+            Failure::Timeout,
+            Failure::Protocol,
+            Failure::Body,
+            Failure::BlockedAddress,
+        ] {
             assert_eq!(classify(&Err(failure)), Class::RetryNextRound);
             assert_eq!(super::failure(&Err(failure)), Some(failure));
         }
@@ -160,10 +187,13 @@ mod tests {
         for (failure, start, advice) in [
             (Failure::Dns, "the host name api.example.com was not resolved (no such name): ", "DNS"),
             (Failure::Connect, "no connection to api.example.com:8443 (no such name): ", "firewall"),
+            (Failure::ConnectTimeout, "no connection to api.example.com:8443 in time", "firewall"),
+            (Failure::TlsTimeout, "api.example.com:8443 took the connection but", "serves https"),
+            (Failure::Body, "api.example.com:8443 answered 2xx but broke off", "whole body"),
             (Failure::Tls, "the TLS handshake with api.example.com:8443 failed", "certificate"),
             (Failure::Timeout, "api.example.com:8443 did not answer in time", "destination.timeout"),
             (Failure::Protocol, "api.example.com:8443 broke off", "serves https"),
-            (Failure::BlockedAddress, "api.example.com leads to", "operator"),
+            (Failure::BlockedAddress, "webhooks may not go to api.example.com:8443 (no such name): ", "operator"),
             (Failure::Status(302), "the endpoint answered 302 Found", "redirects are not followed"),
             (Failure::Status(401), "the endpoint answered 401 Unauthorized", "credentials"),
             (Failure::Status(500), "the endpoint answered 500 Internal Server Error", "logs"),

@@ -100,4 +100,91 @@ mod tests {
         let too_many = v1::RetryPolicy { round_offsets: (1..=10).map(seconds).collect(), ..Default::default() };
         assert_eq!(compiled(&too_many).unwrap_err(), [("retry_policy.round_offsets".to_owned(), reason::TOO_MANY)]);
     }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let millis = |ms: i32| prost_types::Duration { seconds: i64::from(ms / 1000), nanos: ms % 1000 * 1_000_000 };
+        let policy = |offsets: Vec<_>, attempts, wait_ms, limit_ms| v1::RetryPolicy {
+            round_offsets: offsets,
+            max_attempts_per_round: attempts,
+            first_wait: Some(millis(wait_ms)),
+            round_time_limit: Some(millis(limit_ms)),
+        };
+        let least = compiled(&policy(vec![seconds(1)], 1, 10, 0)).unwrap();
+        assert_eq!((least.rounds(), least.max_attempts_per_round()), (2, 1));
+        assert_eq!((least.first_wait(), least.round_time_limit()), (Duration::from_millis(10), Duration::ZERO));
+        let most = compiled(&policy((1..=9).map(|day| seconds(9_600 * day)).collect(), 3, 2_000, 4_000)).unwrap();
+        assert_eq!((most.rounds(), most.window()), (10, Duration::from_secs(86_400)));
+        let beyond = compiled(&policy(vec![millis(999), millis(86_400_001)], 4, 9, 4_001)).unwrap_err();
+        assert_eq!(
+            beyond,
+            ["round_offsets[0]", "round_offsets[1]", "max_attempts_per_round", "first_wait", "round_time_limit"]
+                .map(|field| (format!("retry_policy.{field}"), reason::OUT_OF_RANGE))
+        );
+    }
+
+    #[test]
+    fn offsets_that_differ_by_less_than_a_millisecond_are_one() {
+        let nanos = |nanos| prost_types::Duration { seconds: 5, nanos };
+        let wrong = v1::RetryPolicy { round_offsets: vec![nanos(100), nanos(900_000)], ..Default::default() };
+        let field = "retry_policy.round_offsets[1]".to_owned();
+        assert_eq!(compiled(&wrong).unwrap_err(), [(field, reason::NOT_ASCENDING)]);
+    }
+
+    #[test]
+    fn durations_that_are_none_are_named_and_break_nothing() {
+        let hostile = [
+            (i64::MIN, 0),
+            (i64::MIN, i32::MIN),
+            (i64::MAX, i32::MAX),
+            (-1, 0),
+            (0, -1),
+            (5, -1),
+            (1, 1_000_000_000),
+            (86_401, 0),
+        ];
+        for (seconds, nanos) in hostile {
+            let duration = prost_types::Duration { seconds, nanos };
+            let wrong = v1::RetryPolicy {
+                round_offsets: vec![duration],
+                max_attempts_per_round: i32::MIN,
+                first_wait: Some(duration),
+                round_time_limit: Some(duration),
+            };
+            assert_eq!(
+                compiled(&wrong).unwrap_err(),
+                ["round_offsets[0]", "max_attempts_per_round", "first_wait", "round_time_limit"]
+                    .map(|field| (format!("retry_policy.{field}"), reason::OUT_OF_RANGE)),
+                "{seconds} {nanos}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_policy_is_valid_or_every_fault_has_its_field(
+            offsets: Vec<(i64, i32)>,
+            max_attempts_per_round: i32,
+            wait: Option<(i64, i32)>,
+            limit: Option<(i64, i32)>,
+        ) {
+            let duration = |(seconds, nanos)| prost_types::Duration { seconds, nanos };
+            let policy = v1::RetryPolicy {
+                round_offsets: offsets.iter().copied().map(duration).collect(),
+                max_attempts_per_round,
+                first_wait: wait.map(duration),
+                round_time_limit: limit.map(duration),
+            };
+            match compiled(&policy) {
+                Ok(policy) => {
+                    proptest::prop_assert!((1..=10).contains(&policy.rounds()));
+                    proptest::prop_assert!((1..=3).contains(&policy.max_attempts_per_round()));
+                }
+                Err(faults) => {
+                    proptest::prop_assert!(!faults.is_empty());
+                    proptest::prop_assert!(faults.iter().all(|(field, _)| field.starts_with("retry_policy.")));
+                }
+            }
+        }
+    }
 }

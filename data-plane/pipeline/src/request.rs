@@ -40,6 +40,8 @@ pub struct RenderError {
     pub position: Option<Position>,
     /// The same for programs: [`reason::RENDER_FAILED`] or [`reason::OUTPUT_NOT_JSON`].
     pub reason: &'static str,
+    /// Steps that the template took until it failed.
+    pub steps: u64,
 }
 
 impl From<RenderError> for Violation {
@@ -66,6 +68,7 @@ pub fn render_body(sync: &CompiledSync, event: &Bytes, now_ms: i64) -> Result<Re
         message: rejection.message,
         position: None,
         reason: reason::RENDER_FAILED,
+        steps: 0,
     })?;
     let mut body = Vec::new();
     let usage =
@@ -74,10 +77,11 @@ pub fn render_body(sync: &CompiledSync, event: &Bytes, now_ms: i64) -> Result<Re
                 message: error.message().to_owned(),
                 position: Position::of(&error),
                 reason: reason::RENDER_FAILED,
+                steps: error.usage().steps,
             }
         })?;
     if *must_be_json {
-        check_json(&body)?;
+        check_json(&body).map_err(|error| RenderError { steps: usage.steps, ..error })?;
     }
     Ok(Rendered { body: body.into(), steps: usage.steps })
 }
@@ -109,7 +113,8 @@ pub fn masked(headers: &HeaderMap) -> Vec<v1::PreviewHeader> {
 }
 
 fn check_json(output: &[u8]) -> Result<(), RenderError> {
-    let not_json = |message: String, position| Err(RenderError { message, position, reason: reason::OUTPUT_NOT_JSON });
+    let not_json =
+        |message: String, position| Err(RenderError { message, position, reason: reason::OUTPUT_NOT_JSON, steps: 0 });
     if output.iter().all(u8::is_ascii_whitespace) {
         let message = "the template's output is empty, which is not JSON (the content type is a JSON type)";
         return not_json(message.into(), None);

@@ -63,6 +63,15 @@ impl Default for RetryPolicy {
     }
 }
 
+/// A round to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextRound {
+    /// Its position in the schedule, from 1.
+    pub position: u32,
+    /// When it is due, in milliseconds since the epoch.
+    pub due_ms: i64,
+}
+
 impl RetryPolicy {
     /// A policy of these values.
     ///
@@ -154,18 +163,47 @@ impl RetryPolicy {
     /// offset, so that due times ascend whatever the chances are. `unit_random`: 0 to 1.
     #[must_use]
     pub fn due(&self, position: u32, window_open_ms: i64, unit_random: f64) -> Option<i64> {
-        let Some(index) = position.checked_sub(2) else {
-            return (position == 1).then_some(window_open_ms);
-        };
-        let index = index as usize;
-        let offset = *self.offsets_ms.get(index)?;
-        let previous = index.checked_sub(1).and_then(|i| self.offsets_ms.get(i)).copied().unwrap_or(0);
+        let offset = self.offset(position)?;
+        let previous = position.checked_sub(1).and_then(|before| self.offset(before)).unwrap_or(0);
         let most = (offset - previous) / 10;
-        let jitter = match self.offsets_ms.get(index + 1) {
+        let jitter = match self.offset(position.saturating_add(1)) {
             Some(next) => scaled(most, 2.0 * unit(unit_random) - 1.0).min((next - offset) / 2),
             None => -scaled(most, unit(unit_random)),
         };
         Some(window_open_ms.saturating_add(offset + jitter))
+    }
+
+    /// The round that follows the one at `position`, which began at `began_ms` and has failed at `now_ms`; `None` if it was
+    /// the last. `unit_random`: 0 to 1.
+    ///
+    /// Due times up to `began_ms` have merged into that round. Those since then and up to `now_ms` merge into one round, due
+    /// now. Otherwise it is the next due time to come; chance alone never makes one missed.
+    #[must_use]
+    pub fn round_after(
+        &self,
+        position: u32,
+        window_open_ms: i64,
+        began_ms: i64,
+        now_ms: i64,
+        unit_random: f64,
+    ) -> Option<NextRound> {
+        let mut left = (position.saturating_add(1)..=self.rounds())
+            .filter_map(|position| Some((position, window_open_ms.saturating_add(self.offset(position)?))))
+            .filter(|(_, at_ms)| *at_ms > began_ms);
+        if let Some((position, _)) = left.clone().take_while(|(_, at_ms)| *at_ms <= now_ms).last() {
+            return Some(NextRound { position, due_ms: now_ms });
+        }
+        let (position, at_ms) = left.next()?;
+        let due_ms = self.due(position, window_open_ms, unit_random).filter(|due_ms| *due_ms > now_ms);
+        Some(NextRound { position, due_ms: due_ms.unwrap_or(at_ms) })
+    }
+
+    /// When the round at `position` (from 1) is due after the opening of the window, jitter apart, in milliseconds.
+    fn offset(&self, position: u32) -> Option<i64> {
+        match position.checked_sub(2) {
+            Some(index) => self.offsets_ms.get(index as usize).copied(),
+            None => (position == 1).then_some(0),
+        }
     }
 
     /// The wait after the `attempt`th attempt (from 1) of a round: the first wait, doubled for each attempt before, times
@@ -178,13 +216,13 @@ impl RetryPolicy {
 }
 
 /// Chance as it should be, whatever came.
-fn unit(unit_random: f64) -> f64 {
+pub(crate) fn unit(unit_random: f64) -> f64 {
     if unit_random.is_nan() { 0.5 } else { unit_random.clamp(0.0, 1.0) }
 }
 
 /// `most × factor`, with `factor` within -1 to 1 and `most` at most a day: exact enough and never out of range.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-fn scaled(most: i64, factor: f64) -> i64 {
+pub(crate) fn scaled(most: i64, factor: f64) -> i64 {
     (most as f64 * factor) as i64
 }
 

@@ -1,6 +1,6 @@
 //! Syncs, compiled: everything that can be worked out before an event comes.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -10,50 +10,33 @@ use sluice_proto::{
     sync::v1::{self, event_selection},
 };
 
-pub use crate::destination::Destination;
 use crate::{
-    address, destination,
+    destination,
     filter::Filter,
     policy, profile,
     schedule::RetryPolicy,
     violation::{Position, Violation, Violations, reason, shown},
+};
+pub use crate::{
+    destination::Destination,
+    rules::{Refusal, Rules},
 };
 
 /// The largest template, in bytes of its source.
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 
 /// The features that this version has; see [`required_features`].
-pub const FEATURES: &[&str] = &[FILTER_PROPERTY, PAYLOAD_TEMPLATE];
+pub const FEATURES: &[&str] = &[DESTINATION_TRUSTED_CA, FILTER_PROPERTY, LIMITS_BACKLOG, LIMITS_RATE, PAYLOAD_TEMPLATE];
 
+const DESTINATION_TRUSTED_CA: &str = "destination.trusted_ca";
 const FILTER_PROPERTY: &str = "filter.property";
+const LIMITS_BACKLOG: &str = "limits.backlog";
+const LIMITS_RATE: &str = "limits.rate";
 const PAYLOAD_TEMPLATE: &str = "payload.template";
 
 const MAX_DISPLAY_NAME_CHARS: usize = 128;
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_CHARS: usize = 63;
-
-/// What the operator allows. The default allows `https` to public addresses only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether `http` URLs are taken beside `https`.
-    pub allow_http: bool,
-    /// Whether webhooks may go to addresses that are not public.
-    pub allow_private_destinations: bool,
-    /// Ports on which Sluice itself listens: on this host they are refused whatever else is allowed.
-    pub own_ports: Vec<u16>,
-}
-
-impl Rules {
-    /// Whether a request may go to `port` of `ip`. The same answer counts when a sync is compiled and when a connection is
-    /// made.
-    #[must_use]
-    pub fn allows(&self, ip: IpAddr, port: u16) -> bool {
-        if address::is_this_host(ip) && self.own_ports.contains(&port) {
-            return false;
-        }
-        self.allow_private_destinations || address::is_public(ip)
-    }
-}
 
 /// A sync that can be served. Its `Debug` shows no secret.
 pub struct CompiledSync {
@@ -165,16 +148,22 @@ pub fn etag(sync: &v1::Sync) -> String {
 /// The features that a node must have to serve `sync`, sorted: what the control plane writes into `required_features`.
 #[must_use]
 pub fn required_features(sync: &v1::Sync) -> Vec<String> {
-    let Some(events) = &sync.events else {
-        return Vec::new();
-    };
-    let has_conditions = events.filter.as_ref().is_some_and(|filter| !filter.conditions.is_empty());
-    let has_template = matches!(events.payload, Some(event_selection::Payload::Template(_)));
-    [(has_conditions, FILTER_PROPERTY), (has_template, PAYLOAD_TEMPLATE)]
-        .into_iter()
-        .filter(|(needed, _)| *needed)
-        .map(|(_, feature)| feature.to_owned())
-        .collect()
+    let events = sync.events.as_ref();
+    let filter = events.and_then(|events| events.filter.as_ref());
+    let payload = events.and_then(|events| events.payload.as_ref());
+    let destination = sync.destination.as_ref();
+    let limits = destination.and_then(|destination| destination.limits.as_ref());
+    [
+        (destination.is_some_and(|destination| !destination.trusted_ca_pem.is_empty()), DESTINATION_TRUSTED_CA),
+        (filter.is_some_and(|filter| !filter.conditions.is_empty()), FILTER_PROPERTY),
+        (limits.is_some_and(|limits| limits.max_backlog != 0), LIMITS_BACKLOG),
+        (limits.is_some_and(|limits| limits.max_requests_per_second != 0.0), LIMITS_RATE),
+        (matches!(payload, Some(event_selection::Payload::Template(_))), PAYLOAD_TEMPLATE),
+    ]
+    .into_iter()
+    .filter(|(needed, _)| *needed)
+    .map(|(_, feature)| feature.to_owned())
+    .collect()
 }
 
 fn name(name: &str, violations: &mut Violations) -> Option<SyncName> {

@@ -110,6 +110,10 @@ pub mod reason {
     pub const SCHEME_NOT_ALLOWED: &str = "SCHEME_NOT_ALLOWED";
     /// The URL names an address that webhooks may not reach.
     pub const ADDRESS_NOT_ALLOWED: &str = "ADDRESS_NOT_ALLOWED";
+    /// The URL names a port that webhooks may not go to.
+    pub const PORT_NOT_ALLOWED: &str = "PORT_NOT_ALLOWED";
+    /// Not PEM, or not a certificate that can be trusted.
+    pub const INVALID_CERTIFICATE: &str = "INVALID_CERTIFICATE";
     /// The header's name is not a token (RFC 9110 §5.6.2).
     pub const INVALID_HEADER_NAME: &str = "INVALID_HEADER_NAME";
     /// The header's value holds characters that headers may not hold.

@@ -59,6 +59,44 @@ pub struct Attempt {
     /// Bytes of the request body.
     #[prost(int64, tag = "19")]
     pub request_bytes: i64,
+    /// Where the time went.
+    #[prost(message, optional, tag = "20")]
+    pub timings: ::core::option::Option<AttemptTimings>,
+    /// Whether the request went over a connection that had been used before.
+    #[prost(bool, tag = "21")]
+    pub connection_reused: bool,
+    /// Which schedule of the delivery, from 1; redelivering starts another.
+    #[prost(int32, tag = "22")]
+    pub schedule: i32,
+    /// Version of HTTP that was spoken, `1.1` or `2`; empty: there was no response.
+    #[prost(string, tag = "23")]
+    pub http_version: ::prost::alloc::string::String,
+}
+/// Where the time of an attempt went. A phase that was not reached, or not needed because a connection was at hand, is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttemptTimings {
+    /// From when the round was due, or the event accepted, to the beginning of the round; empty but for the first attempt of a
+    /// round.
+    #[prost(message, optional, tag = "1")]
+    pub queue: ::core::option::Option<::prost_types::Duration>,
+    /// Rendering the body; empty but for the first attempt of a round.
+    #[prost(message, optional, tag = "2")]
+    pub render: ::core::option::Option<::prost_types::Duration>,
+    /// Resolving the host name.
+    #[prost(message, optional, tag = "3")]
+    pub dns: ::core::option::Option<::prost_types::Duration>,
+    /// The TCP handshake.
+    #[prost(message, optional, tag = "4")]
+    pub connect: ::core::option::Option<::prost_types::Duration>,
+    /// The TLS handshake.
+    #[prost(message, optional, tag = "5")]
+    pub tls: ::core::option::Option<::prost_types::Duration>,
+    /// From when the request could be sent to the response's head.
+    #[prost(message, optional, tag = "6")]
+    pub first_byte: ::core::option::Option<::prost_types::Duration>,
+    /// The whole exchange, the response's body included.
+    #[prost(message, optional, tag = "7")]
+    pub total: ::core::option::Option<::prost_types::Duration>,
 }
 /// How a delivery ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -90,6 +128,71 @@ pub struct Ending {
     /// Attempts that were made in this schedule.
     #[prost(int32, tag = "9")]
     pub attempt_count: i32,
+}
+/// An expired or discarded delivery, kept with its event on the node that holds it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// The delivery, `projects/{project}/syncs/{sync}/deliveries/{delivery}`.
+    #[prost(string, tag = "1")]
+    pub delivery: ::prost::alloc::string::String,
+    /// Uid of the sync.
+    #[prost(string, tag = "2")]
+    pub sync_uid: ::prost::alloc::string::String,
+    /// The node that holds it, `nodes/{node}`.
+    #[prost(string, tag = "3")]
+    pub node: ::prost::alloc::string::String,
+    /// Id of the event.
+    #[prost(string, tag = "4")]
+    pub event_id: ::prost::alloc::string::String,
+    /// `event_type` of the event.
+    #[prost(string, tag = "5")]
+    pub event_type: ::prost::alloc::string::String,
+    /// How it ended: expired or discarded.
+    #[prost(enumeration = "EndingOutcome", tag = "6")]
+    pub outcome: i32,
+    /// Why.
+    #[prost(enumeration = "EndingReason", tag = "7")]
+    pub reason: i32,
+    /// When the node accepted the event.
+    #[prost(message, optional, tag = "8")]
+    pub accept_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the delivery ended.
+    #[prost(message, optional, tag = "9")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Which schedule ended, from 1.
+    #[prost(int32, tag = "10")]
+    pub schedule: i32,
+    /// Attempts made in that schedule.
+    #[prost(int32, tag = "11")]
+    pub attempt_count: i32,
+    /// Bytes of the event.
+    #[prost(int64, tag = "12")]
+    pub event_bytes: i64,
+    /// The event's JSON, byte for byte; empty where only a list was asked for, or the stored event is damaged.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub event_json: ::prost::bytes::Bytes,
+    /// Whether it has been exported.
+    #[prost(bool, tag = "14")]
+    pub exported: bool,
+}
+/// Which dead letters. Every field that is set must hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterFilter {
+    /// One of these reasons; empty: any.
+    #[prost(enumeration = "EndingReason", repeated, tag = "1")]
+    pub reasons: ::prost::alloc::vec::Vec<i32>,
+    /// One of these event types; empty: any.
+    #[prost(string, repeated, tag = "2")]
+    pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Ended at or after this time.
+    #[prost(message, optional, tag = "3")]
+    pub start_time_inclusive: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ended before this time.
+    #[prost(message, optional, tag = "4")]
+    pub end_time_exclusive: ::core::option::Option<::prost_types::Timestamp>,
+    /// These deliveries alone (their last segments, the `webhook-id`s), at most 1,000; empty: any.
+    #[prost(string, repeated, tag = "5")]
+    pub delivery_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -158,6 +261,8 @@ pub enum AttemptError {
     BlockedAddress = 7,
     /// The template failed on this event, or its output was refused.
     Render = 8,
+    /// The response's head was good, its body was not: broken off, or not of the announced length.
+    Body = 9,
 }
 impl AttemptError {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -175,6 +280,7 @@ impl AttemptError {
             Self::Protocol => "ATTEMPT_ERROR_PROTOCOL",
             Self::BlockedAddress => "ATTEMPT_ERROR_BLOCKED_ADDRESS",
             Self::Render => "ATTEMPT_ERROR_RENDER",
+            Self::Body => "ATTEMPT_ERROR_BODY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -189,6 +295,7 @@ impl AttemptError {
             "ATTEMPT_ERROR_PROTOCOL" => Some(Self::Protocol),
             "ATTEMPT_ERROR_BLOCKED_ADDRESS" => Some(Self::BlockedAddress),
             "ATTEMPT_ERROR_RENDER" => Some(Self::Render),
+            "ATTEMPT_ERROR_BODY" => Some(Self::Body),
             _ => None,
         }
     }
@@ -244,6 +351,11 @@ pub enum EndingReason {
     SyncDeleted = 3,
     /// The stored event does not match its checksum.
     Damaged = 4,
+    /// The sync was over its backlog limit.
+    BacklogFull = 5,
+    /// The window passed while the endpoint was down: a probe made since the last due time has failed, and this delivery made no
+    /// request of its own for it.
+    EndpointDown = 6,
 }
 impl EndingReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -257,6 +369,8 @@ impl EndingReason {
             Self::Render => "ENDING_REASON_RENDER",
             Self::SyncDeleted => "ENDING_REASON_SYNC_DELETED",
             Self::Damaged => "ENDING_REASON_DAMAGED",
+            Self::BacklogFull => "ENDING_REASON_BACKLOG_FULL",
+            Self::EndpointDown => "ENDING_REASON_ENDPOINT_DOWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -267,9 +381,156 @@ impl EndingReason {
             "ENDING_REASON_RENDER" => Some(Self::Render),
             "ENDING_REASON_SYNC_DELETED" => Some(Self::SyncDeleted),
             "ENDING_REASON_DAMAGED" => Some(Self::Damaged),
+            "ENDING_REASON_BACKLOG_FULL" => Some(Self::BacklogFull),
+            "ENDING_REASON_ENDPOINT_DOWN" => Some(Self::EndpointDown),
             _ => None,
         }
     }
+}
+/// Asks for a page of dead letters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// `projects/{project}/syncs/{sync}`, also of a sync that was deleted; `-` as sync: every sync of the project.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Which ones.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// At most so many; 0: 50; more than 1,000 counts as 1,000.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty: the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of dead letters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    /// The dead letters, without their events.
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Token of the next page; empty: this is the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Nodes that did not answer: what they hold is missing here.
+    #[prost(message, repeated, tag = "3")]
+    pub unreachable_nodes: ::prost::alloc::vec::Vec<UnreachableNode>,
+}
+/// A node that did not answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnreachableNode {
+    /// `nodes/{node}`.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Asks for one dead letter.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDeadLetterRequest {
+    /// `projects/{project}/syncs/{sync}/deliveries/{delivery}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// One dead letter with all that is known of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDeadLetterResponse {
+    /// The dead letter, with its event.
+    #[prost(message, optional, tag = "1")]
+    pub dead_letter: ::core::option::Option<DeadLetter>,
+    /// Its attempts, of all schedules, the oldest first, as far as they are still kept.
+    #[prost(message, repeated, tag = "2")]
+    pub attempts: ::prost::alloc::vec::Vec<Attempt>,
+}
+/// Asks how many there are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CountDeadLettersRequest {
+    /// `projects/{project}/syncs/{sync}`; `-` as sync: every sync of the project.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Which ones.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+}
+/// How many there are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CountDeadLettersResponse {
+    /// Dead letters.
+    #[prost(int64, tag = "1")]
+    pub count: i64,
+    /// Bytes of their events.
+    #[prost(int64, tag = "2")]
+    pub event_bytes: i64,
+    /// Nodes that did not answer: what they hold is missing here.
+    #[prost(message, repeated, tag = "3")]
+    pub unreachable_nodes: ::prost::alloc::vec::Vec<UnreachableNode>,
+}
+/// Reopens dead letters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedeliverDeadLettersRequest {
+    /// `projects/{project}/syncs/{sync}`; `-` as sync: every sync of the project. Those of deleted syncs are left out.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Which ones.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+}
+/// How far it has come. The last message is `complete`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RedeliverDeadLettersResponse {
+    /// Dead letters that were found to reopen.
+    #[prost(int64, tag = "1")]
+    pub found_count: i64,
+    /// Reopened so far.
+    #[prost(int64, tag = "2")]
+    pub redelivered_count: i64,
+    /// Whether this is the last message.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+    /// Nodes that did not answer: what they hold was not reopened.
+    #[prost(message, repeated, tag = "4")]
+    pub unreachable_nodes: ::prost::alloc::vec::Vec<UnreachableNode>,
+}
+/// Asks for dead letters with their events.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportDeadLettersRequest {
+    /// `projects/{project}/syncs/{sync}`, also of a sync that was deleted; `-` as sync: every sync of the project.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Which ones.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+}
+/// Some dead letters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExportDeadLettersResponse {
+    /// With their events.
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Nodes that did not answer, in the last message: what they hold is missing.
+    #[prost(message, repeated, tag = "2")]
+    pub unreachable_nodes: ::prost::alloc::vec::Vec<UnreachableNode>,
+}
+/// Names dead letters that are kept elsewhere.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MarkDeadLettersExportedRequest {
+    /// `projects/{project}/syncs/{sync}`; `-` as sync: every sync of the project.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The deliveries (`projects/{project}/syncs/{sync}/deliveries/{delivery}`), at most 1,000.
+    #[prost(string, repeated, tag = "2")]
+    pub deliveries: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What was marked.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MarkDeadLettersExportedResponse {
+    /// Dead letters that count as exported now.
+    #[prost(int64, tag = "1")]
+    pub marked_count: i64,
+    /// Nodes that did not answer: what they hold is not marked.
+    #[prost(message, repeated, tag = "2")]
+    pub unreachable_nodes: ::prost::alloc::vec::Vec<UnreachableNode>,
 }
 /// Which attempts. Every field that is set must hold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -641,6 +902,190 @@ pub mod delivery_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists dead letters, asked of every connected node; those that could not be asked are named in the answer. Ordered by
+        /// node, then by acceptance.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "ListDeadLetters",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows one dead letter with its event and all attempts.
+        pub async fn get_dead_letter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDeadLetterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/GetDeadLetter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "GetDeadLetter",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts dead letters.
+        pub async fn count_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CountDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CountDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/CountDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "CountDeadLetters",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reopens dead letters with a fresh schedule and tells how far it has come. It takes those that ended before it was called,
+        /// so that one which fails again is not taken twice.
+        pub async fn redeliver_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedeliverDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<super::RedeliverDeadLettersResponse>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/RedeliverDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "RedeliverDeadLetters",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Sends dead letters with their events. They count as exported once `MarkDeadLettersExported` names them.
+        pub async fn export_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportDeadLettersResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/ExportDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "ExportDeadLetters",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Says that dead letters are kept elsewhere: a node that holds only such ones may be deleted.
+        pub async fn mark_dead_letters_exported(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MarkDeadLettersExportedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkDeadLettersExportedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/MarkDeadLettersExported",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "MarkDeadLettersExported",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -684,6 +1129,74 @@ pub mod delivery_service_server {
             &self,
             request: tonic::Request<super::GetSyncMetricsRequest>,
         ) -> std::result::Result<tonic::Response<super::SyncMetrics>, tonic::Status>;
+        /// Lists dead letters, asked of every connected node; those that could not be asked are named in the answer. Ordered by
+        /// node, then by acceptance.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Shows one dead letter with its event and all attempts.
+        async fn get_dead_letter(
+            &self,
+            request: tonic::Request<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDeadLetterResponse>,
+            tonic::Status,
+        >;
+        /// Counts dead letters.
+        async fn count_dead_letters(
+            &self,
+            request: tonic::Request<super::CountDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CountDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the RedeliverDeadLetters method.
+        type RedeliverDeadLettersStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::RedeliverDeadLettersResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Reopens dead letters with a fresh schedule and tells how far it has come. It takes those that ended before it was called,
+        /// so that one which fails again is not taken twice.
+        async fn redeliver_dead_letters(
+            &self,
+            request: tonic::Request<super::RedeliverDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::RedeliverDeadLettersStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ExportDeadLetters method.
+        type ExportDeadLettersStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::ExportDeadLettersResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends dead letters with their events. They count as exported once `MarkDeadLettersExported` names them.
+        async fn export_dead_letters(
+            &self,
+            request: tonic::Request<super::ExportDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ExportDeadLettersStream>,
+            tonic::Status,
+        >;
+        /// Says that dead letters are kept elsewhere: a node that holds only such ones may be deleted.
+        async fn mark_dead_letters_exported(
+            &self,
+            request: tonic::Request<super::MarkDeadLettersExportedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MarkDeadLettersExportedResponse>,
+            tonic::Status,
+        >;
     }
     /// Shows what the nodes have reported. Served by the control plane.
     #[derive(Debug)]
@@ -885,6 +1398,294 @@ pub mod delivery_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSyncMetricsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::ListDeadLettersRequest>
+                    for ListDeadLettersSvc<T> {
+                        type Response = super::ListDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::list_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/GetDeadLetter" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDeadLetterSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::GetDeadLetterRequest>
+                    for GetDeadLetterSvc<T> {
+                        type Response = super::GetDeadLetterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDeadLetterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::get_dead_letter(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDeadLetterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/CountDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct CountDeadLettersSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::CountDeadLettersRequest>
+                    for CountDeadLettersSvc<T> {
+                        type Response = super::CountDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CountDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::count_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CountDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/RedeliverDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedeliverDeadLettersSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::ServerStreamingService<
+                        super::RedeliverDeadLettersRequest,
+                    > for RedeliverDeadLettersSvc<T> {
+                        type Response = super::RedeliverDeadLettersResponse;
+                        type ResponseStream = T::RedeliverDeadLettersStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedeliverDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::redeliver_dead_letters(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedeliverDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/ExportDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportDeadLettersSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::ServerStreamingService<
+                        super::ExportDeadLettersRequest,
+                    > for ExportDeadLettersSvc<T> {
+                        type Response = super::ExportDeadLettersResponse;
+                        type ResponseStream = T::ExportDeadLettersStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::export_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/MarkDeadLettersExported" => {
+                    #[allow(non_camel_case_types)]
+                    struct MarkDeadLettersExportedSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::MarkDeadLettersExportedRequest>
+                    for MarkDeadLettersExportedSvc<T> {
+                        type Response = super::MarkDeadLettersExportedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::MarkDeadLettersExportedRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::mark_dead_letters_exported(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MarkDeadLettersExportedSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -126,6 +126,9 @@ pub struct Destination {
     /// Limits of this sync's lane; empty: the defaults.
     #[prost(message, optional, tag = "5")]
     pub limits: ::core::option::Option<Limits>,
+    /// Certificates to trust beside the system's, for this destination alone: PEM, at most 64 KiB; empty: none.
+    #[prost(string, tag = "6")]
+    pub trusted_ca_pem: ::prost::alloc::string::String,
 }
 /// One header of the requests.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -163,12 +166,22 @@ pub struct Secret {
     pub set: bool,
 }
 /// Limits of one sync's lane.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Limits {
     /// Deliveries in flight at once on each node, from the request until its outcome is on disk, 1 to 1,000; 0: 32. No more
     /// than these can come twice when a node crashes.
     #[prost(int32, tag = "1")]
     pub max_concurrency: i32,
+    /// Requests that may begin in one second on each node, retries included, 0.01 to 10,000; 0: no limit. The lane may run
+    /// ahead by one second's worth.
+    #[prost(double, tag = "2")]
+    pub max_requests_per_second: f64,
+    /// Open deliveries that may wait on each node, at most 1,000,000,000; 0: no limit but the spool's own.
+    #[prost(int64, tag = "3")]
+    pub max_backlog: i64,
+    /// What happens to a sync that is over `max_backlog`.
+    #[prost(enumeration = "BacklogPolicy", tag = "4")]
+    pub backlog_policy: i32,
 }
 /// Which events a sync sends, in which shape.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -267,6 +280,39 @@ pub struct RetryPolicy {
     /// No attempt begins later than this after its round began; 0 to 4 s; empty: 4 s.
     #[prost(message, optional, tag = "4")]
     pub round_time_limit: ::core::option::Option<::prost_types::Duration>,
+}
+/// What happens to a sync that is over its backlog limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BacklogPolicy {
+    /// As `DISCARD_OLDEST`.
+    Unspecified = 0,
+    /// Its oldest waiting deliveries end as discarded, reason `BACKLOG_FULL`: dead letters that can be redelivered.
+    DiscardOldest = 1,
+    /// The project's producers are refused with RESOURCE_EXHAUSTED until there is room.
+    RefuseEvents = 2,
+}
+impl BacklogPolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BACKLOG_POLICY_UNSPECIFIED",
+            Self::DiscardOldest => "BACKLOG_POLICY_DISCARD_OLDEST",
+            Self::RefuseEvents => "BACKLOG_POLICY_REFUSE_EVENTS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BACKLOG_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
+            "BACKLOG_POLICY_DISCARD_OLDEST" => Some(Self::DiscardOldest),
+            "BACKLOG_POLICY_REFUSE_EVENTS" => Some(Self::RefuseEvents),
+            _ => None,
+        }
+    }
 }
 /// Where a property path begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -28,7 +28,7 @@ pub(crate) fn render<'r>(
     root: &'r Root<'r>,
     limits: &Limits,
     out: &mut Vec<u8>,
-) -> Result<Usage, Raised> {
+) -> Result<Usage, (Raised, Usage)> {
     let length = out.len();
     let sizes = &template.parsed.sizes;
     let mut interp = Interp {
@@ -51,7 +51,7 @@ pub(crate) fn render<'r>(
         Ok(_) => Ok(usage),
         Err(fault) => {
             out.truncate(length);
-            Err(fault)
+            Err((fault, usage))
         }
     }
 }

@@ -1,22 +1,26 @@
-//! The node's durable record. One thread writes, committing many commands with one fsync; another reads. Everything else
-//! talks to them by message; an answer means that it is on disk.
+//! The node's durable record. One thread writes, committing many commands with one fsync; another reads what deliveries wait
+//! for, and a third what people ask. Everything else talks to them by message; an answer means that it is on disk.
 
+pub mod inspect;
+mod limits;
 mod sqlite;
-mod sqlite_read;
-mod sqlite_write;
 pub mod store;
 mod writer;
 
-use std::sync::{Arc, mpsc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, mpsc},
+};
 
 use sluice_host::clock::Clock;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot, watch};
 
-pub use self::sqlite::SqliteFactory;
+pub use self::{limits::SpoolLimits, sqlite::SqliteFactory};
 use self::{
     store::{
-        Accept, CatalogChange, Change, Created, LaneKey, Producer, Settlement, StoreError, StoreFactory, StoreReader,
+        Accept, CatalogChange, Change, Created, Full, LaneKey, Producer, Selection, Settlement, StoreError,
+        StoreFactory, StoreReader,
     },
     writer::Command,
 };
@@ -29,6 +33,7 @@ const ADMISSION_BYTES: usize = 64 << 20;
 pub struct Spool {
     commands: mpsc::Sender<Command>,
     reads: mpsc::Sender<ReadJob>,
+    long_reads: mpsc::Sender<ReadJob>,
     next_report: watch::Receiver<u64>,
     admission: Arc<Semaphore>,
 }
@@ -39,9 +44,18 @@ type ReadJob = Box<dyn FnOnce(&dyn StoreReader) + Send>;
 #[derive(Debug)]
 pub enum Notice {
     /// Deliveries were made.
-    Created(Vec<Created>),
+    Created {
+        /// The deliveries.
+        created: Vec<Created>,
+        /// Open deliveries of each lane that got some, afterwards.
+        open: Vec<(i64, u64)>,
+    },
     /// Rounds were settled: for each the lane, the delivery and, if another round follows, when it is due.
     Settled(Vec<(i64, i64, Option<i64>)>),
+    /// Deliveries were shelved: the disk finds them from now on.
+    Shelved(Vec<i64>),
+    /// Dead letters of these lanes were reopened: they are due on disk.
+    Redelivered(Vec<i64>),
     /// Open deliveries of a lane were ended; whether there may be more.
     LaneEnded {
         /// The lane.
@@ -74,6 +88,9 @@ pub enum AcceptError {
         /// What should have come.
         expected: u64,
     },
+    /// There is no room; nothing was stored.
+    #[error("there is no room for more events")]
+    Full(Full),
     /// The store failed; nothing was stored.
     #[error("the spool failed: {0}")]
     Store(String),
@@ -94,24 +111,33 @@ pub struct Started {
 pub fn start(factory: &dyn StoreFactory, clock: Clock) -> Result<Started, StoreError> {
     let store = factory.writer()?;
     let reader = factory.reader()?;
-    let behind_ms = clock.not_before(reader.newest_ms()?);
-    if behind_ms > 0 {
-        tracing::warn!(behind_ms, "the clock is behind the newest stored time: it counts as that time");
+    if let Some(mark) = reader.time_mark()? {
+        let ledger = reader.ledger()?;
+        let anything_open = ledger.deliveries.iter().any(|(_, counts)| counts.pending > 0 || counts.dead_letters > 0);
+        // What it finds is logged and counted there.
+        clock.resume(&mark, anything_open);
     }
     let next_report = reader.reports(u64::MAX >> 1, 0)?.next_sequence;
 
     let (commands, command_queue) = mpsc::channel();
-    let (reads, read_queue) = mpsc::channel::<ReadJob>();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
     spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock))?;
-    spawn("spool-reader", move || {
-        for job in read_queue {
+    let reads = serve("spool-reader", reader)?;
+    let long_reads = serve("spool-inspector", factory.reader()?)?;
+    let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));
+    Ok(Started { spool: Spool { commands, reads, long_reads, next_report, admission }, notices })
+}
+
+/// A thread that answers questions, one after the other.
+fn serve(name: &str, reader: Box<dyn StoreReader>) -> Result<mpsc::Sender<ReadJob>, StoreError> {
+    let (jobs, queue) = mpsc::channel::<ReadJob>();
+    spawn(name, move || {
+        for job in queue {
             job(&*reader);
         }
     })?;
-    let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));
-    Ok(Started { spool: Spool { commands, reads, next_report, admission }, notices })
+    Ok(jobs)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
@@ -173,6 +199,51 @@ impl Spool {
         self.send(Command::Keep(Change::EndLane { lane, limit: writer::END_LANE_PIECE }));
     }
 
+    /// Leaves deliveries that were made and are not kept in memory to the disk.
+    pub fn shelve(&self, deliveries: Vec<i64>) {
+        self.send(Command::Keep(Change::Shelve { deliveries }));
+    }
+
+    /// Ends the oldest waiting deliveries of a lane that is over its backlog limit, a piece at a time:
+    /// [`Notice::LaneEnded`] says whether more are left.
+    pub fn trim(&self, lane: i64, keep: u64, except: HashSet<i64>) {
+        self.send(Command::Keep(Change::Trim { lane, keep, except, limit: writer::END_LANE_PIECE }));
+    }
+
+    /// Ends waiting deliveries whose window has passed while their endpoint was down, a piece at a time, as
+    /// [`Change::ExpireDown`] says. Times are the lane's.
+    pub fn expire_down(&self, lane: i64, now_ms: i64, window_ms: i64, probe_ms: i64, except: HashSet<i64>) {
+        let limit = writer::END_LANE_PIECE;
+        self.send(Command::Keep(Change::ExpireDown { lane, now_ms, window_ms, probe_ms, except, limit }));
+    }
+
+    /// Reopens a piece of dead letters; gives how many, and whether there may be more.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn redeliver(
+        &self,
+        selection: Selection,
+        ended_before_ms: i64,
+        lanes: HashSet<i64>,
+    ) -> Result<(u64, bool), AcceptError> {
+        let (reply, answer) = oneshot::channel();
+        let limit = writer::END_LANE_PIECE;
+        let change = Change::Redeliver { selection, ended_before_ms, lanes, limit };
+        self.send(Command::Redeliver { change, reply });
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Marks dead letters as exported; gives how many count as that now.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn mark_exported(&self, selection: Selection) -> Result<u64, AcceptError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::MarkExported { selection, reply });
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
     /// Stores the catalog; it is on disk when the answer has come.
     ///
     /// # Errors
@@ -192,7 +263,8 @@ impl Spool {
         let _ = answer.await;
     }
 
-    /// Asks a question of the reader.
+    /// Asks a question of the reader. Deliveries wait for it too: for questions that take long there is
+    /// [`Spool::read_long`].
     ///
     /// # Errors
     /// If the store fails, or the spool has stopped.
@@ -200,13 +272,18 @@ impl Spool {
         &self,
         question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let job: ReadJob = Box::new(move |reader| {
-            // Whoever has stopped waiting does not mind.
-            let _ = reply.send(question(reader));
-        });
-        self.reads.send(job).map_err(|_| StoreError::Stopped)?;
-        answer.await.unwrap_or(Err(StoreError::Stopped))
+        ask(&self.reads, question).await
+    }
+
+    /// Asks a question that may take long, such as one for dead letters, of a reader that no delivery waits for.
+    ///
+    /// # Errors
+    /// If the store fails, or the spool has stopped.
+    pub async fn read_long<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        ask(&self.long_reads, question).await
     }
 
     /// Sequence after the newest report, as it grows.
@@ -222,6 +299,19 @@ impl Spool {
             tracing::error!("the spool's writer is gone");
         }
     }
+}
+
+async fn ask<T: Send + 'static>(
+    reads: &mpsc::Sender<ReadJob>,
+    question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let job: ReadJob = Box::new(move |reader| {
+        // Whoever has stopped waiting does not mind.
+        let _ = reply.send(question(reader));
+    });
+    reads.send(job).map_err(|_| StoreError::Stopped)?;
+    answer.await.unwrap_or(Err(StoreError::Stopped))
 }
 
 fn stopped() -> AcceptError {

@@ -1,10 +1,15 @@
 //! The narrow border behind which a store lives: one writer that applies changes in a transaction, and readers beside it.
 //! Plain data in and out; times are milliseconds since the epoch.
 
+use sluice_host::clock::TimeMark;
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use sluice_pipeline::{delivery::DeliveryState, event::EventId};
+use rusqlite::ErrorCode;
+use sluice_pipeline::{
+    delivery::DeliveryState,
+    event::{EventId, WebhookId},
+};
 use sluice_proto::{
     delivery::v1::{EndingOutcome, EndingReason},
     sync::v1::Sync,
@@ -31,9 +36,52 @@ pub enum StoreError {
         /// What this program reads.
         expected: i64,
     },
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// Something is larger than the format allows.
+    #[error("an event is too large for the spool")]
+    TooLarge,
     /// The spool has stopped.
     #[error("the spool has stopped")]
     Stopped,
+}
+
+impl StoreError {
+    /// Whether something on disk is damaged, so that trying again is of no use.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Database(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+                    || matches!(
+                        error,
+                        rusqlite::Error::FromSqlConversionFailure(..)
+                            | rusqlite::Error::IntegralValueOutOfRange(..)
+                            | rusqlite::Error::InvalidColumnType(..)
+                            | rusqlite::Error::Utf8Error(..)
+                    )
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether there was no room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Database(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
+    /// Whether the system refused to read or write.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
+    }
 }
 
 /// Applies changes. One call is one transaction: when it returns, all of it is on disk and synced, or none.
@@ -43,14 +91,34 @@ pub trait Store: Send {
     /// # Errors
     /// If any part failed: then nothing was changed.
     fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError>;
+    /// One bounded piece of housekeeping: retention, what has grown old, room that can be given back. The writer calls it
+    /// between commits.
+    ///
+    /// # Errors
+    /// If it failed: then nothing was changed.
+    fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError>;
+    /// Brings everything to where it stays, at a stop: a log that is still needed is lost from its first damaged byte on.
+    ///
+    /// # Errors
+    /// If it failed: then it stays where it is, which is safe too.
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What housekeeping says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Whether there is more to do at once.
+    pub more: bool,
 }
 
 /// Reads what is committed.
 pub trait StoreReader: Send {
     /// Identity of this spool, made with it.
     fn spool_id(&self) -> Result<String, StoreError>;
-    /// The newest time that was stored.
-    fn newest_ms(&self) -> Result<i64, StoreError>;
+    /// When the newest commit was made; none in a new store.
+    fn time_mark(&self) -> Result<Option<TimeMark>, StoreError>;
     /// Every lane that was ever made.
     fn lanes(&self) -> Result<Vec<LaneRow>, StoreError>;
     /// Waiting deliveries of a lane that are due, the earliest first; and when the next one is due.
@@ -61,6 +129,12 @@ pub trait StoreReader: Send {
     fn catalog(&self) -> Result<Option<StoredCatalog>, StoreError>;
     /// What has been counted.
     fn ledger(&self) -> Result<Ledger, StoreError>;
+    /// Dead letters in the order of acceptance.
+    fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, StoreError>;
+    /// How many dead letters there are, and the bytes of their events.
+    fn count_dead_letters(&self, selection: &Selection) -> Result<(u64, u64), StoreError>;
+    /// What it holds and how much room it has.
+    fn stats(&self) -> Result<Stats, StoreError>;
 }
 
 /// Opens stores on the same data.
@@ -118,6 +192,75 @@ pub enum Change {
         /// How many at once.
         limit: usize,
     },
+    /// Deliveries that were made and are not kept in memory: [`StoreReader::due`] finds them from now on. Others are left
+    /// as they are.
+    Shelve {
+        /// Which ones.
+        deliveries: Vec<i64>,
+    },
+    /// The lane is over its backlog limit: ends the oldest waiting deliveries as discarded, reason `backlog_full`, until no
+    /// more than `keep` are open, at most `limit`.
+    Trim {
+        /// The lane.
+        lane: i64,
+        /// How many may stay open.
+        keep: u64,
+        /// Deliveries whose round is under way: they stay.
+        except: HashSet<i64>,
+        /// How many at once.
+        limit: usize,
+    },
+    /// The endpoint is down: ends waiting deliveries whose window has passed as expired, reason `endpoint_down`, if a probe
+    /// made since their last due time has failed and a round of their own has opened their window.
+    ExpireDown {
+        /// The lane.
+        lane: i64,
+        /// The lane's time now, in which the window has passed.
+        now_ms: i64,
+        /// Length of the window.
+        window_ms: i64,
+        /// When the newest failed probe began, in the lane's time: deliveries due by then may end.
+        probe_ms: i64,
+        /// Deliveries that are in hand: they stay.
+        except: HashSet<i64>,
+        /// How many at once.
+        limit: usize,
+    },
+    /// Reopens dead letters with a fresh schedule, due at once.
+    Redeliver {
+        /// Which ones; those that ended at or after `ended_before_ms` are left out, and those of lanes not in `lanes`.
+        selection: Selection,
+        /// See `selection`.
+        ended_before_ms: i64,
+        /// Lanes whose sync exists.
+        lanes: HashSet<i64>,
+        /// How many at once.
+        limit: usize,
+    },
+    /// Marks dead letters as exported.
+    MarkExported {
+        /// Which ones.
+        selection: Selection,
+    },
+}
+
+/// Which dead letters; every condition holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Id of the project.
+    pub project: String,
+    /// Resource name of the sync; none: every sync of the project.
+    pub sync: Option<String>,
+    /// One of these reasons; empty: any.
+    pub reasons: Vec<EndingReason>,
+    /// One of these event types; empty: any.
+    pub event_types: Vec<String>,
+    /// Ended at or after this time.
+    pub ended_from_ms: Option<i64>,
+    /// Ended before this time.
+    pub ended_before_ms: Option<i64>,
+    /// These alone (`webhook-id`s); empty: any.
+    pub delivery_ids: Vec<WebhookId>,
 }
 
 /// Which sync a lane belongs to.
@@ -148,7 +291,10 @@ pub enum Item {
     /// Refused.
     Rejected,
     /// No sync wants it.
-    Unmatched,
+    Unmatched {
+        /// Its key, if it can be known again.
+        key: Option<InsertKey>,
+    },
     /// At least one sync wants it.
     Matched(Box<Matched>),
 }
@@ -158,9 +304,23 @@ pub enum Item {
 pub struct Matched {
     /// The event.
     pub event: Arc<StoredEvent>,
+    /// Its key, if it can be known again.
+    pub key: Option<InsertKey>,
     /// Which ones.
-    pub lanes: Vec<LaneKey>,
+    pub lanes: Vec<Target>,
 }
+
+/// A lane that an event goes to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its sync.
+    pub key: LaneKey,
+    /// Refuse the events while so many deliveries of it are open; none: no limit.
+    pub refuse_from: Option<u64>,
+}
+
+/// What makes two events the same: a 128-bit hash of project, `device_id` and `$insert_id`.
+pub type InsertKey = [u8; 16];
 
 /// An event as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +348,8 @@ pub struct Settlement {
     pub event: i64,
     /// Its lane.
     pub lane: i64,
+    /// The event itself, to be kept for another round or as a dead letter; none where it is damaged.
+    pub body: Option<Arc<StoredEvent>>,
     /// What follows.
     pub outcome: Settled,
     /// Encoded reports (`sluice.node.v1.Report`) of what happened.
@@ -240,14 +402,32 @@ pub enum Effect {
         /// Sequence of the next event that is new.
         next_sequence: u64,
     },
-    /// Of `Accept`: deliveries that were made.
-    Accepted(Vec<Created>),
+    /// Of `Accept`.
+    Accepted {
+        /// Deliveries that were made.
+        created: Vec<Created>,
+        /// Open deliveries of each lane that got some, afterwards.
+        open: Vec<(i64, u64)>,
+    },
+    /// Of `Accept`: there is no room, nothing was stored.
+    Full(Full),
     /// Of `Accept`: there is a gap, nothing was stored.
     Gap {
         /// What should have come.
         expected: u64,
     },
-    /// Of `EndLane`.
+    /// Of `Redeliver`.
+    Redelivered {
+        /// Lanes that got some, and how many.
+        lanes: Vec<(i64, u64)>,
+        /// Whether there may be more.
+        more: bool,
+        /// Sequence after the newest report.
+        next_report: u64,
+    },
+    /// Of `MarkExported`: how many count as exported now.
+    Marked(u64),
+    /// Of `EndLane`, `Trim` and `ExpireDown`.
     LaneEnded {
         /// How many deliveries were ended.
         ended: usize,
@@ -259,6 +439,19 @@ pub enum Effect {
         /// Sequence after the newest report.
         next_report: u64,
     },
+}
+
+/// What has no room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// A sync that has its producers refused has reached its backlog limit.
+    Lane(LaneKey),
+    /// The project has used up its share.
+    Project,
+    /// The spool has reached its limit.
+    Spool,
+    /// The disk is full.
+    Disk,
 }
 
 /// A delivery that has just been made.
@@ -341,6 +534,8 @@ pub struct DueDelivery {
     pub delivery: i64,
     /// Row of its event.
     pub event_row: i64,
+    /// When it became due, in the lane's time.
+    pub due_ms: i64,
     /// Where it stands.
     pub state: DeliveryState,
     /// The event.
@@ -369,42 +564,150 @@ pub struct StoredCatalog {
     pub entries: Vec<(Sync, Option<Sync>)>,
 }
 
-/// What has been counted, exact at any commit: received = rejected + duplicates + unmatched + matched for events, created =
-/// delivered + expired + discarded + pending for deliveries.
+/// Asks for dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterQuery {
+    /// Which ones.
+    pub selection: Selection,
+    /// Those after this one.
+    pub cursor_exclusive: i64,
+    /// At most so many.
+    pub limit: usize,
+    /// Stop after so many bytes of events; one is always given.
+    pub max_bytes: usize,
+    /// Whether the events come along.
+    pub with_events: bool,
+}
+
+/// Dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterPage {
+    /// In the order of acceptance.
+    pub letters: Vec<DeadLetterRow>,
+    /// Where to go on; none: there are no more.
+    pub next_cursor: Option<i64>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug)]
+pub struct DeadLetterRow {
+    /// The delivery.
+    pub delivery: i64,
+    /// Its lane.
+    pub lane: i64,
+    /// Its sync.
+    pub key: LaneKey,
+    /// Id of its event.
+    pub event: EventId,
+    /// `event_type`.
+    pub event_type: String,
+    /// When the event was accepted.
+    pub accept_ms: i64,
+    /// How it ended.
+    pub outcome: EndingOutcome,
+    /// Why.
+    pub reason: EndingReason,
+    /// When it ended.
+    pub end_ms: i64,
+    /// Which schedule ended.
+    pub schedule: u32,
+    /// Attempts made in it.
+    pub attempts: u32,
+    /// Bytes of the event.
+    pub event_bytes: u64,
+    /// The event; none if it was not asked for or is damaged.
+    pub json: Option<Bytes>,
+    /// Whether it was exported.
+    pub exported: bool,
+}
+
+/// What a spool holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// By lane.
+    pub lanes: Vec<LaneStats>,
+    /// Dead letters that were not exported.
+    pub unexported: u64,
+    /// Reports that were not acked.
+    pub reports: u64,
+    /// Their bytes.
+    pub report_bytes: u64,
+    /// Reports whose detail was dropped.
+    pub reports_dropped: u64,
+    /// Remembered keys.
+    pub keys: u64,
+    /// When the oldest of them was stored.
+    pub oldest_key_ms: Option<i64>,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Bytes that are free on the disk.
+    pub disk_free_bytes: u64,
+    /// Bytes of events that it may hold.
+    pub max_bytes: u64,
+    /// Records that were found damaged.
+    pub damaged: u64,
+}
+
+/// What a lane holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Its sync.
+    pub key: LaneKey,
+    /// Open deliveries.
+    pub pending: u64,
+    /// Bytes of their events.
+    pub pending_bytes: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Bytes of their events.
+    pub dead_letter_bytes: u64,
+}
+
+/// What has been counted, exact at any commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Of events, summed over projects.
     pub events: EventCounts,
-    /// Of deliveries, by uid of the sync.
-    pub deliveries: Vec<(String, DeliveryCounts)>,
+    /// Of events, by project.
+    pub projects: Vec<(String, EventCounts)>,
+    /// Of deliveries, by sync.
+    pub deliveries: Vec<(LaneKey, DeliveryCounts)>,
 }
 
-/// Counts of events.
+/// Counts of events: received = rejected + duplicates + unmatched + matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounts {
     /// All that came.
     pub received: i64,
     /// Refused.
     pub rejected: i64,
-    /// Sent again.
+    /// Sent again, by sequence or by `$insert_id`.
     pub duplicates: i64,
     /// Accepted, wanted by no sync.
     pub unmatched: i64,
     /// Accepted, wanted by one sync or more.
     pub matched: i64,
+    /// Deliveries that they made.
+    pub created: i64,
 }
 
-/// Counts of one sync's deliveries.
+/// Counts of one sync's deliveries: created + redelivered = delivered + expired + discarded + pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
-    /// Made.
+    /// Made by events.
     pub created: i64,
+    /// Reopened.
+    pub redelivered: i64,
     /// Ended with a 2xx.
     pub delivered: i64,
     /// Rounds used up.
     pub expired: i64,
     /// Not rendered, or refused by policy.
     pub discarded: i64,
-    /// Open.
+    /// Open: counted by itself, not worked out from the others.
     pub pending: i64,
+    /// Dead letters that are kept.
+    pub dead_letters: i64,
+    /// Dead letters that retention removed.
+    pub removed: i64,
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sluice_host::clock::Clock;
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use super::{
     AcceptError, Notice, Opened, Room,
-    store::{Accept, CatalogChange, Change, Effect, Item, Producer, Settled, Store},
+    store::{Accept, CatalogChange, Change, Effect, Full, Item, Producer, Selection, Settled, Store, StoreError},
 };
 
 /// Commands in one commit.
@@ -25,6 +25,12 @@ pub(super) const END_LANE_PIECE: usize = 1_000;
 
 /// Wait after a failed commit before what must not be lost is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often the store is asked to do housekeeping while commands come.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// The same while it has more to do.
+const UPKEEP_BUSY: Duration = Duration::from_millis(10);
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -48,6 +54,14 @@ pub(super) enum Command {
         change: CatalogChange,
         reply: oneshot::Sender<Result<(), AcceptError>>,
     },
+    Redeliver {
+        change: Change,
+        reply: oneshot::Sender<Result<(u64, bool), AcceptError>>,
+    },
+    MarkExported {
+        selection: Selection,
+        reply: oneshot::Sender<Result<u64, AcceptError>>,
+    },
     /// Must not be lost: tried again until it is on disk.
     Keep(Change),
     /// Answered when everything before it is on disk.
@@ -65,34 +79,39 @@ pub(super) fn run(
     clock: &Clock,
 ) {
     let mut writer = Writer { store, fences: HashMap::new(), next_fence: 1, kept: Vec::new(), notices, next_report };
+    let mut more = false;
+    let mut since_upkeep = Instant::now();
     loop {
-        let first = if writer.kept.is_empty() {
-            commands.recv().ok()
-        } else {
-            match commands.recv_timeout(RETRY) {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => {
+        // Housekeeping that has more to do goes on as soon as nobody waits.
+        let patience = if more && writer.kept.is_empty() { Duration::ZERO } else { RETRY };
+        let first = match commands.recv_timeout(patience) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                // One last try for what could not be written; what fails now is found again on disk after a restart.
+                if !writer.kept.is_empty() {
                     writer.commit(Vec::new(), clock.now_ms());
-                    continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => None,
+                return;
             }
         };
-        let Some(first) = first else {
-            // One last try for what could not be written; what fails now is found again on disk after a restart.
-            if !writer.kept.is_empty() {
-                writer.commit(Vec::new(), clock.now_ms());
+        let idle = first.is_none();
+        if let Some(first) = first {
+            let mut bytes = first.bytes();
+            let mut batch = vec![first];
+            while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
+                let Ok(command) = commands.try_recv() else { break };
+                bytes += command.bytes();
+                batch.push(command);
             }
-            return;
-        };
-        let mut bytes = first.bytes();
-        let mut batch = vec![first];
-        while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
-            let Ok(command) = commands.try_recv() else { break };
-            bytes += command.bytes();
-            batch.push(command);
+            writer.commit(batch, clock.now_ms());
+        } else if !writer.kept.is_empty() {
+            writer.commit(Vec::new(), clock.now_ms());
         }
-        writer.commit(batch, clock.now_ms());
+        if idle || since_upkeep.elapsed() >= if more { UPKEEP_BUSY } else { UPKEEP } {
+            more = writer.upkeep(clock.now_ms());
+            since_upkeep = Instant::now();
+        }
     }
 }
 
@@ -112,6 +131,8 @@ enum Waiter {
     Open { fence: u64, reply: oneshot::Sender<Result<Opened, AcceptError>> },
     Accept { reply: oneshot::Sender<Result<(), AcceptError>>, _room: Room },
     Catalog { reply: oneshot::Sender<Result<(), AcceptError>> },
+    Redeliver { reply: oneshot::Sender<Result<(u64, bool), AcceptError>> },
+    Mark { reply: oneshot::Sender<Result<u64, AcceptError>> },
     Nobody,
 }
 
@@ -132,6 +153,11 @@ impl Writer<'_> {
             }
         }
         self.apply(changes, waiters, now_ms);
+        if !flushed.is_empty()
+            && let Err(error) = self.store.checkpoint()
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the spool's log stays as it is");
+        }
         for reply in flushed {
             let _ = reply.send(());
         }
@@ -145,14 +171,46 @@ impl Writer<'_> {
             Ok(effects) => self.tell(&changes, effects, waiters),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the spool could not commit");
-                for (change, waiter) in changes.into_iter().zip(waiters) {
-                    let failed = || AcceptError::Store(error.to_string());
-                    match waiter {
-                        Waiter::Open { reply, .. } => drop(reply.send(Err(failed()))),
-                        Waiter::Accept { reply, .. } | Waiter::Catalog { reply } => drop(reply.send(Err(failed()))),
-                        Waiter::Nobody => self.kept.push(change),
+                if error.is_damage() && changes.len() > 1 {
+                    // One change has met damage: the others go on without it.
+                    for (change, waiter) in changes.into_iter().zip(waiters) {
+                        self.apply(vec![change], vec![waiter], now_ms);
                     }
+                } else {
+                    self.failed(&error, changes, waiters);
                 }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError, changes: Vec<Change>, waiters: Vec<Waiter>) {
+        for (change, waiter) in changes.into_iter().zip(waiters) {
+            let failed = || match error {
+                StoreError::Full => AcceptError::Full(Full::Disk),
+                error => AcceptError::Store(error.to_string()),
+            };
+            match waiter {
+                Waiter::Open { reply, .. } => drop(reply.send(Err(failed()))),
+                Waiter::Accept { reply, .. } | Waiter::Catalog { reply } => drop(reply.send(Err(failed()))),
+                Waiter::Redeliver { reply } => drop(reply.send(Err(failed()))),
+                Waiter::Mark { reply } => drop(reply.send(Err(failed()))),
+                // Trying again would never end.
+                Waiter::Nobody if error.is_damage() => {
+                    let delivery =
+                        if let Change::Settle(settlement) = &change { Some(settlement.delivery) } else { None };
+                    tracing::error!(delivery, "a change was given up: what it concerns is damaged on disk");
+                }
+                Waiter::Nobody => self.kept.push(change),
+            }
+        }
+    }
+
+    fn upkeep(&mut self, now_ms: i64) -> bool {
+        match self.store.upkeep(now_ms) {
+            Ok(upkeep) => upkeep.more,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the spool's housekeeping has failed");
+                false
             }
         }
     }
@@ -182,6 +240,10 @@ impl Writer<'_> {
                 }
             }
             Command::SaveCatalog { change, reply } => Some((Change::SaveCatalog(change), Waiter::Catalog { reply })),
+            Command::Redeliver { change, reply } => Some((change, Waiter::Redeliver { reply })),
+            Command::MarkExported { selection, reply } => {
+                Some((Change::MarkExported { selection }, Waiter::Mark { reply }))
+            }
             Command::Keep(change) => Some((change, Waiter::Nobody)),
             Command::Flush { .. } => None,
         }
@@ -190,6 +252,7 @@ impl Writer<'_> {
     /// Answers those who wait and tells the dispatcher; those who have gone do not mind.
     fn tell(&self, changes: &[Change], effects: Vec<Effect>, waiters: Vec<Waiter>) {
         let (mut created, mut settled) = (Vec::new(), Vec::new());
+        let mut open = HashMap::new();
         let mut ended = Vec::new();
         let mut mark = None;
         for ((change, effect), waiter) in changes.iter().zip(effects).zip(waiters) {
@@ -197,18 +260,34 @@ impl Writer<'_> {
                 (Effect::Opened { known, next_sequence }, Waiter::Open { fence, reply }) => {
                     let _ = reply.send(Ok(Opened { known, next_sequence, fence }));
                 }
-                (Effect::Accepted(new), Waiter::Accept { reply, .. }) => {
+                (Effect::Accepted { created: new, open: counts }, Waiter::Accept { reply, .. }) => {
                     created.extend(new);
+                    open.extend(counts);
                     let _ = reply.send(Ok(()));
                 }
                 (Effect::Gap { expected }, Waiter::Accept { reply, .. }) => {
                     let _ = reply.send(Err(AcceptError::Gap { expected }));
+                }
+                (Effect::Full(full), Waiter::Accept { reply, .. }) => {
+                    let _ = reply.send(Err(AcceptError::Full(full)));
+                }
+                (Effect::Redelivered { lanes, more, next_report }, Waiter::Redeliver { reply }) => {
+                    mark = Some(next_report);
+                    let count = lanes.iter().map(|(_, count)| count).sum();
+                    ended.push(Notice::Redelivered(lanes.into_iter().map(|(lane, _)| lane).collect()));
+                    let _ = reply.send(Ok((count, more)));
+                }
+                (Effect::Marked(count), Waiter::Mark { reply }) => {
+                    let _ = reply.send(Ok(count));
                 }
                 (Effect::Done { .. }, Waiter::Catalog { reply }) => {
                     let _ = reply.send(Ok(()));
                 }
                 (Effect::Done { next_report }, Waiter::Nobody) => {
                     mark = Some(next_report);
+                    if let Change::Shelve { deliveries } = change {
+                        ended.push(Notice::Shelved(deliveries.clone()));
+                    }
                     if let Change::Settle(settlement) = change {
                         let due_ms = match settlement.outcome {
                             Settled::Again { due_ms, .. } => Some(due_ms),
@@ -219,7 +298,10 @@ impl Writer<'_> {
                 }
                 (Effect::LaneEnded { ended: count, next_report }, Waiter::Nobody) => {
                     mark = Some(next_report);
-                    if let Change::EndLane { lane, limit } = change {
+                    if let Change::EndLane { lane, limit }
+                    | Change::Trim { lane, limit, .. }
+                    | Change::ExpireDown { lane, limit, .. } = change
+                    {
                         ended.push(Notice::LaneEnded { lane: *lane, more: count >= *limit });
                     }
                 }
@@ -227,7 +309,7 @@ impl Writer<'_> {
             }
         }
         if !created.is_empty() {
-            let _ = self.notices.send(Notice::Created(created));
+            let _ = self.notices.send(Notice::Created { created, open: open.into_iter().collect() });
         }
         if !settled.is_empty() {
             let _ = self.notices.send(Notice::Settled(settled));
@@ -258,7 +340,7 @@ impl Accept {
             .iter()
             .map(|item| match item {
                 Item::Matched(matched) => matched.event.json.len(),
-                Item::Rejected | Item::Unmatched => 0,
+                Item::Rejected | Item::Unmatched { .. } => 0,
             })
             .sum()
     }

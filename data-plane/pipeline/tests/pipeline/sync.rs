@@ -25,7 +25,7 @@ fn a_valid_sync_is_compiled_with_its_defaults() {
     let destination = &sync.destination;
     assert_eq!(destination.uri, "https://hooks.example.com/in");
     assert_eq!(destination.timeout, Duration::from_secs(10));
-    assert_eq!(destination.max_concurrency, 32);
+    assert_eq!(destination.limits.max_concurrency, 32);
     assert_eq!(destination.headers["content-type"], "application/json");
     assert_eq!(destination.headers["user-agent"], "Sluice/Webhook/1.0");
     assert_eq!(sync.retry.rounds(), 10);
@@ -37,7 +37,7 @@ fn what_the_sync_says_is_taken_over() {
         destination.headers = vec![plain("X-Team", "growth"), secret("Authorization", "Bearer abc")];
         destination.content_type = "application/vnd.api+json; charset=utf-8".into();
         destination.timeout = seconds(3);
-        destination.limits = Some(Limits { max_concurrency: 7 });
+        destination.limits = Some(Limits { max_concurrency: 7, ..Default::default() });
     }));
     let destination = &sync.destination;
     assert_eq!(destination.headers["x-team"], "growth");
@@ -45,7 +45,7 @@ fn what_the_sync_says_is_taken_over() {
     assert!(destination.headers["authorization"].is_sensitive());
     assert!(!destination.headers["x-team"].is_sensitive());
     assert_eq!(destination.headers["content-type"], "application/vnd.api+json; charset=utf-8");
-    assert_eq!((destination.timeout, destination.max_concurrency), (Duration::from_secs(3), 7));
+    assert_eq!((destination.timeout, destination.limits.max_concurrency), (Duration::from_secs(3), 7));
     assert!(destination.takes_json());
 }
 
@@ -91,7 +91,8 @@ fn all_that_is_wrong_is_told_at_once() {
             ],
             content_type: "json".into(),
             timeout: seconds(61),
-            limits: Some(Limits { max_concurrency: 1001 }),
+            limits: Some(Limits { max_concurrency: 1001, ..Default::default() }),
+            trusted_ca_pem: String::new(),
         }),
         events: Some(EventSelection { filter: Some(types(&[""])), payload: None }),
         retry_policy: Some(RetryPolicy { max_attempts_per_round: 4, ..Default::default() }),
@@ -231,7 +232,8 @@ fn time_limits_and_concurrency_have_bounds() {
     }
     for (max_concurrency, fine) in [(0, true), (1, true), (1000, true), (1001, false), (-1, false), (i32::MIN, false)] {
         let expected = (!fine).then(|| "destination.limits.max_concurrency".to_owned());
-        let change = |destination: &mut Destination| destination.limits = Some(Limits { max_concurrency });
+        let change =
+            |destination: &mut Destination| destination.limits = Some(Limits { max_concurrency, ..Default::default() });
         assert_eq!(fields(&change), expected, "{max_concurrency}");
     }
 }

@@ -9,7 +9,7 @@ use sluice_pipeline::{
 use crate::support::{SyncExt, sync, violations_by};
 
 fn open_rules() -> Rules {
-    Rules { allow_http: true, allow_private_destinations: true, own_ports: vec![7600, 7601] }
+    Rules { allow_http: true, allow_private_destinations: true, own_ports: vec![7600, 7601], ..Rules::default() }
 }
 
 #[track_caller]
@@ -34,7 +34,8 @@ fn urls_are_absolute_https_urls_with_a_host() {
         &[
             "https://example.com",
             "https://example.com/",
-            "HTTPS://Example.COM:8443/a/b?c=d&e=%20",
+            "HTTPS://Example.COM:443/a/b?c=d&e=%20",
+            "https://example.com:80/",
             "https://example.com?x=1",
             "https://a_b.example.com./in",
             "https://xn--bcher-kva.example/",
@@ -114,6 +115,26 @@ fn urls_that_name_an_address_that_is_not_public_are_refused_unless_the_operator_
     check_urls(&strict, &private, Some(reason::ADDRESS_NOT_ALLOWED));
     check_urls(&open_rules(), &private, None);
     check_urls(&open_rules(), &["http://example.com/"], None);
+}
+
+#[test]
+fn ports_other_than_80_and_443_are_the_operators_to_allow() {
+    let others =
+        ["https://example.com:8443/", "http://example.com:8080/", "https://8.8.8.8:22/", "https://[2606:4700::1]:1/"];
+    let strict = Rules { allow_http: true, ..Rules::default() };
+    check_urls(&strict, &others, Some(reason::PORT_NOT_ALLOWED));
+    check_urls(&open_rules(), &others, None);
+    let some = Rules { allowed_ports: vec![8443, 8080], ..strict };
+    check_urls(&some, &["https://example.com:8443/", "http://example.com:8080/"], None);
+    check_urls(&some, &["https://example.com:8444/"], Some(reason::PORT_NOT_ALLOWED));
+}
+
+#[test]
+fn networks_are_allowed_one_by_one() {
+    let rules = Rules { allowed_networks: vec!["10.1.0.0/16".parse().unwrap()], ..Rules::default() };
+    check_urls(&rules, &["https://10.1.2.3/", "https://[::ffff:10.1.2.3]/"], None);
+    check_urls(&rules, &["https://10.2.2.3/", "https://127.0.0.1/"], Some(reason::ADDRESS_NOT_ALLOWED));
+    check_urls(&rules, &["https://10.1.2.3:8443/"], Some(reason::PORT_NOT_ALLOWED));
 }
 
 #[test]

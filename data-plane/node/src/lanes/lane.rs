@@ -27,6 +27,10 @@ pub struct Work {
     pub state: DeliveryState,
     /// The event.
     pub event: Arc<StoredEvent>,
+    /// When it became due, by the node's clock.
+    pub due_ms: i64,
+    /// It was made a moment ago and has never been loaded: the disk finds it only after it was shelved.
+    fresh: bool,
 }
 
 /// One sync's lane.
@@ -42,8 +46,12 @@ pub struct Lane {
     in_flight: HashSet<i64>,
     ready: VecDeque<Work>,
     ready_bytes: usize,
-    /// Deliveries that are in memory in any way: ready, in flight, or settled and not yet on disk.
+    /// Deliveries that are in memory in any way: ready, in flight, settled and not yet on disk, or being shelved.
     in_hand: HashSet<i64>,
+    /// Deliveries to be shelved, since [`Lane::take_shelved`] was asked.
+    shelved: Vec<i64>,
+    /// Waiting deliveries are being ended on disk: nothing may be taken into memory.
+    ending: bool,
     held_since_ms: Option<i64>,
     held_total_ms: i64,
     /// Deliveries are due that are on disk only.
@@ -53,6 +61,8 @@ pub struct Lane {
     loading: bool,
     /// Something was left on disk while a load was under way: its answer may not know.
     missed: bool,
+    /// What a load under way brings may have been ended meanwhile.
+    stale: bool,
 }
 
 impl Lane {
@@ -67,12 +77,15 @@ impl Lane {
             ready: VecDeque::new(),
             ready_bytes: 0,
             in_hand: HashSet::new(),
+            shelved: Vec::new(),
+            ending: false,
             held_since_ms: None,
             held_total_ms: 0,
             backlog: false,
             next_due_ms: None,
             loading: false,
             missed: false,
+            stale: false,
         }
     }
 
@@ -113,7 +126,7 @@ impl Lane {
     /// Whether nothing of it is in memory.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.in_hand.is_empty() && !self.loading
+        self.in_hand.is_empty() && !self.loading && !self.ending
     }
 
     /// The sync was disabled: what is not under way goes back to disk. Gives whether that is new.
@@ -133,13 +146,55 @@ impl Lane {
         true
     }
 
-    /// Forgets what is ready; it is on disk.
+    /// Takes what is ready back to disk.
     pub fn put_back(&mut self) {
-        for work in self.ready.drain(..) {
-            self.in_hand.remove(&work.delivery);
-            self.backlog = true;
+        for work in std::mem::take(&mut self.ready) {
+            self.leave_on_disk(work.delivery, work.fresh);
         }
         self.ready_bytes = 0;
+    }
+
+    /// Begins to end waiting deliveries on disk: what is ready goes back there, and nothing is taken into memory until
+    /// [`Lane::ended`].
+    pub fn begin_ending(&mut self) {
+        self.ending = true;
+        self.stale = self.loading;
+        self.put_back();
+    }
+
+    /// Waiting deliveries were ended on disk.
+    pub fn ended(&mut self) {
+        self.ending = false;
+    }
+
+    /// Whether waiting deliveries are being ended.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// Deliveries whose round is under way or not yet recorded.
+    #[must_use]
+    pub fn in_flight(&self) -> &HashSet<i64> {
+        &self.in_flight
+    }
+
+    /// Deliveries that are not kept in memory and must be shelved; they stay in hand until [`Lane::shelved`].
+    pub fn take_shelved(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.shelved)
+    }
+
+    /// A delivery was shelved: the disk finds it from now on.
+    pub fn shelved(&mut self, delivery: i64) {
+        self.in_hand.remove(&delivery);
+        self.backlog = true;
+        self.missed |= self.loading;
+    }
+
+    /// Deliveries were reopened on disk.
+    pub fn reopened(&mut self) {
+        self.backlog = true;
+        self.missed |= self.loading;
     }
 
     /// A delivery was made: taken into memory if there is room and none is left on disk before it.
@@ -147,23 +202,29 @@ impl Lane {
         if self.in_hand.contains(&created.delivery) {
             return;
         }
-        if self.backlog || self.loading || self.is_held() || self.gone || !self.has_room() {
-            self.leave_on_disk();
+        let waits = self.backlog || self.loading || self.ending || !self.shelved.is_empty();
+        if waits || self.is_held() || self.gone || !self.has_room() {
+            self.leave_on_disk(created.delivery, true);
             return;
         }
         self.push(Work {
             delivery: created.delivery,
             event_row: created.event_row,
             state: DeliveryState::new(),
+            due_ms: created.event.accept_ms,
             event: created.event,
+            fresh: true,
         });
     }
 
-    /// The next delivery to make, if fewer than `limit` are in flight.
-    pub fn take(&mut self, limit: usize) -> Option<Work> {
-        if self.is_held() || self.gone || self.in_flight.len() >= limit {
-            return None;
-        }
+    /// Whether a delivery can be taken while fewer than `limit` are in flight.
+    #[must_use]
+    pub fn may_take(&self, limit: usize) -> bool {
+        !self.is_held() && !self.gone && !self.ending && !self.ready.is_empty() && self.in_flight.len() < limit
+    }
+
+    /// The next delivery to make, whether it may be taken or not.
+    pub fn take(&mut self) -> Option<Work> {
         let work = self.ready.pop_front()?;
         self.ready_bytes -= work.event.json.len();
         self.in_flight.insert(work.delivery);
@@ -174,7 +235,8 @@ impl Lane {
     pub fn load(&mut self, now_ms: i64) -> Option<DueQuery> {
         let lane_now_ms = now_ms - self.held_total_ms;
         let due = self.backlog || self.next_due_ms.is_some_and(|due_ms| due_ms <= lane_now_ms);
-        if !due || self.loading || self.is_held() || self.gone || self.ready.len() > READY / 2 || !self.has_room() {
+        let may = !self.loading && !self.ending && !self.is_held() && !self.gone;
+        if !due || !may || self.ready.len() > READY / 2 || !self.has_room() {
             return None;
         }
         self.loading = true;
@@ -191,19 +253,21 @@ impl Lane {
     /// What was loaded.
     pub fn loaded(&mut self, due: Vec<DueDelivery>, more: bool, next_due_ms: Option<i64>) {
         self.loading = false;
-        self.backlog = more || self.missed;
         self.next_due_ms = next_due_ms;
+        if std::mem::take(&mut self.stale) || self.ending || self.is_held() || self.gone {
+            self.backlog = true;
+            return;
+        }
+        self.backlog = more || self.missed;
         for row in due {
-            if self.is_held() || self.gone {
-                self.backlog = true;
-                return;
-            }
             if !self.in_hand.contains(&row.delivery) {
                 self.push(Work {
                     delivery: row.delivery,
                     event_row: row.event_row,
                     state: row.state,
+                    due_ms: row.due_ms + self.held_total_ms,
                     event: row.event,
+                    fresh: false,
                 });
             }
         }
@@ -233,7 +297,7 @@ impl Lane {
     /// When to look again, by the clock's time.
     #[must_use]
     pub fn wake_ms(&self) -> Option<i64> {
-        if self.is_held() || self.gone || self.loading {
+        if self.is_held() || self.gone || self.loading || self.ending {
             None
         } else {
             self.next_due_ms.map(|due_ms| due_ms + self.held_total_ms)
@@ -244,9 +308,15 @@ impl Lane {
         self.ready.len() < READY && self.ready_bytes < READY_BYTES
     }
 
-    fn leave_on_disk(&mut self) {
-        self.backlog = true;
-        self.missed |= self.loading;
+    fn leave_on_disk(&mut self, delivery: i64, fresh: bool) {
+        if fresh {
+            self.in_hand.insert(delivery);
+            self.shelved.push(delivery);
+        } else {
+            self.in_hand.remove(&delivery);
+            self.backlog = true;
+            self.missed |= self.loading;
+        }
     }
 
     fn push(&mut self, work: Work) {
@@ -283,11 +353,24 @@ mod tests {
     }
 
     fn due(delivery: i64) -> DueDelivery {
-        DueDelivery { delivery, event_row: delivery, state: DeliveryState::new(), event: event() }
+        DueDelivery { delivery, event_row: delivery, due_ms: 0, state: DeliveryState::new(), event: event() }
+    }
+
+    /// Shelves what the lane does not keep.
+    fn shelve(lane: &mut Lane) -> usize {
+        let shelved = lane.take_shelved();
+        for delivery in &shelved {
+            lane.shelved(*delivery);
+        }
+        shelved.len()
     }
 
     fn drain(lane: &mut Lane) -> Vec<i64> {
-        std::iter::from_fn(|| lane.take(usize::MAX)).map(|work| work.delivery).collect()
+        std::iter::from_fn(|| take(lane, usize::MAX)).map(|work| work.delivery).collect()
+    }
+
+    fn take(lane: &mut Lane, limit: usize) -> Option<Work> {
+        if lane.may_take(limit) { lane.take() } else { None }
     }
 
     #[test]
@@ -296,6 +379,7 @@ mod tests {
         for delivery in 0..300 {
             lane.offer(created(delivery));
         }
+        assert_eq!(shelve(&mut lane), 300 - READY);
         assert!(lane.load(0).is_none(), "the lane is full");
         assert_eq!(drain(&mut lane).len(), READY);
         let query = lane.load(0).unwrap();
@@ -312,6 +396,7 @@ mod tests {
         for delivery in 0..=READY as i64 {
             lane.offer(created(delivery));
         }
+        shelve(&mut lane);
         drain(&mut lane);
         lane.load(0).unwrap();
         // The answer knows less than the lane: these are in flight.
@@ -329,6 +414,7 @@ mod tests {
         assert_eq!(lane.wake_ms(), Some(10));
         lane.load(10).unwrap();
         lane.offer(created(2));
+        shelve(&mut lane);
         lane.loaded(vec![due(1)], false, None);
         assert!(lane.load(10).is_some(), "the second one is on disk only");
     }
@@ -339,7 +425,8 @@ mod tests {
         lane.offer(created(1));
         lane.settled(2, Some(100));
         assert!(lane.hold(50) && !lane.hold(60));
-        assert!(lane.take(1).is_none() && lane.load(1_000).is_none() && lane.wake_ms().is_none());
+        assert_eq!(shelve(&mut lane), 1);
+        assert!(take(&mut lane, 1).is_none() && lane.load(1_000).is_none() && lane.wake_ms().is_none());
         assert!(lane.resume(550) && !lane.resume(560));
         assert_eq!((lane.behind_ms(), lane.wake_ms()), (500, Some(600)));
         let query = lane.load(560).unwrap();
@@ -351,11 +438,42 @@ mod tests {
         let mut lane = Lane::new(1, key());
         lane.offer(created(1));
         lane.offer(created(2));
-        assert!(lane.take(1).is_some() && lane.take(1).is_none());
+        assert!(take(&mut lane, 1).is_some() && take(&mut lane, 1).is_none());
         lane.settled(1, None);
-        assert!(lane.take(1).is_some(), "the first one is on disk");
+        assert!(take(&mut lane, 1).is_some(), "the first one is on disk");
         lane.offer(created(3));
         lane.broke_off(2);
-        assert!(lane.take(1).is_some(), "the second one will not be settled");
+        assert!(take(&mut lane, 1).is_some(), "the second one will not be settled");
+    }
+
+    #[test]
+    fn what_is_not_shelved_yet_is_not_looked_for() {
+        let mut lane = Lane::new(1, key());
+        for delivery in 0..=READY as i64 {
+            lane.offer(created(delivery));
+        }
+        assert_eq!(lane.take_shelved(), [READY as i64]);
+        drain(&mut lane);
+        assert!(lane.load(0).is_none(), "the disk would not find it");
+        lane.offer(created(1_000));
+        assert_eq!(drain(&mut lane), [1_000], "what comes later may overtake");
+        lane.shelved(READY as i64);
+        assert!(lane.load(0).is_some());
+    }
+
+    #[test]
+    fn what_was_loaded_while_deliveries_were_ended_is_not_believed() {
+        let mut lane = Lane::new(1, key());
+        lane.settled(1, Some(0));
+        lane.load(1).unwrap();
+        lane.begin_ending();
+        lane.offer(created(2));
+        assert_eq!(shelve(&mut lane), 1, "it may be among those that are ended");
+        lane.loaded(vec![due(1)], false, None);
+        assert!(lane.load(1).is_none() && take(&mut lane, 9).is_none());
+        lane.ended();
+        lane.load(1).unwrap();
+        lane.loaded(vec![due(2)], false, None);
+        assert_eq!(drain(&mut lane), [2]);
     }
 }

@@ -1,0 +1,458 @@
+//! Owns the lanes: hands due deliveries to the courier as the lanes' limits allow, loads what waits on disk, and follows
+//! the catalog. The one task that knows what is in memory.
+
+mod timers;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use prost::Message as _;
+use sluice_host::clock::Clock;
+use sluice_pipeline::catalog::Catalog;
+use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{self, JoinError, JoinSet},
+};
+
+use self::timers::Timers;
+use crate::{
+    attempt::{Courier, RoundEnd, RoundWork},
+    lanes::{Gate, Held, Lane, Places, Told},
+    report::{End, Subject},
+    spool::{
+        Notice,
+        store::{Created, Damaged, Due, LaneKey, LaneRow, Settled, Settlement, StoreError},
+    },
+    stop,
+};
+
+/// How long a lane rests after a failed load.
+const LOAD_RETRY_MS: i64 = 1_000;
+
+/// Starts from what the spool holds.
+pub struct Dispatcher {
+    courier: Arc<Courier>,
+    clock: Clock,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    lanes: HashMap<i64, Entry>,
+    places: Places,
+    timers: Timers,
+    rounds: JoinSet<RoundEnd>,
+    under_way: HashMap<task::Id, UnderWay>,
+    /// The lane of each delivery that is being shelved.
+    shelving: HashMap<i64, i64>,
+    loads: mpsc::UnboundedReceiver<(i64, Result<Due, StoreError>)>,
+    loaded: mpsc::UnboundedSender<(i64, Result<Due, StoreError>)>,
+}
+
+/// A lane and what keeps it from going on.
+struct Entry {
+    lane: Lane,
+    gate: Gate,
+    ending: Option<Ending>,
+}
+
+/// Why waiting deliveries of a lane are being ended on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Its sync was deleted.
+    Gone,
+    /// It is over its backlog limit.
+    Backlog { keep: u64 },
+    /// Its endpoint is down; times are the lane's.
+    Down { window_ms: i64, probe_ms: i64 },
+}
+
+/// A round under way.
+struct UnderWay {
+    lane: i64,
+    delivery: i64,
+    held: Held,
+    /// In the lane's time.
+    began_ms: i64,
+    is_probe: bool,
+}
+
+impl Dispatcher {
+    /// `lanes` is what the spool held at the start; `places` bounds the requests under way.
+    #[must_use]
+    pub fn new(
+        courier: Arc<Courier>,
+        catalog: watch::Receiver<Arc<Catalog>>,
+        lanes: Vec<LaneRow>,
+        places: Places,
+    ) -> Self {
+        let (loaded, loads) = mpsc::unbounded_channel();
+        let entry = |row: LaneRow| (row.lane, Entry::new(Lane::stored(row)));
+        Self {
+            clock: courier.clock.clone(),
+            courier,
+            catalog,
+            lanes: lanes.into_iter().map(entry).collect(),
+            places,
+            timers: Timers::default(),
+            rounds: JoinSet::new(),
+            under_way: HashMap::new(),
+            shelving: HashMap::new(),
+            loads,
+            loaded,
+        }
+    }
+
+    /// Runs until `stop` turns true, then lets the rounds under way finish.
+    pub async fn run(mut self, mut notices: mpsc::UnboundedReceiver<Notice>, mut stop: watch::Receiver<bool>) {
+        self.follow_catalog();
+        loop {
+            let next_ms = self.timers.next_ms();
+            let clock = self.clock.clone();
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Some(notice) => self.notice(notice),
+                    None => break,
+                },
+                Some(over) = self.rounds.join_next_with_id() => self.round_over(over),
+                Some((lane, due)) = self.loads.recv() => self.loaded(lane, due),
+                Ok(()) = self.catalog.changed() => self.follow_catalog(),
+                () = async {
+                    match next_ms {
+                        Some(at_ms) => clock.sleep_until(at_ms, "next round").await,
+                        None => std::future::pending().await,
+                    }
+                } => self.wake(),
+                () = stop::asked(&mut stop) => break,
+            }
+        }
+        // Requests in flight get their answer; the node bounds the wait, and what it cuts off is still due on disk.
+        while self.rounds.join_next().await.is_some() {}
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Created { created, open } => {
+                let lanes: HashSet<i64> = created.iter().map(|new| new.lane).collect();
+                for new in created {
+                    self.created(new);
+                }
+                for (lane, open) in open {
+                    self.check_backlog(lane, open);
+                }
+                self.pump_all(lanes);
+            }
+            Notice::Settled(settled) => {
+                let lanes: HashSet<i64> = settled.iter().map(|(lane, ..)| *lane).collect();
+                for (lane, delivery, due_ms) in settled {
+                    if let Some(entry) = self.lanes.get_mut(&lane) {
+                        entry.lane.settled(delivery, due_ms);
+                    }
+                }
+                self.pump_all(lanes);
+            }
+            Notice::Shelved(deliveries) => {
+                let mut lanes = HashSet::new();
+                for delivery in deliveries {
+                    let Some(row) = self.shelving.remove(&delivery) else { continue };
+                    if let Some(entry) = self.lanes.get_mut(&row) {
+                        entry.lane.shelved(delivery);
+                        lanes.insert(row);
+                    }
+                }
+                self.pump_all(lanes);
+            }
+            Notice::Redelivered(lanes) => {
+                for row in &lanes {
+                    if let Some(entry) = self.lanes.get_mut(row) {
+                        entry.lane.reopened();
+                    }
+                }
+                self.pump_all(lanes);
+            }
+            Notice::LaneEnded { lane, more } => self.lane_ended(lane, more),
+        }
+    }
+
+    fn created(&mut self, new: Created) {
+        let entry = self.lanes.entry(new.lane).or_insert_with(|| {
+            // The catalog may have lost the sync, or it was disabled, since this was matched.
+            let mut entry = Entry::new(Lane::new(new.lane, new.key.clone()));
+            entry.align(&self.catalog.borrow(), &self.courier);
+            entry
+        });
+        entry.lane.offer(new);
+    }
+
+    /// The lane's place is free when the round is recorded; only one that broke off never will be. The host's place is free
+    /// at once.
+    fn round_over(&mut self, over: Result<(task::Id, RoundEnd), JoinError>) {
+        let (id, end) = match over {
+            Ok((id, end)) => (id, Some(end)),
+            Err(error) => {
+                tracing::error!(%error, "a round broke off");
+                (error.id(), None)
+            }
+        };
+        let Some(UnderWay { lane: row, delivery, held, began_ms, is_probe }) = self.under_way.remove(&id) else {
+            return;
+        };
+        self.places.give_back(&held);
+        if let Some(entry) = self.lanes.get_mut(&row) {
+            if end.is_none() {
+                entry.lane.broke_off(delivery);
+            }
+            let now_ms = self.clock.now_ms() - entry.lane.behind_ms();
+            let told = entry.gate.ended(began_ms, is_probe, end.as_ref(), now_ms, rand::random::<f64>());
+            let (sync, host) = (&*entry.lane.key.name, &**entry.gate.host());
+            match told {
+                Told::Nothing => {}
+                Told::Opened => {
+                    tracing::warn!(sync, host, "the endpoint counts as down: it is probed until it answers")
+                }
+                Told::Closed => tracing::info!(sync, host, "the endpoint is back"),
+                Told::ProbeFailed(probe_ms) => self.endpoint_down(row, probe_ms),
+            }
+        }
+        self.pump(row);
+        while let Some(lane) = self.places.turn(&held) {
+            self.pump(lane);
+        }
+    }
+
+    fn loaded(&mut self, row: i64, due: Result<Due, StoreError>) {
+        let Some(entry) = self.lanes.get_mut(&row) else { return };
+        match due {
+            Ok(due) => {
+                entry.lane.loaded(due.deliveries, due.more, due.next_due_ms);
+                let key = entry.lane.key.clone();
+                for damaged in &due.damaged {
+                    entry.lane.claim(damaged.delivery);
+                }
+                for damaged in due.damaged {
+                    self.discard_damaged(row, &key, damaged);
+                }
+                self.pump(row);
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "due deliveries could not be read");
+                entry.lane.load_failed();
+                self.timers.set(row, Some(self.clock.now_ms() + LOAD_RETRY_MS));
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        let now_ms = self.clock.now_ms();
+        while let Some(lane) = self.timers.due(now_ms) {
+            self.pump(lane);
+        }
+    }
+
+    fn pump_all(&mut self, lanes: impl IntoIterator<Item = i64>) {
+        for lane in lanes {
+            self.pump(lane);
+        }
+    }
+
+    /// Starts what the lane's limits allow, loads what should be at hand, and sets its timer.
+    fn pump(&mut self, row: i64) {
+        self.shelve(row);
+        let Some(entry) = self.lanes.get_mut(&row) else { return };
+        if entry.lane.gone {
+            if entry.lane.is_quiet() {
+                self.end(row, Ending::Gone);
+            }
+            return;
+        }
+        let Some(sync) = self.catalog.borrow().get(&entry.lane.key.uid).cloned() else { return };
+        let now_ms = self.clock.now_ms();
+        let behind_ms = entry.lane.behind_ms();
+        let mut not_before_ms = None;
+        while entry.lane.may_take(sync.destination.limits.max_concurrency) {
+            if let Some(until_ms) = entry.gate.waits_until(now_ms - behind_ms) {
+                not_before_ms = Some(until_ms + behind_ms);
+                break;
+            }
+            // Without a place the lane's turn comes when one is given back.
+            let Some(held) = self.places.take(row, entry.gate.host()) else { break };
+            let (is_probe, work) = match entry.gate.begin(now_ms - behind_ms) {
+                Ok(is_probe) => (is_probe, entry.lane.take()),
+                Err(at_ms) => {
+                    self.places.give_back(&held);
+                    not_before_ms = Some(at_ms);
+                    break;
+                }
+            };
+            let Some(work) = work else {
+                self.places.give_back(&held);
+                break;
+            };
+            let delivery = work.delivery;
+            let round = RoundWork {
+                sync: sync.clone(),
+                lane: row,
+                key: entry.lane.key.clone(),
+                behind_ms,
+                work,
+                pace: entry.gate.pace(),
+                cost: entry.gate.cost(),
+            };
+            let courier = self.courier.clone();
+            let task = self.rounds.spawn(async move { courier.round(round).await });
+            let began_ms = now_ms - behind_ms;
+            self.under_way.insert(task.id(), UnderWay { lane: row, delivery, held, began_ms, is_probe });
+        }
+        if let Some(query) = entry.lane.load(now_ms) {
+            let (spool, loaded) = (self.courier.spool.clone(), self.loaded.clone());
+            tokio::spawn(async move {
+                let due = spool.read(move |reader| reader.due(&query)).await;
+                // The dispatcher has stopped otherwise.
+                let _ = loaded.send((row, due));
+            });
+        }
+        // What is due already waits for room, not for time.
+        let due_ms = entry.lane.wake_ms().filter(|at_ms| *at_ms > now_ms);
+        self.timers.set(row, due_ms.into_iter().chain(not_before_ms).min());
+    }
+
+    fn follow_catalog(&mut self) {
+        let catalog = self.catalog.borrow_and_update().clone();
+        if catalog.epoch().is_empty() {
+            // Nothing is known yet: what is on disk waits.
+            return;
+        }
+        for entry in self.lanes.values_mut() {
+            entry.align(&catalog, &self.courier);
+        }
+        let rows: Vec<i64> = self.lanes.keys().copied().collect();
+        self.pump_all(rows);
+    }
+
+    /// Hands over what the lane does not keep in memory.
+    fn shelve(&mut self, row: i64) {
+        let Some(entry) = self.lanes.get_mut(&row) else { return };
+        let shelved = entry.lane.take_shelved();
+        if !shelved.is_empty() {
+            self.shelving.extend(shelved.iter().map(|delivery| (*delivery, row)));
+            self.courier.spool.shelve(shelved);
+        }
+    }
+
+    /// A probe that began at `probe_ms` of the lane's time has failed: what is past its window and was due by then ends.
+    fn endpoint_down(&mut self, row: i64, probe_ms: i64) {
+        let Some(entry) = self.lanes.get(&row) else { return };
+        let Some(sync) = self.catalog.borrow().get(&entry.lane.key.uid).cloned() else { return };
+        let window_ms = i64::try_from(sync.retry.window().as_millis()).unwrap_or(i64::MAX);
+        if !entry.lane.is_held() {
+            self.end(row, Ending::Down { window_ms, probe_ms });
+        }
+    }
+
+    /// `open` deliveries of the lane are open now.
+    fn check_backlog(&mut self, row: i64, open: u64) {
+        let Some(entry) = self.lanes.get(&row) else { return };
+        let Some(sync) = self.catalog.borrow().get(&entry.lane.key.uid).cloned() else { return };
+        if let Some(backlog) = sync.destination.limits.backlog
+            && !backlog.refuse_events
+            && open > backlog.max
+            && entry.ending.is_none()
+        {
+            tracing::warn!(
+                sync = &*entry.lane.key.name,
+                open,
+                limit = backlog.max,
+                "the backlog is full: the oldest are discarded"
+            );
+            self.end(row, Ending::Backlog { keep: backlog.max });
+        }
+    }
+
+    /// Ends waiting deliveries on disk, one thing at a time; [`Dispatcher::lane_ended`] follows.
+    fn end(&mut self, row: i64, ending: Ending) {
+        let Some(entry) = self.lanes.get_mut(&row) else { return };
+        if entry.ending.is_some() {
+            return;
+        }
+        entry.ending = Some(ending);
+        entry.lane.begin_ending();
+        self.shelve(row);
+        self.end_piece(row, ending);
+    }
+
+    fn end_piece(&self, row: i64, ending: Ending) {
+        let Some(Entry { lane, .. }) = self.lanes.get(&row) else { return };
+        let spool = &self.courier.spool;
+        match ending {
+            Ending::Gone => spool.end_lane(row),
+            Ending::Backlog { keep } => spool.trim(row, keep, lane.in_flight().clone()),
+            Ending::Down { window_ms, probe_ms } => {
+                let now_ms = self.clock.now_ms() - lane.behind_ms();
+                spool.expire_down(row, now_ms, window_ms, probe_ms, lane.in_flight().clone());
+            }
+        }
+    }
+
+    fn lane_ended(&mut self, row: i64, more: bool) {
+        let Some(entry) = self.lanes.get_mut(&row) else { return };
+        let Some(ending) = entry.ending else { return };
+        // A sync that was deleted meanwhile ends for that reason.
+        if more && (!entry.lane.gone || ending == Ending::Gone) {
+            self.end_piece(row, ending);
+            return;
+        }
+        entry.ending = None;
+        entry.lane.ended();
+        if ending == Ending::Gone {
+            if entry.lane.is_idle() {
+                self.lanes.remove(&row);
+                self.timers.set(row, None);
+            }
+            return;
+        }
+        self.pump(row);
+    }
+
+    fn discard_damaged(&self, lane: i64, key: &LaneKey, damaged: Damaged) {
+        let (outcome, reason) = (EndingOutcome::Discarded, EndingReason::Damaged);
+        let state = damaged.state;
+        let (sync, event) = (&*key.name, damaged.event.to_string());
+        tracing::error!(sync, event, "the stored event does not match its checksum: its delivery is discarded");
+        let ending = self.courier.reporter.ending(
+            &Subject { key, event: damaged.event, accept_ms: damaged.accept_ms },
+            &End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms: self.clock.now_ms() },
+        );
+        self.courier.spool.settle(Settlement {
+            delivery: damaged.delivery,
+            event: damaged.event_row,
+            lane,
+            body: None,
+            outcome: Settled::Ended { outcome, reason, state },
+            reports: vec![ending.encode_to_vec().into()],
+        });
+    }
+}
+
+impl Entry {
+    fn new(lane: Lane) -> Self {
+        Self { lane, gate: Gate::new(), ending: None }
+    }
+
+    /// Brings the lane in line with what the catalog says of its sync.
+    fn align(&mut self, catalog: &Catalog, courier: &Courier) {
+        let now_ms = courier.clock.now_ms();
+        let lane = &mut self.lane;
+        lane.gone = !catalog.contains(&lane.key.uid);
+        if lane.gone {
+            lane.put_back();
+            return;
+        }
+        // Refused, and no version that was good: what is open waits for one.
+        let Some(sync) = catalog.get(&lane.key.uid) else { return };
+        self.gate.align(sync, &courier.clock);
+        if sync.enabled && lane.resume(now_ms) {
+            courier.spool.resume(lane.key.clone());
+        } else if !sync.enabled && lane.hold(now_ms) {
+            courier.spool.hold(lane.key.clone());
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Lanes decide which deliveries are in memory and which may begin now; the dispatcher acts.
+
+mod gate;
+mod lane;
+mod pace;
+mod places;
+
+pub use self::{
+    gate::{Gate, Told},
+    lane::{Lane, Work},
+    pace::Pace,
+    places::{Held, Places},
+};

@@ -1,0 +1,360 @@
+//! Chunks: what one commit accepted, in the order it came. A delivery that ends in its first round costs one bit here and no
+//! row of its own. What is in memory of a chunk is where its events are and which deliveries are over.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    record::{self, Reader},
+    rows::RawEvent,
+};
+use crate::spool::store::{StoreError, StoredEvent};
+
+/// Bytes of one chunk; a single event may be longer.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Deliveries of one chunk; a single event may have more.
+const CHUNK_DELIVERIES: usize = 4_096;
+
+/// Bytes of live chunks; beyond, the oldest move to rows.
+const LIVE_BYTES: usize = 32 << 20;
+
+/// Deliveries of live chunks, done ones among them; beyond, the oldest move to rows.
+const LIVE_DELIVERIES: usize = 262_144;
+
+/// Age of a live chunk; beyond, it moves to rows.
+const LIVE_MS: i64 = 10_000;
+
+/// The live chunks, by their first delivery.
+#[derive(Default)]
+pub(super) struct Chunks {
+    live: BTreeMap<i64, Chunk>,
+    bytes: usize,
+    deliveries: usize,
+    /// Chunks with new bits.
+    touched: Vec<i64>,
+    /// Chunks on disk whose entries cannot be read.
+    unreadable: Vec<i64>,
+}
+
+/// A live chunk.
+pub(super) struct Chunk {
+    pub(super) first_event: i64,
+    pub(super) born_ms: i64,
+    body_bytes: usize,
+    places: Vec<Place>,
+    slots: Vec<Slot>,
+    done: Vec<u8>,
+    open: usize,
+    touched: bool,
+}
+
+/// Where an event is in the body.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: u32,
+    head: u32,
+    json: u32,
+}
+
+/// A delivery.
+#[derive(Clone, Copy)]
+struct Slot {
+    lane: i64,
+    event: u32,
+}
+
+/// An open delivery of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) delivery: i64,
+    pub(super) chunk: i64,
+    pub(super) event: i64,
+    pub(super) lane: i64,
+    pub(super) bytes: i64,
+}
+
+impl Chunks {
+    /// Reads what is on disk.
+    pub(super) fn load(sql: &Connection) -> Result<Self, StoreError> {
+        let mut chunks = Self::default();
+        let mut statement =
+            sql.prepare_cached("SELECT chunk, first_event, born_ms, crc, entries, length(body) FROM chunks")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, first_event, born_ms): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let entries = row.get_ref(4)?.as_blob().unwrap_or_default();
+            let whole = crc(id, first_event, entries) == row.get::<_, i64>(3)?;
+            let Some((places, slots)) = parse_entries(entries).filter(|_| whole) else {
+                chunks.unreadable.push(id);
+                continue;
+            };
+            let body_bytes = usize::try_from(row.get::<_, i64>(5)?).unwrap_or_default();
+            let mut done: Vec<u8> = sql
+                .prepare_cached("SELECT bits FROM done WHERE chunk = ?")?
+                .query_row([id], |row| row.get(0))
+                .optional()?
+                .unwrap_or_default();
+            done.resize(slots.len().div_ceil(8), 0);
+            let over = done.iter().map(|bits| bits.count_ones() as usize).sum();
+            let open = slots.len().saturating_sub(over);
+            chunks.add(id, Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false });
+        }
+        Ok(chunks)
+    }
+
+    fn add(&mut self, id: i64, chunk: Chunk) {
+        self.bytes += chunk.body_bytes;
+        self.deliveries += chunk.slots.len();
+        self.live.insert(id, chunk);
+    }
+
+    /// Chunks whose entries cannot be read; asked once.
+    pub(super) fn take_unreadable(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.unreadable)
+    }
+
+    /// The open delivery, if it is here.
+    pub(super) fn find(&self, delivery: i64) -> Option<Held> {
+        let (id, chunk) = self.live.range(..=delivery).next_back()?;
+        chunk.held(*id, usize::try_from(delivery - id).ok()?)
+    }
+
+    /// Open deliveries of a chunk.
+    pub(super) fn open_in(&self, id: i64) -> Vec<Held> {
+        self.live
+            .get(&id)
+            .map_or_else(Vec::new, |chunk| (0..chunk.slots.len()).filter_map(|index| chunk.held(id, index)).collect())
+    }
+
+    /// Every open delivery.
+    pub(super) fn all_open(&self) -> impl Iterator<Item = Held> {
+        self.live.iter().flat_map(|(id, chunk)| (0..chunk.slots.len()).filter_map(|index| chunk.held(*id, index)))
+    }
+
+    /// The first `limit` open deliveries of a lane.
+    pub(super) fn open_of(&self, lane: i64, limit: usize) -> Vec<Held> {
+        let all = self.live.iter().flat_map(|(id, chunk)| {
+            let of_lane = chunk.slots.iter().enumerate().filter(move |(_, slot)| slot.lane == lane);
+            of_lane.filter_map(|(index, _)| chunk.held(*id, index))
+        });
+        all.take(limit).collect()
+    }
+
+    /// A delivery is over, or has moved to a row.
+    pub(super) fn finish(&mut self, held: &Held) {
+        let Some(chunk) = self.live.get_mut(&held.chunk) else { return };
+        let Ok(index) = usize::try_from(held.delivery - held.chunk) else { return };
+        let Some(bits) = chunk.done.get_mut(index / 8) else { return };
+        if *bits & (1 << (index % 8)) != 0 {
+            return;
+        }
+        *bits |= 1 << (index % 8);
+        chunk.open -= 1;
+        if !chunk.touched {
+            chunk.touched = true;
+            self.touched.push(held.chunk);
+        }
+    }
+
+    /// Writes which deliveries are over; chunks without an open one go.
+    pub(super) fn save(&mut self, sql: &Connection) -> Result<(), StoreError> {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(chunk) = self.live.get_mut(&id) else { continue };
+            chunk.touched = false;
+            if chunk.open > 0 {
+                sql.prepare_cached("INSERT OR REPLACE INTO done (chunk, bits) VALUES (?, ?)")?
+                    .execute(params![id, chunk.done])?;
+                continue;
+            }
+            if let Some(chunk) = self.live.remove(&id) {
+                self.bytes -= chunk.body_bytes;
+                self.deliveries -= chunk.slots.len();
+            }
+            remove(sql, id)?;
+        }
+        Ok(())
+    }
+
+    /// The oldest chunk, if it has to move to rows.
+    pub(super) fn to_move(&self, now_ms: i64) -> Option<i64> {
+        let (id, chunk) = self.live.first_key_value()?;
+        let old = now_ms.saturating_sub(chunk.born_ms) > LIVE_MS;
+        (old || self.over_bound()).then_some(*id)
+    }
+
+    /// The oldest chunk.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        self.live.first_key_value().map(|(id, _)| *id)
+    }
+
+    /// Whether there is more than may be live.
+    pub(super) fn over_bound(&self) -> bool {
+        self.bytes > LIVE_BYTES || self.deliveries > LIVE_DELIVERIES
+    }
+
+    /// Reads the events of a chunk.
+    pub(super) fn read(&self, sql: &Connection, id: i64) -> Result<Body<'_>, StoreError> {
+        let body = sql
+            .prepare_cached("SELECT body FROM chunks WHERE chunk = ?")?
+            .query_row([id], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default();
+        Ok(Body { chunk: self.live.get(&id), body })
+    }
+}
+
+/// Takes a chunk off the disk.
+pub(super) fn remove(sql: &Connection, id: i64) -> Result<(), StoreError> {
+    sql.prepare_cached("DELETE FROM chunks WHERE chunk = ?")?.execute([id])?;
+    sql.prepare_cached("DELETE FROM done WHERE chunk = ?")?.execute([id])?;
+    Ok(())
+}
+
+impl Chunk {
+    fn held(&self, id: i64, index: usize) -> Option<Held> {
+        let slot = self.slots.get(index)?;
+        let over = self.done.get(index / 8)? & (1 << (index % 8)) != 0;
+        let bytes = self.places.get(usize::try_from(slot.event).ok()?)?.json;
+        (!over).then(|| Held {
+            delivery: id + index as i64,
+            chunk: id,
+            event: self.first_event + i64::from(slot.event),
+            lane: slot.lane,
+            bytes: i64::from(bytes),
+        })
+    }
+}
+
+/// The events of a chunk.
+pub(super) struct Body<'a> {
+    chunk: Option<&'a Chunk>,
+    body: Vec<u8>,
+}
+
+impl Body<'_> {
+    /// Nothing: what could not be read.
+    pub(super) fn unreadable() -> Self {
+        Self { chunk: None, body: Vec::new() }
+    }
+
+    /// An event as it lies there; empty where it is not.
+    pub(super) fn event(&self, event: i64) -> RawEvent<'_> {
+        let found = || {
+            let chunk = self.chunk?;
+            let place = chunk.places.get(usize::try_from(event - chunk.first_event).ok()?)?;
+            let mut reader = Reader(self.body.get(usize::try_from(place.offset).ok()?..)?);
+            let head = reader.take(usize::try_from(place.head).ok()?)?;
+            let json = reader.take(usize::try_from(place.json).ok()?)?;
+            Some(RawEvent { head, json })
+        };
+        found().unwrap_or(RawEvent { head: &[], json: &[] })
+    }
+}
+
+/// A chunk that a commit is putting together.
+#[derive(Default)]
+pub(super) struct Building {
+    body: Vec<u8>,
+    places: Vec<Place>,
+    slots: Vec<Slot>,
+}
+
+impl Building {
+    /// Whether an event of so many bytes should go to the next chunk.
+    pub(super) fn is_full_for(&self, bytes: usize) -> bool {
+        !self.slots.is_empty() && (self.body.len() + bytes > CHUNK_BYTES || self.slots.len() >= CHUNK_DELIVERIES)
+    }
+
+    /// Adds an event that goes to these lanes.
+    pub(super) fn push(&mut self, event_row: i64, event: &StoredEvent, lanes: &[i64]) -> Result<(), StoreError> {
+        let number = |value: usize| u32::try_from(value).map_err(|_| StoreError::TooLarge);
+        let offset = number(self.body.len())?;
+        let head = number(record::encode_head(event_row, event, &mut self.body))?;
+        self.body.extend_from_slice(&event.json);
+        let index = number(self.places.len())?;
+        self.places.push(Place { offset, head, json: number(event.json.len())? });
+        self.slots.extend(lanes.iter().map(|lane| Slot { lane: *lane, event: index }));
+        Ok(())
+    }
+
+    /// Writes the chunk, whose first delivery and event these are, and makes it live.
+    pub(super) fn write(
+        &mut self,
+        sql: &Connection,
+        chunks: &mut Chunks,
+        id: i64,
+        first_event: i64,
+        born_ms: i64,
+    ) -> Result<(), StoreError> {
+        if self.slots.is_empty() {
+            return Ok(());
+        }
+        let mut entries = Vec::with_capacity(self.places.len() * 24);
+        let mut slots = self.slots.iter().peekable();
+        for (index, place) in (0_u32..).zip(&self.places) {
+            for number in [place.offset, place.head, place.json] {
+                entries.extend_from_slice(&number.to_le_bytes());
+            }
+            let count_at = entries.len();
+            entries.extend_from_slice(&[0; 4]);
+            let mut count = 0_u32;
+            while let Some(slot) = slots.next_if(|slot| slot.event == index) {
+                entries.extend_from_slice(&slot.lane.to_le_bytes());
+                count += 1;
+            }
+            if let Some(field) = entries.get_mut(count_at..count_at + 4) {
+                field.copy_from_slice(&count.to_le_bytes());
+            }
+        }
+        sql.prepare_cached(
+            "INSERT INTO chunks (chunk, first_event, born_ms, crc, entries, body) VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![id, first_event, born_ms, crc(id, first_event, &entries), entries, self.body])?;
+        let (places, slots) = (std::mem::take(&mut self.places), std::mem::take(&mut self.slots));
+        let (open, done) = (slots.len(), vec![0; slots.len().div_ceil(8)]);
+        let body_bytes = self.body.len();
+        self.body.clear();
+        chunks.add(id, Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false });
+        Ok(())
+    }
+
+    /// Events and deliveries in it.
+    pub(super) fn counts(&self) -> (i64, i64) {
+        (self.places.len() as i64, self.slots.len() as i64)
+    }
+}
+
+/// What checking the events of a chunk on disk found: how many there are, and the damaged ones.
+pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)>, StoreError> {
+    let (first_event, stored, entries, body): (i64, i64, Vec<u8>, Vec<u8>) = sql
+        .prepare_cached("SELECT first_event, crc, entries, body FROM chunks WHERE chunk = ?")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let Some((places, slots)) = parse_entries(&entries).filter(|_| crc(id, first_event, &entries) == stored) else {
+        return Ok(None);
+    };
+    let (count, open) = (places.len() as i64, slots.len());
+    let chunk = Chunk { first_event, born_ms: 0, body_bytes: 0, places, open, slots, done: Vec::new(), touched: false };
+    let body = Body { chunk: Some(&chunk), body };
+    let damaged = (first_event..first_event + count).filter(|event| !body.event(*event).is_whole(*event)).collect();
+    Ok(Some((count.unsigned_abs(), damaged)))
+}
+
+fn parse_entries(entries: &[u8]) -> Option<(Vec<Place>, Vec<Slot>)> {
+    let mut reader = Reader(entries);
+    let (mut places, mut slots) = (Vec::new(), Vec::new());
+    while !reader.0.is_empty() {
+        let event = u32::try_from(places.len()).ok()?;
+        places.push(Place { offset: reader.u32()?, head: reader.u32()?, json: reader.u32()? });
+        for _ in 0..reader.u32()? {
+            slots.push(Slot { lane: i64::from_le_bytes(reader.array()?), event });
+        }
+    }
+    Some((places, slots))
+}
+
+fn crc(id: i64, first_event: i64, entries: &[u8]) -> i64 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&id.to_le_bytes()), &first_event.to_le_bytes());
+    i64::from(crc32c::crc32c_append(crc, entries))
+}

@@ -1,0 +1,197 @@
+//! Remembers the keys of events for a while, so that one sent again under another sequence is known. In memory a table of
+//! keys, on disk a row for each commit; what a failed commit has seen is forgotten with it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use rusqlite::{Connection, params};
+
+use super::damage::Damage;
+use crate::spool::{
+    limits::{SpoolLimits, millis},
+    store::{InsertKey, StoreError},
+};
+
+/// Memory for one key: the table's slot at the load it has after growing, and a moment beside the smaller table then.
+const KEY_COST: usize = 37;
+
+/// Rows that are forgotten at once.
+const PIECE_ROWS: i64 = 512;
+
+/// Remembered keys.
+pub(super) struct Dedup {
+    window_ms: i64,
+    max_keys: usize,
+    /// The commit that has seen a key. May hold some that are forgotten.
+    seen: HashMap<InsertKey, u32>,
+    /// Commits that count, the oldest first; their numbers are consecutive.
+    batches: VecDeque<Batch>,
+    first_batch: u32,
+    /// Row of the next commit that sees keys.
+    next_row: i64,
+    /// Keys in `batches`.
+    live: usize,
+    /// Of the commit under way.
+    staged: HashSet<InsertKey>,
+    staged_order: Vec<InsertKey>,
+}
+
+#[derive(Clone, Copy)]
+struct Batch {
+    row: i64,
+    at_ms: i64,
+    count: usize,
+}
+
+impl Dedup {
+    /// Reads what is on disk.
+    pub(super) fn load(sql: &Connection, limits: &SpoolLimits, damage: &Damage) -> Result<Self, StoreError> {
+        let mut dedup = Self {
+            window_ms: millis(limits.dedup_window),
+            max_keys: (limits.dedup_bytes / KEY_COST).max(1),
+            seen: HashMap::new(),
+            batches: VecDeque::new(),
+            first_batch: 0,
+            next_row: 1,
+            live: 0,
+            staged: HashSet::new(),
+            staged_order: Vec::new(),
+        };
+        let mut statement = sql.prepare_cached("SELECT batch, at_ms, crc, body FROM keys ORDER BY batch")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (row_id, at_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let body = row.get_ref(3)?.as_blob().unwrap_or_default();
+            dedup.next_row = row_id + 1;
+            if crc(row_id, at_ms, body) != row.get::<_, i64>(2)? {
+                damage.found("keys", row_id);
+                continue;
+            }
+            let (keys, _) = body.as_chunks::<16>();
+            dedup.add(row_id, at_ms, keys);
+        }
+        Ok(dedup)
+    }
+
+    /// Whether the key was seen within the window.
+    pub(super) fn knows(&self, key: &InsertKey, now_ms: i64) -> bool {
+        if self.staged.contains(key) {
+            return true;
+        }
+        let batch = self.seen.get(key).and_then(|number| {
+            let index = usize::try_from(number.wrapping_sub(self.first_batch)).ok()?;
+            self.batches.get(index)
+        });
+        batch.is_some_and(|batch| now_ms.saturating_sub(batch.at_ms) < self.window_ms)
+    }
+
+    /// Remembers a key with the commit under way.
+    pub(super) fn stage(&mut self, key: InsertKey) {
+        if self.staged.insert(key) {
+            self.staged_order.push(key);
+        }
+    }
+
+    /// How many are staged; [`Dedup::unstage`] goes back to it.
+    pub(super) fn mark(&self) -> usize {
+        self.staged_order.len()
+    }
+
+    /// Forgets what was staged since.
+    pub(super) fn unstage(&mut self, mark: usize) {
+        for key in self.staged_order.drain(mark..) {
+            self.staged.remove(&key);
+        }
+    }
+
+    /// Writes what is staged; gives the number and the age of what will be remembered with it.
+    pub(super) fn save(&self, sql: &Connection, now_ms: i64) -> Result<(usize, Option<i64>), StoreError> {
+        if !self.staged_order.is_empty() {
+            let (row, body) = (self.next_row, self.staged_order.as_flattened());
+            sql.prepare_cached("INSERT OR REPLACE INTO keys (batch, at_ms, crc, body) VALUES (?, ?, ?, ?)")?
+                .execute(params![row, now_ms, crc(row, now_ms, body), body])?;
+        }
+        let count = (self.live + self.staged_order.len()).min(self.max_keys);
+        let oldest = self.batches.front().map_or(now_ms, |batch| batch.at_ms);
+        Ok((count, (count > 0).then_some(oldest)))
+    }
+
+    /// The commit is on disk.
+    pub(super) fn committed(&mut self, now_ms: i64) {
+        if self.staged_order.is_empty() {
+            return;
+        }
+        let keys = std::mem::take(&mut self.staged_order);
+        self.staged.clear();
+        self.add(self.next_row, now_ms, &keys);
+        self.next_row += 1;
+    }
+
+    /// The commit has failed.
+    pub(super) fn rolled_back(&mut self) {
+        self.staged.clear();
+        self.staged_order.clear();
+    }
+
+    /// Forgets what is past the window, in memory; gives the row from which on rows are kept.
+    pub(super) fn expire(&mut self, now_ms: i64) -> i64 {
+        while self.batches.front().is_some_and(|batch| now_ms.saturating_sub(batch.at_ms) >= self.window_ms) {
+            self.drop_oldest();
+        }
+        if self.seen.len() - self.live > (self.live / 4).max(1_024) {
+            self.compact();
+        }
+        self.batches.front().map_or(self.next_row, |batch| batch.row)
+    }
+
+    /// Takes a piece of what is forgotten off the disk; gives whether it did.
+    pub(super) fn clean(sql: &Connection, keep_from: i64) -> Result<bool, StoreError> {
+        let gone = sql
+            .prepare_cached(
+                "DELETE FROM keys WHERE batch < ?1
+                 AND batch < (SELECT MIN(batch) FROM keys) + ?2",
+            )?
+            .execute([keep_from, PIECE_ROWS])?;
+        Ok(gone > 0)
+    }
+
+    /// Whether rows are on disk that are forgotten.
+    pub(super) fn has_forgotten(sql: &Connection, keep_from: i64) -> Result<bool, StoreError> {
+        let oldest: Option<i64> = sql.prepare_cached("SELECT MIN(batch) FROM keys")?.query_row([], |row| row.get(0))?;
+        Ok(oldest.is_some_and(|oldest| oldest < keep_from))
+    }
+
+    fn add(&mut self, row: i64, at_ms: i64, keys: &[InsertKey]) {
+        while self.live + keys.len() > self.max_keys && !self.batches.is_empty() {
+            self.drop_oldest();
+        }
+        if self.seen.len() + keys.len() > self.max_keys {
+            // Room for a while, so that this does not happen with every commit.
+            while self.live + keys.len() > self.max_keys - self.max_keys / 8 && !self.batches.is_empty() {
+                self.drop_oldest();
+            }
+            self.compact();
+        }
+        let number = self.first_batch.wrapping_add(u32::try_from(self.batches.len()).unwrap_or_default());
+        self.batches.push_back(Batch { row, at_ms, count: keys.len() });
+        self.live += keys.len();
+        self.seen.extend(keys.iter().map(|key| (*key, number)));
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.first_batch = self.first_batch.wrapping_add(1);
+            self.live -= batch.count;
+        }
+    }
+
+    fn compact(&mut self) {
+        let (first, count) = (self.first_batch, self.batches.len());
+        self.seen.retain(|_, number| (number.wrapping_sub(first) as usize) < count);
+    }
+}
+
+/// A row's checksum.
+pub(super) fn crc(row: i64, at_ms: i64, body: &[u8]) -> i64 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&row.to_le_bytes()), &at_ms.to_le_bytes());
+    i64::from(crc32c::crc32c_append(crc, body))
+}

@@ -1,0 +1,214 @@
+//! The writer: one connection, one transaction for a list of changes.
+
+use rusqlite::Connection;
+use sluice_host::clock::Clock;
+
+use super::{
+    SqliteFactory,
+    chunks::{self, Chunks},
+    commit::Commit,
+    damage::Damage,
+    dead_letters::Resume,
+    dedup::Dedup,
+    disk::Disk,
+    file, reports,
+    state::State,
+};
+use crate::{
+    report,
+    spool::{
+        limits::SpoolLimits,
+        store::{Change, Effect, Store, StoreError, Upkeep},
+    },
+};
+
+/// Chunks that become rows in one transaction at the start.
+const MOVED_AT_ONCE: usize = 16;
+
+/// The writer.
+pub(super) struct SqliteStore {
+    connection: Connection,
+    /// None after a failed commit: read anew then.
+    state: Option<State>,
+    dedup: Dedup,
+    resume: Option<Resume>,
+    pub(super) disk: Disk,
+    pub(super) limits: SpoolLimits,
+    reporter: report::Reporter,
+    damage: Damage,
+    pub(super) upkeep: super::upkeep::Progress,
+    /// Marks each commit; none until the chunks of the last run are rows, which happens at a time that is not known yet.
+    clock: Option<Clock>,
+}
+
+impl SqliteStore {
+    /// Opens the file; what it holds in chunks becomes rows, since no delivery is in memory yet.
+    pub(super) fn open(factory: &SqliteFactory) -> Result<Self, StoreError> {
+        let SqliteFactory { folder, reporter, limits, damage, free_space, clock } = factory;
+        let disk = Disk::new(folder, limits.reserve_bytes, free_space.clone());
+        let connection = file::open(&folder.join(super::FILE), limits.file_bytes)?;
+        let (damaged, newest_ms): (i64, i64) =
+            connection.query_row("SELECT damaged, newest_ms FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        damage.at_least(damaged.unsigned_abs());
+        let mut store = Self {
+            state: Some(State::load(&connection)?),
+            dedup: Dedup::load(&connection, limits, damage)?,
+            resume: None,
+            disk,
+            limits: limits.clone(),
+            reporter: reporter.clone(),
+            damage: damage.clone(),
+            upkeep: super::upkeep::Progress::default(),
+            clock: None,
+            connection,
+        };
+        store.empty_chunks(newest_ms)?;
+        store.clock.clone_from(clock);
+        Ok(store)
+    }
+
+    fn empty_chunks(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
+        while self.state.as_ref().is_some_and(|state| state.chunks.oldest().is_some()) {
+            self.transact(now_ms, false, |commit| {
+                for _ in 0..MOVED_AT_ONCE {
+                    let Some(chunk) = commit.state.chunks.oldest() else { break };
+                    commit.move_chunk(chunk)?;
+                    commit.state.chunks.save(commit.sql)?;
+                }
+                Ok(())
+            })?;
+        }
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        // Nobody knows which lanes they went to: what is missing there is lost.
+        self.transact(now_ms, false, |commit| {
+            for chunk in &unreadable {
+                commit.damage.found("chunk", *chunk);
+                chunks::remove(commit.sql, *chunk)?;
+            }
+            let lanes: Vec<i64> = commit.state.lanes().map(|(id, _)| id).collect();
+            for id in lanes {
+                let (pending, bytes): (i64, i64) = commit
+                    .sql
+                    .prepare_cached("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM deliveries WHERE lane = ?")?
+                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let Some(lane) = commit.state.lane(id).filter(|lane| lane.counts.pending != pending) else { continue };
+                let lost = lane.counts.pending - pending;
+                tracing::error!(sync = &*lane.key.name, lost, "deliveries were lost with a damaged chunk");
+                commit.state.change_lane(id, |lane| lane.lost(pending, bytes));
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs one transaction; in memory is what is on disk when it returns, or nothing.
+    pub(super) fn transact<T>(
+        &mut self,
+        now_ms: i64,
+        disk_has_room: bool,
+        work: impl FnOnce(&mut Commit<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Taken out: if anything fails it is read anew.
+        self.load_state()?;
+        let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
+        let transaction = self.connection.transaction()?;
+        let mut commit = Commit {
+            sql: &transaction,
+            state: &mut state,
+            dedup: &mut self.dedup,
+            limits: &self.limits,
+            reporter: &self.reporter,
+            damage: &self.damage,
+            resume: &mut self.resume,
+            now_ms,
+            mark: self.clock.as_ref().map(Clock::mark),
+            disk_has_room,
+            building: chunks::Building::default(),
+            reports: reports::Building::default(),
+        };
+        let result = work(&mut commit)
+            .and_then(|done| commit.finish().map(|()| done))
+            .and_then(|done| transaction.commit().map(|()| done).map_err(StoreError::from));
+        match result {
+            Ok(done) => {
+                self.dedup.committed(now_ms);
+                self.state = Some(state);
+                Ok(done)
+            }
+            Err(error) => {
+                self.dedup.rolled_back();
+                self.resume = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the store holds chunks that are to become rows by that time, or too many.
+    pub(super) fn chunk_to_move(&self, now_ms: i64) -> Option<i64> {
+        self.state.as_ref().and_then(|state| Chunks::to_move(&state.chunks, now_ms))
+    }
+
+    /// Reads the memory anew if the last commit has failed.
+    pub(super) fn load_state(&mut self) -> Result<(), StoreError> {
+        if self.state.is_none() {
+            self.state = Some(State::load(&self.connection)?);
+        }
+        Ok(())
+    }
+
+    /// What the writer has in memory, if the last commit worked.
+    pub(super) fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    pub(super) fn sql(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn dedup(&mut self) -> &mut Dedup {
+        &mut self.dedup
+    }
+
+    pub(super) fn damage(&self) -> Damage {
+        self.damage.clone()
+    }
+
+    fn apply_with(&mut self, changes: &[Change], now_ms: i64, room: bool) -> Result<Vec<Effect>, StoreError> {
+        self.transact(now_ms, room, |commit| changes.iter().map(|change| commit.apply(change)).collect())
+    }
+
+    /// Whether a commit has failed for want of room.
+    pub(super) fn failed_for_room(&mut self, error: &StoreError) -> bool {
+        error.is_disk_full() || (error.is_io() && self.disk.is_full())
+    }
+}
+
+impl Store for SqliteStore {
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
+        let bytes: usize =
+            changes.iter().map(|change| if let Change::Accept(accept) = change { accept.bytes() } else { 0 }).sum();
+        let accepts = changes.iter().any(|change| matches!(change, Change::Accept(_)));
+        let room = !accepts || self.disk.has_room(bytes as u64);
+        match self.apply_with(changes, now_ms, room) {
+            Err(error) if self.failed_for_room(&error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a commit has failed for want of room");
+                self.disk.give_up_reserve();
+                // Events are refused now; the rest has the room of the reserve.
+                self.apply_with(changes, now_ms, false)
+                    .map_err(|error| if self.failed_for_room(&error) { StoreError::Full } else { error })
+            }
+            done => done,
+        }
+    }
+
+    fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {
+        super::upkeep::run(self, now_ms)
+    }
+}
