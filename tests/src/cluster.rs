@@ -100,6 +100,7 @@ impl Cluster {
             data_dir: self.folder.path().join("node"),
             rules: rules(),
             extra_roots_pem: self.ca_file.clone(),
+            resolver: sluice_node::guard::Resolver::system(),
             limits: sluice_node::config::Limits::default(),
             clock: self.clock.clone(),
         };
@@ -255,12 +256,17 @@ impl Cluster {
     /// The dead letters of a sync.
     pub async fn dead_letters(&self, id: &str) -> Vec<DeadLetter> {
         let control = format!("http://{}", self.control_address);
-        eventually("the nodes tell their dead letters", async || {
-            // For a node that waits before it dials again.
-            self.time.advance(std::time::Duration::from_millis(100));
-            ledger::dead_letters(&control, id).await
-        })
-        .await
+        let told = eventually("the nodes tell their dead letters", async || ledger::dead_letters(&control, id).await);
+        let redialling = async {
+            loop {
+                self.time.advance_to_next("redial").await;
+            }
+        };
+        tokio::select! {
+            letters = told => letters,
+            // A node that has lost its command stream waits before it dials again: by the clock.
+            () = redialling => unreachable!("it goes on for ever"),
+        }
     }
 
     /// A sync's figures from the start of the cluster to far beyond its end.

@@ -104,6 +104,7 @@ struct State {
     always: Mutex<Arc<Decide>>,
     count: watch::Sender<usize>,
     connections: watch::Sender<usize>,
+    held: watch::Sender<bool>,
 }
 
 /// A running endpoint. Dropping it stops it.
@@ -156,6 +157,7 @@ impl Endpoint {
             always: Mutex::new(Arc::new(|_| status(200))),
             count: counted,
             connections: watch::channel(0).0,
+            held: watch::channel(false).0,
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let task = tokio::spawn(accept(listener, tls, state.clone()));
@@ -182,6 +184,16 @@ impl Endpoint {
     /// Answers as `decide` says whenever there is no script.
     pub fn decide(&self, decide: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         *self.state.always.lock().unwrap() = Arc::new(decide);
+    }
+
+    /// Answers nothing from now on: requests are counted and kept waiting.
+    pub fn hold(&self) {
+        self.state.held.send_replace(true);
+    }
+
+    /// Answers again, also what was kept waiting.
+    pub fn release(&self) {
+        self.state.held.send_replace(false);
     }
 
     /// Counts requests from now on and keeps none of them.
@@ -294,5 +306,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         state.received.lock().unwrap().push(received);
     }
     state.count.send_modify(|count| *count += 1);
+    // The sender lives in the state.
+    let _ = state.held.subscribe().wait_for(|held| !held).await;
     Ok(response.body(Full::new(body)).unwrap())
 }

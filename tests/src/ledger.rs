@@ -1,6 +1,9 @@
 //! The ledger of the nodes, which adds up at any moment, and their dead letters, over the same calls that operators use.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use sluice_client::connect;
 use sluice_node::spool::store::Ledger;
@@ -9,10 +12,10 @@ use sluice_proto::{
     node::v1::{DeliveryLedger, EventLedger, GetLedgerRequest},
 };
 
-use crate::cluster::sync_name;
+use crate::{cluster::sync_name, endpoint::PATIENCE};
 
 /// What all nodes have counted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counted {
     /// Events, over all projects.
     pub events: EventLedger,
@@ -75,6 +78,23 @@ pub async fn of_all_nodes(control_plane: &str) -> Option<Counted> {
         }
     }
     Some(sum)
+}
+
+/// Waits until `created` deliveries were made and none is open. Gives up when nothing has moved for [`PATIENCE`].
+pub async fn settled(control_plane: &str, created: i64) -> Counted {
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let (mut last, mut moved) = (Counted::default(), Instant::now());
+    loop {
+        ticks.tick().await;
+        let counted = of_all_nodes(control_plane).await.unwrap_or_default();
+        if counted.created() == created && counted.pending() == 0 {
+            return counted;
+        }
+        if counted != last {
+            (last, moved) = (counted, Instant::now());
+        }
+        assert!(moved.elapsed() < PATIENCE, "not all of {created} deliveries end: {last:?}");
+    }
 }
 
 /// Asks the control plane for every dead letter of a sync; none if a node did not answer, or none is connected.

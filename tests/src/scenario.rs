@@ -239,11 +239,7 @@ impl Scenario {
         let wanted: HashMap<&str, usize> =
             SYNCS.into_iter().map(|id| (id, (0..published).filter(|number| takes(id, *number)).count())).collect();
         let control = control_plane.url();
-        let counted = asked_again("every delivery has ended", async || {
-            let counted = ledger::of_all_nodes(&control).await?;
-            (counted.created() == wanted.values().sum::<usize>() as i64 && counted.pending() == 0).then_some(counted)
-        })
-        .await;
+        let counted = ledger::settled(&control, wanted.values().sum::<usize>() as i64).await;
         let letters = asked_again("dead letters", async || ledger::dead_letters(&control, "failing").await).await;
         let mut duplicates = 0;
         for (at, id) in SYNCS.into_iter().enumerate() {

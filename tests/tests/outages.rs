@@ -145,6 +145,7 @@ async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
         data_dir: folder.join("node"),
         rules: rules(),
         extra_roots_pem: None,
+        resolver: sluice_node::guard::Resolver::system(),
         limits: sluice_node::config::Limits::default(),
         clock,
     })

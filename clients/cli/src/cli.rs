@@ -83,11 +83,19 @@ pub(crate) enum Command {
     /// Follow the single requests
     #[command(subcommand)]
     Attempts(commands::attempts::AttemptsCommand),
+    /// See to deliveries that ended without a 2xx: list, show, redeliver and export them
+    #[command(subcommand, visible_alias = "dlq")]
+    DeadLetters(commands::dead_letters::DeadLettersCommand),
     /// Count what became of a sync's deliveries
     Metrics(commands::metrics::MetricsArgs),
-    /// Show the nodes
+    /// Show the nodes, and drain one
     #[command(subcommand)]
     Nodes(commands::nodes::NodesCommand),
+    /// Show what the nodes have counted, and whether it adds up
+    Ledger(commands::ledger::LedgerArgs),
+    /// Look into a node's spool
+    #[command(subcommand)]
+    Spool(commands::spool::SpoolCommand),
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use crate::exit::{Exit, Failure};
 
 /// For how long the node may take to serve.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
-/// For how long the planes may take to stop.
+/// For how long requests in flight may go on when the planes stop.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// For how long the planes may take to stop in all.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -72,6 +74,7 @@ impl LocalPlanes {
             data_dir: data_dir.join("node"),
             rules,
             extra_roots_pem: None,
+            resolver: sluice_node::guard::Resolver::system(),
             limits: sluice_node::config::Limits::default(),
             clock,
         })
@@ -112,7 +115,7 @@ impl LocalPlanes {
     /// Stops both, the node first. One that does not end in time is left to the end of the process: nothing acked is lost.
     pub(crate) async fn stop(self) {
         let stopped = async {
-            self.node.stop().await;
+            self.node.stop_within(STOP_GRACE).await;
             self.control_plane.stop().await;
         };
         if tokio::time::timeout(STOP_TIMEOUT, stopped).await.is_err() {

@@ -18,6 +18,7 @@ mod rollout;
 mod sending;
 mod substitute;
 mod suggest;
+mod unreachable;
 mod violation;
 
 use std::process::ExitCode;
@@ -53,7 +54,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sync(command) => commands::sync::run(&context, command).await,
         Command::Events(command) => commands::events::run(&context, command).await,
         Command::Attempts(command) => commands::attempts::run(&context, command).await,
+        Command::DeadLetters(command) => commands::dead_letters::run(&context, command).await,
         Command::Metrics(args) => commands::metrics::run(&context, args).await,
         Command::Nodes(command) => commands::nodes::run(&context, command).await,
+        Command::Ledger(args) => commands::ledger::run(&context, args).await,
+        Command::Spool(command) => commands::spool::run(&context, command).await,
     }
 }

@@ -92,6 +92,21 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", thousands(number))
 }
 
+/// A number of bytes for people: `87 B`, `2.1 KiB`, `1.5 GiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shown = number as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if shown < 1_024.0 {
+            break;
+        }
+        shown /= 1_024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{number} B") } else { format!("{shown:.1} {unit}") }
+}
+
 /// A number with commas: `31,106`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -132,6 +147,12 @@ mod tests {
     fn numbers_are_grouped() {
         assert_eq!([0, 999, 1_000, 31_106, 1_234_567].map(thousands), ["0", "999", "1,000", "31,106", "1,234,567"]);
         assert_eq!([count(1, "event"), count(2_000, "event")], ["1 event", "2,000 events"]);
+    }
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit_that_fits() {
+        let shown = [0, 1_023, 1_024, 2_150, 3 << 20, 5 << 30, 7 << 40, 9 << 50].map(bytes);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "2.1 KiB", "3.0 MiB", "5.0 GiB", "7.0 TiB", "9216.0 TiB"]);
     }
 
     #[test]

@@ -88,6 +88,16 @@ fn wrong_usage_exits_with_2() {
         &["nodes", "list", "-o", "xml"],
         &["nodes", "list", "--control-plane", "127.0.0.1:7600"],
         &["sync", "list", "--project", "No Project"],
+        &["dead-letters", "list", "--reason", "lost"],
+        &["dead-letters", "list", "--since", "yesterday"],
+        &["dlq", "count", "--sync", "Not/A/Name"],
+        &["dlq", "show"],
+        &["dlq", "export"],
+        &["dlq", "export", "-", "--mark", "--no-mark"],
+        &["ledger", "Node 1"],
+        &["nodes", "drain"],
+        &["nodes", "drain", "n1", "--timeout", "1m"],
+        &["spool", "stats"],
     ] {
         let run = sluice(arguments);
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.stderr);
@@ -107,6 +117,11 @@ fn a_missing_server_exits_with_5_and_says_what_to_start() {
         &["attempts", "tail"],
         &["metrics", "orders"],
         &["nodes", "list"],
+        &["nodes", "drain", "n1"],
+        &["ledger"],
+        &["spool", "stats", "n1"],
+        &["dead-letters", "count"],
+        &["dlq", "redeliver", "--yes"],
         &["events", "send", &events],
     ] {
         let run = sluice(arguments);
@@ -114,6 +129,25 @@ fn a_missing_server_exits_with_5_and_says_what_to_start() {
         assert!(run.stderr.starts_with("error: nobody answers at http://127.0.0.1:"), "{}", run.stderr);
         assert!(run.stderr.contains("sluice dev"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn dead_letters_are_not_redelivered_unasked() {
+    let run = sluice(&["dead-letters", "redeliver", "--sync", "orders"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("give --yes"), "{}", run.stderr);
+}
+
+#[test]
+fn an_export_takes_no_other_files_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = file(folder.path(), "dead.ndjson", "kept\n");
+    let run = sluice(&["dead-letters", "export", &there]);
+    assert_eq!(run.code, 4, "{}", run.stderr);
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "kept\n");
+    let new = folder.path().join("new.ndjson").to_str().unwrap().to_owned();
+    assert_eq!(sluice(&["dead-letters", "export", &new]).code, 5);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
 }
 
 #[test]

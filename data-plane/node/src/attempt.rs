@@ -23,7 +23,7 @@ use sluice_proto::{
 use tokio::sync::watch;
 
 use crate::{
-    http::{Answer, NoAnswer, Way, WebhookClient},
+    http::{Answer, NoAnswer, Trip, WebhookClient},
     lanes::{Pace, Work},
     renders::{RenderCost, Renders},
     report::{End, Reporter, Subject, duration, timestamp},
@@ -92,7 +92,9 @@ struct Exchange {
     detail: String,
     retry_after: Option<Duration>,
     excerpt: Bytes,
-    way: Way,
+    /// The status of the response's head, if it came; also where its body broke off.
+    status: Option<u16>,
+    trip: Trip,
 }
 
 impl Courier {
@@ -128,23 +130,25 @@ impl Courier {
         let answer = self.client.post(&sync.destination, headers, body).await;
         let end_ms = self.clock.now_ms();
         match answer {
-            Ok(Answer { status, retry_after, body, way }) => Exchange {
+            Ok(Answer { status, retry_after, body, trip }) => Exchange {
                 start_ms,
                 end_ms,
                 result: Ok(status.as_u16()),
                 detail: String::new(),
                 retry_after: retry_after.and_then(|value| retry_after::parse(&value, end_ms)),
                 excerpt: excerpt::excerpt(&body, &sync.destination.headers),
-                way,
+                status: Some(status.as_u16()),
+                trip,
             },
-            Err(NoAnswer { failure, detail, way }) => Exchange {
+            Err(NoAnswer { failure, detail, status, trip }) => Exchange {
                 start_ms,
                 end_ms,
                 result: Err(failure),
                 detail,
                 retry_after: None,
                 excerpt: Bytes::new(),
-                way,
+                status: status.map(|status| status.as_u16()),
+                trip,
             },
         }
     }
@@ -291,14 +295,14 @@ impl Making<'_> {
         let uri = &self.round.sync.destination.uri;
         Attempt {
             attempt: attempt.cast_signed(),
-            http_status: exchange.result.map_or(0, i32::from),
+            http_status: exchange.status.map_or(0, i32::from),
             error: failure.map_or(AttemptError::Unspecified, Failure::error).into(),
             error_message: failure.map(|failure| failure.describe(uri, &exchange.detail)).unwrap_or_default(),
             response_excerpt: exchange.excerpt.clone(),
             start_time: Some(timestamp(exchange.start_ms)),
-            duration: Some(duration(exchange.way.total)),
-            connection_reused: exchange.way.reused,
-            http_version: exchange.way.version.map(http_version).unwrap_or_default(),
+            duration: Some(span(exchange.end_ms - exchange.start_ms)),
+            connection_reused: exchange.trip.connection_reused,
+            http_version: exchange.trip.http_version.to_owned(),
             ..self.facts(round)
         }
     }
@@ -318,13 +322,13 @@ impl Making<'_> {
 impl Exchange {
     /// The phases of the exchange beside those that `timings` holds already.
     fn timings(&self, timings: AttemptTimings) -> AttemptTimings {
-        let Way { connection, first_byte, total, .. } = self.way;
+        let phases = &self.trip.timings;
         AttemptTimings {
-            dns: connection.dns.map(duration),
-            connect: connection.connect.map(duration),
-            tls: connection.tls.map(duration),
-            first_byte: first_byte.map(duration),
-            total: Some(duration(total)),
+            dns: phases.dns.map(duration),
+            connect: phases.connect.map(duration),
+            tls: phases.tls.map(duration),
+            first_byte: phases.first_byte.map(duration),
+            total: Some(duration(phases.total)),
             ..timings
         }
     }
@@ -333,14 +337,4 @@ impl Exchange {
 /// A span of time for the wire; none is negative.
 fn span(ms: i64) -> prost_types::Duration {
     duration(Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
-}
-
-/// As reports name it.
-fn http_version(version: http::Version) -> String {
-    let version = match version {
-        http::Version::HTTP_2 => "2",
-        http::Version::HTTP_10 => "1.0",
-        _ => "1.1",
-    };
-    version.to_owned()
 }

@@ -1,12 +1,15 @@
 //! How a node is set up: by flags, environment or a TOML file, in this order.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
+use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_host::clock::Clock;
 use sluice_pipeline::sync::Rules;
+
+use crate::guard::Resolver;
 
 /// The port that a node listens on if nothing else is said.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7601";
@@ -28,6 +31,8 @@ pub struct Config {
     pub rules: Rules,
     /// PEM file with certificates to trust beside the system's.
     pub extra_roots_pem: Option<PathBuf>,
+    /// Resolves the host names of destinations.
+    pub resolver: Resolver,
     /// What the node may use.
     pub limits: Limits,
     /// All time comes from it.
@@ -95,6 +100,13 @@ struct Options {
     #[arg(long, env = "SLUICE_NODE_ALLOW_PRIVATE_DESTINATIONS", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
     allow_private_destinations: Option<bool>,
+    /// Port that webhooks may go to beside 80 and 443; may be repeated, and given to the control plane too
+    #[arg(long, env = "SLUICE_NODE_ALLOW_PORT", value_name = "PORT", value_delimiter = ',')]
+    allow_port: Vec<NonZeroU16>,
+    /// Network whose addresses webhooks may go to although they are not public, such as 10.2.0.0/16; may be repeated, and
+    /// given to the control plane too
+    #[arg(long, env = "SLUICE_NODE_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
+    allow_network: Vec<IpNet>,
     /// Requests under way at once, over all syncs [default: 4096]
     #[arg(long, env = "SLUICE_NODE_MAX_CONCURRENCY", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_concurrency: Option<u32>,
@@ -176,9 +188,12 @@ impl Args {
                 rules: Rules {
                     allow_http: yes(flags.allow_http, file.allow_http),
                     allow_private_destinations: yes(flags.allow_private_destinations, file.allow_private_destinations),
+                    allowed_ports: given(flags.allow_port, file.allow_port).into_iter().map(NonZeroU16::get).collect(),
+                    allowed_networks: given(flags.allow_network, file.allow_network),
                     ..Rules::default()
                 },
                 extra_roots_pem: flags.ca_file.or(file.ca_file),
+                resolver: Resolver::system(),
                 limits: Limits {
                     max_concurrency: count(flags.max_concurrency, file.max_concurrency, limits.max_concurrency),
                     max_concurrency_per_host: count(
@@ -193,5 +208,41 @@ impl Args {
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_json: flags.log_format.or(file.log_format) == Some(LogFormat::Json),
         })
+    }
+}
+
+/// A list that is given by flags or the environment counts instead of the file's.
+fn given<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(arguments: &[&str], file: &str) -> Rules {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, file).unwrap();
+        let config = format!("--config={}", path.display());
+        let arguments = ["sluice-node", &config].into_iter().chain(arguments.iter().copied());
+        Args::try_parse_from(arguments).unwrap().settings().unwrap().config.rules
+    }
+
+    #[test]
+    fn ports_and_networks_are_allowed_one_by_one() {
+        assert_eq!(rules(&[], ""), Rules::default());
+        let file = "allow-port = [8443]\nallow-network = [\"10.2.0.0/16\"]\n";
+        let by_file = rules(&[], file);
+        assert_eq!(
+            (by_file.allowed_ports, by_file.allowed_networks),
+            (vec![8443], vec!["10.2.0.0/16".parse().unwrap()])
+        );
+        let by_flags = rules(&["--allow-port=8080", "--allow-port=9090", "--allow-network=fd00:7::/32"], file);
+        assert_eq!(by_flags.allowed_ports, [8080, 9090]);
+        assert_eq!(by_flags.allowed_networks, ["fd00:7::/32".parse().unwrap()]);
+        for refused in ["--allow-port=0", "--allow-port=65536", "--allow-network=10.2.0.0", "--allow-network=x/8"] {
+            assert!(Args::try_parse_from(["sluice-node", refused]).is_err(), "{refused}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     control::{self, Control, Identity},
     dispatcher::Dispatcher,
     drain::Drain,
-    guard::{Guard, Policy, Resolver},
+    guard::Policy,
     http::WebhookClient,
     ingest::{Ingest, MAX_MESSAGE_BYTES},
     lanes::Places,
@@ -85,12 +85,12 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let name = NodeName { node: id }.to_string();
     let instance = uuid::Uuid::new_v4().simple().to_string();
 
-    let mut policy = Policy::new(config.rules.clone()).barring_listener(address);
-    if let Some(host) = endpoint.uri().host() {
-        policy = policy.barring_control_plane(host, endpoint.uri().port_u16().unwrap_or(80));
-    }
-    let guard = Guard::new(Arc::new(policy), Resolver::system(), config.clock.clone());
-    let client = WebhookClient::new(guard, config.extra_roots_pem.as_deref(), config.clock.clone())?;
+    let control_plane = endpoint.uri();
+    let policy = Policy::new(config.rules.clone())
+        .barring_listener(address)
+        .barring_control_plane(control_plane.host().unwrap_or_default(), control_plane.port_u16().unwrap_or(80));
+    let extra_roots = config.extra_roots_pem.as_deref();
+    let client = WebhookClient::new(policy, config.resolver, extra_roots, config.clock.clone())?;
     let reporter = Reporter::new(&name, &instance);
     let started = spool::start(
         &SqliteFactory::new(data.path(), reporter.clone(), SpoolLimits::default()).with_clock(config.clock.clone()),

@@ -234,3 +234,68 @@ async fn a_settled_round_survives_commits_that_fail_and_a_producer_is_told() {
     let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
     assert_eq!((ledger.events.received, ledger.deliveries[0].1.delivered, ledger.deliveries[0].1.pending), (2, 1, 1));
 }
+
+/// A store that finds damage wherever one delivery is settled.
+struct Damaged {
+    store: Box<dyn Store>,
+    delivery: i64,
+}
+
+impl Store for Damaged {
+    fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
+        let concerns = |change: &Change| matches!(change, Change::Settle(settled) if settled.delivery == self.delivery);
+        if changes.iter().any(concerns) {
+            return Err(StoreError::Damaged { record: "a page".to_owned() });
+        }
+        self.store.apply(changes, now_ms)
+    }
+
+    fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {
+        self.store.upkeep(now_ms)
+    }
+}
+
+struct DamagedFactory {
+    inner: SqliteFactory,
+    delivery: i64,
+}
+
+impl StoreFactory for DamagedFactory {
+    fn writer(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(Damaged { store: self.inner.writer()?, delivery: self.delivery }))
+    }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        self.inner.reader()
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_meets_damage_does_not_hold_up_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = DamagedFactory { inner: factory(folder.path()), delivery: 2 };
+    let Started { spool, mut notices } = start(&damaged, Clock::manual(1_000_000).0).unwrap();
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, (1..=3).map(|n| matched(n, &["a"])).collect())).await.unwrap();
+    for new in created(&mut notices).await {
+        spool.settle(delivered(new));
+    }
+    spool.finish().await;
+    let counts = spool.read_long(|reader| reader.ledger()).await.unwrap().deliveries[0].1;
+    assert_eq!((counts.delivered, counts.pending), (2, 1));
+}
+
+#[tokio::test]
+async fn what_was_shelved_is_told_and_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, mut notices } = open(folder.path());
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, (1..=3).map(|n| matched(n, &["a"])).collect())).await.unwrap();
+    let made = created(&mut notices).await;
+    assert!(spool.read(|reader| reader.due(&due(1))).await.unwrap().deliveries.is_empty(), "all are in hand");
+    spool.shelve(vec![made[1].0]);
+    let notice = notices.recv().await.unwrap();
+    assert!(matches!(&notice, Notice::Shelved(deliveries) if *deliveries == [made[1].0]), "{notice:?}");
+    let found = spool.read(|reader| reader.due(&due(1))).await.unwrap().deliveries;
+    assert_eq!(found.iter().map(|delivery| delivery.delivery).collect::<Vec<_>>(), [made[1].0]);
+}

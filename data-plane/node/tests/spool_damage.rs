@@ -130,7 +130,7 @@ fn rich(limits: SpoolLimits) -> Spool {
 /// Whatever byte is flipped: opening, reading, settling and housekeeping end, and what is served is what was accepted.
 #[test]
 fn no_flipped_byte_is_served_or_stops_the_spool() {
-    let flips = if std::env::var_os("SLUICE_FULL").is_some() { 4_000 } else { 150 };
+    let flips = if std::env::var_os("SLUICE_FULL").is_some() { 4_000 } else { 100 };
     let folder = {
         let spool = rich(limits());
         let kept = tempfile::tempdir().unwrap();
@@ -175,17 +175,21 @@ fn use_it(folder: &Path) -> Result<(usize, usize), StoreError> {
         }
         served += due.deliveries.len();
         damaged += due.damaged.len();
-        // Those that work are settled; damage is told and nothing is half done.
-        for delivery in due.deliveries {
-            let new = Created {
-                delivery: delivery.delivery,
-                event_row: delivery.event_row,
-                lane: row.lane,
-                key: row.key.clone(),
-                event: delivery.event,
-            };
-            if let Err(error) = store.apply(&[delivered(&new)], NOW_MS) {
-                assert!(error.is_damage(), "{error}");
+        // All at once, and where that meets damage one by one, as the writer does it.
+        let new = due.deliveries.into_iter().map(|delivery| Created {
+            delivery: delivery.delivery,
+            event_row: delivery.event_row,
+            lane: row.lane,
+            key: row.key.clone(),
+            event: delivery.event,
+        });
+        let changes: Vec<Change> = new.map(|new| delivered(&new)).collect();
+        if let Err(error) = store.apply(&changes, NOW_MS) {
+            assert!(error.is_damage(), "{error:?}");
+            for change in changes {
+                if let Err(error) = store.apply(&[change], NOW_MS) {
+                    assert!(error.is_damage(), "{error:?}");
+                }
             }
         }
     }
@@ -194,7 +198,7 @@ fn use_it(folder: &Path) -> Result<(usize, usize), StoreError> {
             Ok(upkeep) if !upkeep.more => break,
             Ok(_) => {}
             Err(error) => {
-                assert!(error.is_damage(), "{error}");
+                assert!(error.is_damage(), "{error:?}");
                 break;
             }
         }

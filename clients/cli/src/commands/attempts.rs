@@ -30,6 +30,7 @@ Examples:
   sluice attempts list orders
   sluice attempts list orders --outcome retry-next-round --since 10m
   sluice attempts list --event 3f0a…          # every sync's attempts for one event
+  sluice attempts list orders --wide          # where the time went
   sluice attempts list orders -o json | jq '.[].http_status'
 
 ROUND 1.2 is the second attempt of the first round. A round has up to three attempts; rounds 2 to 10 are due within four
@@ -45,6 +46,9 @@ hours. The delivery is named by its webhook-id, which the receiver gets as a hea
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+        /// Show also where the time went and what was spoken
+        #[arg(long)]
+        wide: bool,
     },
     /// Show attempts as they happen, until Ctrl-C
     #[command(after_help = "\
@@ -85,9 +89,9 @@ enum Outcome {
 
 pub(crate) async fn run(context: &Context, command: AttemptsCommand) -> Result<(), Failure> {
     match command {
-        AttemptsCommand::List { name, filter, since, limit } => {
+        AttemptsCommand::List { name, filter, since, limit, wide } => {
             let parent = context.syncs_parent(name.as_deref())?;
-            list(context, parent, filter.filter(since), limit as usize).await
+            list(context, parent, filter.filter(since), limit as usize, wide).await
         }
         AttemptsCommand::Tail { name, filter } => {
             let parent = context.syncs_parent(name.as_deref())?;
@@ -96,7 +100,13 @@ pub(crate) async fn run(context: &Context, command: AttemptsCommand) -> Result<(
     }
 }
 
-async fn list(context: &Context, parent: String, filter: AttemptFilter, limit: usize) -> Result<(), Failure> {
+async fn list(
+    context: &Context,
+    parent: String,
+    filter: AttemptFilter,
+    limit: usize,
+    wide: bool,
+) -> Result<(), Failure> {
     let mut client = context.deliveries().await?;
     let mut attempts = Vec::<Attempt>::new();
     let mut page_token = String::new();
@@ -117,9 +127,34 @@ async fn list(context: &Context, parent: String, filter: AttemptFilter, limit: u
         if attempts.is_empty() {
             return Ok("no attempts".to_owned());
         }
-        let header =
-            ["STARTED", "SYNC", "EVENT TYPE", "ROUND", "OUTCOME", "STATUS", "TOOK", "NEXT ROUND", "DELIVERY", "ERROR"];
-        Ok(table(&header, attempts.iter().map(row)))
+        let mut header = vec![
+            "STARTED",
+            "SYNC",
+            "EVENT TYPE",
+            "ROUND",
+            "OUTCOME",
+            "STATUS",
+            "TOOK",
+            "NEXT ROUND",
+            "DELIVERY",
+            "ERROR",
+        ];
+        if !wide {
+            return Ok(table(&header, attempts.iter().map(|attempt| cells(attempt).into())));
+        }
+        header.extend([
+            "SCHEDULE",
+            "QUEUE",
+            "RENDER",
+            "DNS",
+            "CONNECT",
+            "TLS",
+            "FIRST BYTE",
+            "HTTP",
+            "CONNECTION",
+            "NODE",
+        ]);
+        Ok(table(&header, attempts.iter().map(|attempt| [cells(attempt), wide_cells(attempt)].concat())))
     })
 }
 
@@ -171,10 +206,6 @@ pub(crate) fn line(attempt: &Attempt) -> String {
     format!("{started}  {outcome:<16}  {status:>3}  {took:>7}  {round:>4}  {sync}  {event_type}  {delivery}{error}")
 }
 
-fn row(attempt: &Attempt) -> Vec<String> {
-    cells(attempt).into()
-}
-
 fn cells(attempt: &Attempt) -> [String; 10] {
     let (sync, delivery) = match attempt.delivery.split_once("/deliveries/") {
         Some((sync, delivery)) => {
@@ -202,8 +233,33 @@ fn cells(attempt: &Attempt) -> [String; 10] {
     ]
 }
 
+/// What the wide table shows beside [`cells`]. A phase that was not needed or not reached is `-`.
+fn wide_cells(attempt: &Attempt) -> [String; 10] {
+    let timings = attempt.timings.unwrap_or_default();
+    let phase = |took: Option<prost_types::Duration>| {
+        took.and_then(|took| Duration::try_from(took).ok()).map_or_else(|| "-".to_owned(), duration::show)
+    };
+    let connection = match (attempt.http_version.is_empty(), attempt.connection_reused) {
+        (_, true) => "reused",
+        (false, false) => "new",
+        (true, false) => "-",
+    };
+    [
+        attempt.schedule.to_string(),
+        phase(timings.queue),
+        phase(timings.render),
+        phase(timings.dns),
+        phase(timings.connect),
+        phase(timings.tls),
+        phase(timings.first_byte),
+        if attempt.http_version.is_empty() { "-".to_owned() } else { plain(&attempt.http_version) },
+        connection.to_owned(),
+        attempt.node.strip_prefix("nodes/").unwrap_or(&attempt.node).to_owned(),
+    ]
+}
+
 /// Without what would move the cursor: event types and answers of servers are not ours.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
@@ -234,6 +290,24 @@ mod tests {
             line(&attempt()),
             "1970-01-01 00:00:00.000  retry now         503    12 ms   1.2  orders  Buy [31m  00ff  status"
         );
+    }
+
+    #[test]
+    fn the_wide_table_shows_where_the_time_went() {
+        use sluice_client::proto::delivery::v1::AttemptTimings;
+
+        let ms = |ms: i32| Some(prost_types::Duration { seconds: 0, nanos: ms * 1_000_000 });
+        let timings = AttemptTimings { queue: ms(1), dns: ms(20), first_byte: ms(300), ..AttemptTimings::default() };
+        let attempt = Attempt {
+            timings: Some(timings),
+            schedule: 2,
+            http_version: "1.1".into(),
+            node: "nodes/n1".into(),
+            ..attempt()
+        };
+        assert_eq!(wide_cells(&attempt), ["2", "1.0 ms", "-", "20 ms", "-", "-", "300 ms", "1.1", "new", "n1"]);
+        let none = wide_cells(&Attempt::default());
+        assert_eq!((none[7].as_str(), none[8].as_str()), ("-", "-"), "no response");
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! The commands, a file each.
 
 pub(crate) mod attempts;
+pub(crate) mod dead_letters;
+mod dead_letters_export;
+mod dead_letters_redeliver;
+mod dead_letters_show;
 pub(crate) mod dev;
 pub(crate) mod events;
+pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod nodes;
+mod nodes_drain;
+pub(crate) mod spool;
 pub(crate) mod sync;
 mod sync_apply;
 mod sync_preview;

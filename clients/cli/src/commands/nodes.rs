@@ -1,9 +1,13 @@
 //! `sluice nodes`: the nodes that the control plane knows.
 
 use clap::Subcommand;
-use sluice_client::proto::node::v1::{ListNodesRequest, Node};
+use sluice_client::proto::{
+    name::{NodeName, is_valid_id},
+    node::v1::{ListNodesRequest, Node},
+};
 
 use crate::{
+    commands::nodes_drain::{self, DrainArgs},
     context::{Context, call},
     exit::Failure,
     output::{print, table, thousands, time},
@@ -21,12 +25,25 @@ Examples:
 
 A node whose REVISION is behind has not taken the newest syncs yet; REFUSED counts the syncs that it cannot compile.")]
     List,
+    /// Have a node take no more events while it delivers what it holds
+    Drain(DrainArgs),
 }
 
 pub(crate) async fn run(context: &Context, command: NodesCommand) -> Result<(), Failure> {
     match command {
         NodesCommand::List => list(context).await,
+        NodesCommand::Drain(args) => nodes_drain::run(context, args).await,
     }
+}
+
+/// The full name that `name` stands for: `node-1` is `nodes/node-1`.
+pub(crate) fn node_name(name: &str) -> Result<String, Failure> {
+    if is_valid_id(name) {
+        return Ok(format!("nodes/{name}"));
+    }
+    let name: NodeName =
+        name.parse().map_err(|error| Failure::usage(format!("{error}; the id alone will do, such as `node-1`")))?;
+    Ok(name.to_string())
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
@@ -54,7 +71,12 @@ fn show(nodes: &[Node]) -> String {
     let rows = nodes.iter().map(|node| {
         vec![
             node.name.strip_prefix("nodes/").unwrap_or(&node.name).to_owned(),
-            if node.connected { "connected" } else { "gone" }.to_owned(),
+            match (node.connected, node.draining) {
+                (true, false) => "connected",
+                (true, true) => "draining",
+                (false, _) => "gone",
+            }
+            .to_owned(),
             node.revision.to_string(),
             node.refused_count.to_string(),
             thousands(u64::try_from(node.pending_count).unwrap_or(0)),

@@ -133,7 +133,7 @@ impl Worker {
 
     async fn stats(&self) -> Result<Outcome, Refusal> {
         let stats = self.spool.read(|reader| reader.stats()).await?;
-        Ok(Outcome::SpoolStats(translate::stats(stats, &self.node, self.clock.now_ms())))
+        Ok(Outcome::SpoolStats(translate::stats(&stats, &self.node, self.clock.now_ms())))
     }
 
     /// One after the other: each finds what the one before has left.

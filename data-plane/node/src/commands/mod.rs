@@ -1,7 +1,7 @@
 //! The command stream: dials the control plane, does what operators ask, and answers. A command without a last answer comes
 //! again on the next stream, with the same id; one that changes something is not done twice.
 //!
-//! `desk` remembers what changes something, `answer` does the work, `translate` speaks the wire's language.
+//! [`desk`] remembers what changes something, [`answer`] does the work, [`translate`] speaks the wire's language.
 
 mod answer;
 mod desk;
@@ -12,8 +12,9 @@ use std::{sync::Arc, time::Duration};
 use sluice_host::clock::Clock;
 use sluice_pipeline::catalog::Catalog;
 use sluice_proto::node::v1::{
-    Command, CommandResult, CommandsOpen, ServeCommandsRequest, ServeCommandsResponse, command::Command as What,
-    node_session_service_client::NodeSessionServiceClient, serve_commands_request::Message as ToControlPlane,
+    Command, CommandResult, CommandsOpen, ServeCommandsRequest, ServeCommandsResponse, SpoolStats,
+    command::Command as What, node_session_service_client::NodeSessionServiceClient,
+    serve_commands_request::Message as ToControlPlane,
 };
 use thiserror::Error;
 use tokio::{
@@ -24,7 +25,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Endpoint};
 
 use self::{answer::Worker, desk::Desk};
-use crate::{control::Identity, drain::Drain, redial::Redial, spool::Spool, stop};
+use crate::{
+    control::Identity,
+    drain::Drain,
+    redial::Redial,
+    spool::{Spool, store::Stats},
+    stop,
+};
 
 /// Answers that wait for the control plane to read them: with dead letters in them up to a MiB each.
 const QUEUE: usize = 4;
@@ -34,6 +41,13 @@ const LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Largest message.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// A spool's figures as nodes tell them, for whoever looks into one from outside. `node` is the resource name, `now_ms` the time
+/// in milliseconds since the epoch.
+#[must_use]
+pub fn spool_stats(stats: &Stats, node: &str, now_ms: i64) -> SpoolStats {
+    translate::stats(stats, node, now_ms)
+}
 
 /// Serves commands.
 pub struct Commands {

@@ -130,7 +130,7 @@ pub(super) fn ledger(ledger: Ledger, node: &str) -> NodeLedger {
 }
 
 /// The spool's figures as they are answered.
-pub(super) fn stats(stats: Stats, node: &str, now_ms: i64) -> SpoolStats {
+pub(super) fn stats(stats: &Stats, node: &str, now_ms: i64) -> SpoolStats {
     let sum = |part: fn(&crate::spool::store::LaneStats) -> u64| count(stats.lanes.iter().map(part).sum());
     let window = stats.oldest_key_ms.and_then(|oldest| u64::try_from(now_ms - oldest).ok());
     SpoolStats {

@@ -4,6 +4,7 @@
 mod policy;
 mod record;
 mod resolver;
+mod socket;
 
 use std::{
     io,
@@ -28,6 +29,7 @@ pub use self::{
     policy::Policy,
     record::{ConnectionRecord, Phase, PhaseTimes},
     resolver::{Found, Resolver},
+    socket::{Socket, SocketCounts},
 };
 
 /// Limit on resolving the name and the TCP handshake, all addresses together; the exchange has its own limit beside it.
@@ -93,13 +95,14 @@ pub struct Guard {
     resolver: Resolver,
     clock: Clock,
     record: Arc<ConnectionRecord>,
+    counts: Arc<SocketCounts>,
 }
 
 impl Guard {
     /// Reaches what `policy` allows; names are resolved by `resolver`.
     #[must_use]
     pub fn new(policy: Arc<Policy>, resolver: Resolver, clock: Clock) -> Self {
-        Self { policy, resolver, clock, record: Arc::default() }
+        Self { policy, resolver, clock, record: Arc::default(), counts: Arc::default() }
     }
 
     /// The same for one connection, whose making is written to `record`.
@@ -108,7 +111,13 @@ impl Guard {
         Self { record, ..self.clone() }
     }
 
-    async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, GuardError> {
+    /// What its sockets have come to.
+    #[must_use]
+    pub fn counts(&self) -> &SocketCounts {
+        &self.counts
+    }
+
+    async fn connect(self, uri: Uri) -> Result<TokioIo<Socket>, GuardError> {
         let stream = tokio::select! {
             stream = self.reach(&uri) => stream?,
             () = self.clock.sleep(CONNECT_LIMIT, "connect limit") => {
@@ -118,7 +127,7 @@ impl Guard {
         };
         let https = is_https(&uri);
         self.record.enter(Phase::Handshake, https, self.clock.elapsed());
-        Ok(TokioIo::new(stream))
+        Ok(TokioIo::new(Socket::new(stream, self.record, self.counts)))
     }
 
     async fn reach(&self, uri: &Uri) -> Result<TcpStream, GuardError> {
@@ -198,7 +207,7 @@ fn is_https(uri: &Uri) -> bool {
 }
 
 impl Service<Uri> for Guard {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Socket>;
     type Error = GuardError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, GuardError>> + Send>>;
 

@@ -1,50 +1,30 @@
-//! What kept a response from coming.
+//! Finds the class of a failure.
 
 use std::{error::Error as StdError, io};
 
+use rustls::pki_types::InvalidDnsNameError;
 use sluice_pipeline::outcome::Failure;
 
 use super::connector::TlsTimeout;
 use crate::guard::GuardError;
 
-/// Finds the failure's class among the causes; and words for it.
+/// The class of a failed request and the cause in words, which hold nothing of the request.
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> (Failure, String) {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    let mut failure = if error.is_connect() { Failure::Connect } else { Failure::Protocol };
+    let outermost: &(dyn StdError + 'static) = error;
+    let mut cause = Some(outermost);
     while let Some(inner) = cause {
-        if let Some(found) = class_of(inner) {
-            failure = found;
-            break;
+        if let Some(failure) = class(inner) {
+            return (failure, chain(inner));
         }
         cause = inner.source();
     }
-    (failure, chain(error))
+    let failure = if error.is_connect() { Failure::Connect } else { Failure::Protocol };
+    // The outermost layer says only that there was an error.
+    (failure, chain(error.source().unwrap_or(error)))
 }
 
-fn class_of(error: &(dyn StdError + 'static)) -> Option<Failure> {
-    if let Some(error) = error.downcast_ref::<GuardError>() {
-        return Some(match error {
-            GuardError::Blocked { .. } | GuardError::Scheme => Failure::BlockedAddress,
-            GuardError::NoName
-            | GuardError::Unresolved(_)
-            | GuardError::TooManyAddresses(_)
-            | GuardError::ResolveTimeout => Failure::Dns,
-            GuardError::Connect { .. } => Failure::Connect,
-            GuardError::ConnectTimeout => Failure::ConnectTimeout,
-        });
-    }
-    if error.is::<TlsTimeout>() {
-        return Some(Failure::TlsTimeout);
-    }
-    if error.is::<rustls::Error>() {
-        return Some(Failure::Tls);
-    }
-    // `io::Error` does not give what it wraps as its source: it is asked for it.
-    error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| class_of(inner))
-}
-
-/// The innermost cause says most; the outer ones say where.
-pub(super) fn chain(error: &dyn StdError) -> String {
+/// The causes in words, from the outermost in.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -56,4 +36,31 @@ pub(super) fn chain(error: &dyn StdError) -> String {
         cause = inner.source();
     }
     text
+}
+
+fn class(error: &(dyn StdError + 'static)) -> Option<Failure> {
+    if let Some(error) = error.downcast_ref::<GuardError>() {
+        return Some(match error {
+            GuardError::Blocked { .. } | GuardError::Scheme => Failure::BlockedAddress,
+            GuardError::NoName
+            | GuardError::Unresolved(_)
+            | GuardError::TooManyAddresses(_)
+            | GuardError::ResolveTimeout => Failure::Dns,
+            GuardError::Connect { .. } => Failure::Connect,
+            GuardError::ConnectTimeout => Failure::ConnectTimeout,
+        });
+    }
+    if error.is::<InvalidDnsNameError>() {
+        return Some(Failure::Dns);
+    }
+    if error.is::<TlsTimeout>() {
+        return Some(Failure::TlsTimeout);
+    }
+    is_tls(error).then_some(Failure::Tls)
+}
+
+/// `io::Error` does not give what it wraps as its source: it is asked for it.
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<rustls::Error>()
+        || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).is_some_and(|inner| is_tls(inner))
 }

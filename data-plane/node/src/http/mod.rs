@@ -1,39 +1,36 @@
-//! The webhook client: one request, one answer, within a limit. No redirects; nothing is sent twice behind the caller.
+//! The webhook client: one request, one answer, within a limit. No redirects, no decompression; nothing that reached a peer
+//! is sent twice.
 
-mod clients;
 mod connector;
+mod exchange;
 mod failure;
-mod stats;
+mod pools;
+mod roots;
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::Full;
 use sluice_host::clock::Clock;
-use sluice_pipeline::{outcome::Failure, sync::Destination};
+use sluice_pipeline::{destination::Destination, outcome::Failure};
 
-pub use self::{clients::ClientError, connector::TLS_LIMIT, stats::ClientStats};
-use self::{
-    clients::Clients,
-    connector::MADE_FOR,
-    failure::{chain, classify},
-    stats::{Counters, count},
-};
-use crate::guard::{ConnectionRecord, Guard, PhaseTimes};
-
-/// Bytes of a response's body that are read.
-const MAX_RESPONSE_BYTES: usize = 16 << 10;
+pub use self::{connector::TLS_LIMIT, roots::ClientError};
+use self::{exchange::Exchange, pools::Pools};
+use crate::guard::{Guard, Policy, Resolver};
 
 /// Sends webhooks. Clones share the connections.
 #[derive(Clone)]
 pub struct WebhookClient {
-    clients: Arc<Clients>,
+    guard: Guard,
+    pools: Arc<Pools>,
     counters: Arc<Counters>,
     clock: Clock,
 }
@@ -47,138 +44,129 @@ pub struct Answer {
     pub retry_after: Option<Vec<u8>>,
     /// What was read of the body, at most 16 KiB; empty for a 2xx.
     pub body: Vec<u8>,
-    /// Where the time went, and over what it came.
-    pub way: Way,
+    /// How it came.
+    pub trip: Trip,
 }
 
-/// No response.
+/// No response, or a 2xx whose body broke off.
 #[derive(Debug)]
 pub struct NoAnswer {
     /// The failure's class.
     pub failure: Failure,
-    /// The cause, for people.
+    /// The cause, for people. It holds nothing of the request.
     pub detail: String,
-    /// Where the time went, as far as it came.
-    pub way: Way,
+    /// The status, if the response's head came.
+    pub status: Option<StatusCode>,
+    /// How far it came.
+    pub trip: Trip,
 }
 
-/// How a request went, as far as it came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
-    /// Making the connection; empty where one was at hand.
-    pub connection: PhaseTimes,
-    /// From when the request could be sent to the response's head.
-    pub first_byte: Option<Duration>,
-    /// The whole exchange.
-    pub total: Duration,
+/// How a request and its response travelled, as far as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trip {
+    /// Where the time went.
+    pub timings: Timings,
     /// Whether the connection had been used before.
-    pub reused: bool,
-    /// Version of HTTP that was spoken.
-    pub version: Option<Version>,
+    pub connection_reused: bool,
+    /// `1.1` or `2`; empty without a response's head.
+    pub http_version: &'static str,
+}
+
+/// Where the time of an exchange went. `None`: the phase was not reached, or not needed because a connection was at hand. Of
+/// the phase in which it failed, the time until then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Resolving the host name.
+    pub dns: Option<Duration>,
+    /// The TCP handshake.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From when there was a connection to the response's head.
+    pub first_byte: Option<Duration>,
+    /// The whole exchange, the response's body included.
+    pub total: Duration,
+}
+
+/// Counts since the client was made. None of them is exact at one instant: they are read one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientStats {
+    /// Connections that were opened.
+    pub opened: u64,
+    /// Of these, connections that are closed.
+    pub closed: u64,
+    /// Requests that a connection was found for.
+    pub requests: u64,
+    /// Of these, requests on a connection that had been used before.
+    pub reused: u64,
+    /// Bytes that were read from endpoints, TLS included.
+    pub read_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    requests: AtomicU64,
+    reused: AtomicU64,
 }
 
 impl WebhookClient {
-    /// A client that reaches what `guard` lets it, and trusts the system's roots and those in the PEM file `extra_roots`.
+    /// A client that reaches what `policy` allows, resolves names by `resolver`, and trusts the system's roots and those in
+    /// the PEM file `extra_roots`.
     ///
     /// # Errors
     /// If the file cannot be used or TLS cannot be set up.
-    pub fn new(guard: Guard, extra_roots: Option<&Path>, clock: Clock) -> Result<Self, ClientError> {
-        let counters = Arc::new(Counters::default());
-        let clients = Clients::new(guard, extra_roots, clock.clone(), counters.clone())?;
-        Ok(Self { clients: Arc::new(clients), counters, clock })
+    pub fn new(
+        policy: Policy,
+        resolver: Resolver,
+        extra_roots: Option<&Path>,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let guard = Guard::new(Arc::new(policy), resolver, clock.clone());
+        let pools = Arc::new(Pools::new(guard.clone(), extra_roots, clock.clone())?);
+        Ok(Self { guard, pools, counters: Arc::default(), clock })
     }
 
-    /// What was counted so far.
-    #[must_use]
-    pub fn stats(&self) -> ClientStats {
-        self.counters.read()
-    }
-
-    /// Posts `body` to the destination; the exchange, the response's body included, may take its time limit.
+    /// Posts `body` to `destination`; the exchange, the response's body included, may take as long as it says. A response
+    /// that is not a 2xx counts as it is, even if its body breaks off or takes too long.
     ///
     /// # Errors
-    /// If there is no whole response in time.
+    /// If there is no response in time, or a 2xx whose body breaks off or is not at its end in time.
     pub async fn post(&self, destination: &Destination, headers: HeaderMap, body: Bytes) -> Result<Answer, NoAnswer> {
-        let began = self.clock.elapsed();
-        let made: Arc<OnceLock<Arc<ConnectionRecord>>> = Arc::default();
-        let mut way = Way::default();
-        let exchange = MADE_FOR.scope(made.clone(), self.exchange(destination, headers, body, began, &mut way));
-        let answer = tokio::select! {
-            answer = exchange => answer,
-            () = self.clock.sleep(destination.timeout, "request limit") => {
-                Err((Failure::Timeout, format!("no whole response within {:?}", destination.timeout)))
-            }
+        let mut exchange = Exchange::begin(self.clock.clone());
+        let pool = match self.pools.get(destination.trusted_ca.as_ref()).await {
+            Ok(pool) => pool,
+            Err(error) => return exchange.end(Err((Failure::Tls, failure::chain(&error)))),
         };
-        let now = self.clock.elapsed();
-        way.total = now.saturating_sub(began);
-        // A connection that was made for this request and given to another one has cost it nothing.
-        if !way.reused
-            && let Some(record) = made.get()
-        {
-            way.connection = record.times(now);
-        }
-        match answer {
-            Ok((status, retry_after, body)) => Ok(Answer { status, retry_after, body, way }),
-            Err((failure, detail)) => Err(NoAnswer { failure, detail, way }),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        destination: &Destination,
-        headers: HeaderMap,
-        body: Bytes,
-        began: Duration,
-        way: &mut Way,
-    ) -> Result<(StatusCode, Option<Vec<u8>>, Vec<u8>), (Failure, String)> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = destination.uri.clone();
         *request.headers_mut() = headers;
-        let client =
-            self.clients.get(destination.trusted_ca.as_ref()).map_err(|error| (Failure::Tls, error.to_string()))?;
-        let response = client.request(request).await.map_err(|error| classify(&error))?;
-        let head = self.clock.elapsed();
-        way.version = Some(response.version());
-        count(&self.counters.requests);
-        let mut sendable = began;
-        if let Some(record) = response.extensions().get::<Arc<ConnectionRecord>>() {
-            way.reused = record.count_request() > 0;
-            if way.reused {
-                count(&self.counters.reused);
-            } else {
-                let PhaseTimes { dns, connect, tls } = record.times(head);
-                sendable += [dns, connect, tls].into_iter().flatten().sum::<Duration>();
-            }
-        }
-        way.first_byte = Some(head.saturating_sub(sendable));
-        read(response).await
-    }
-}
-
-async fn read(response: Response<Incoming>) -> Result<(StatusCode, Option<Vec<u8>>, Vec<u8>), (Failure, String)> {
-    let status = response.status();
-    let retry_after = response.headers().get(http::header::RETRY_AFTER).map(|value| value.as_bytes().to_vec());
-    let (mut kept, mut length) = (Vec::new(), 0);
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) if status.is_success() => return Err((Failure::Body, chain(&error))),
-            // The status says more than a body that broke off.
-            Err(_) => break,
+        let limit = destination.timeout;
+        let result = tokio::select! {
+            result = exchange.make(&pool, request) => result,
+            () = self.clock.sleep(limit, "request limit") => Err((Failure::Timeout, String::new())),
         };
-        if let Ok(data) = frame.into_data() {
-            length += data.len();
-            if !status.is_success() {
-                let room = MAX_RESPONSE_BYTES - kept.len();
-                kept.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
-            }
-        }
-        if length >= MAX_RESPONSE_BYTES {
-            // What is left is not read; the connection is closed with it.
-            break;
+        self.count(&exchange);
+        exchange.end_within(limit, result)
+    }
+
+    /// What its connections have come to.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        let sockets = self.guard.counts();
+        ClientStats {
+            opened: sockets.opened(),
+            closed: sockets.closed(),
+            requests: self.counters.requests.load(Ordering::Relaxed),
+            reused: self.counters.reused.load(Ordering::Relaxed),
+            read_bytes: sockets.read_bytes(),
         }
     }
-    Ok((status, retry_after, kept))
+
+    fn count(&self, exchange: &Exchange) {
+        if let Some(reused) = exchange.connection_reused() {
+            self.counters.requests.fetch_add(1, Ordering::Relaxed);
+            self.counters.reused.fetch_add(u64::from(reused), Ordering::Relaxed);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Chunks: what one commit accepted, in the order it came. A delivery that ends in its first round costs one bit here and no
 //! row of its own. What is in memory of a chunk is where its events are and which deliveries are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -79,29 +79,36 @@ impl Chunks {
     /// Reads what is on disk.
     pub(super) fn load(sql: &Connection) -> Result<Self, StoreError> {
         let mut chunks = Self::default();
-        let mut statement =
-            sql.prepare_cached("SELECT chunk, first_event, born_ms, crc, entries, length(body) FROM chunks")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (id, first_event, born_ms): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let entries = row.get_ref(4)?.as_blob().unwrap_or_default();
-            let whole = crc(id, first_event, entries) == row.get::<_, i64>(3)?;
-            let Some((places, slots)) = parse_entries(entries).filter(|_| whole) else {
-                chunks.unreadable.push(id);
-                continue;
-            };
-            let body_bytes = usize::try_from(row.get::<_, i64>(5)?).unwrap_or_default();
-            let mut done: Vec<u8> = sql
-                .prepare_cached("SELECT bits FROM done WHERE chunk = ?")?
-                .query_row([id], |row| row.get(0))
-                .optional()?
-                .unwrap_or_default();
-            done.resize(slots.len().div_ceil(8), 0);
-            let over = done.iter().map(|bits| bits.count_ones() as usize).sum();
-            let open = slots.len().saturating_sub(over);
-            chunks.add(id, Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false });
+        let ids = chunks.ids(sql)?;
+        for id in ids {
+            match load_one(sql, id) {
+                Ok(Some(chunk)) => chunks.add(id, chunk),
+                Ok(None) => chunks.unreadable.push(id),
+                Err(error) if error.is_damage() => chunks.unreadable.push(id),
+                Err(error) => return Err(error),
+            }
         }
         Ok(chunks)
+    }
+
+    /// Those that can be found; where a page cannot be read, from either side of it.
+    fn ids(&mut self, sql: &Connection) -> Result<BTreeSet<i64>, StoreError> {
+        let mut ids = BTreeSet::new();
+        for order in ["ASC", "DESC"] {
+            let mut statement = sql.prepare(&format!("SELECT chunk FROM chunks ORDER BY chunk {order}"))?;
+            let mut rows = statement.query([])?;
+            loop {
+                match rows.next().map_err(StoreError::from) {
+                    Ok(Some(row)) => ids.insert(row.get(0)?),
+                    Ok(None) => return Ok(ids),
+                    Err(error) if error.is_damage() => break,
+                    Err(error) => return Err(error),
+                };
+            }
+        }
+        // There is no chunk of that name: something is lost, nobody knows what.
+        self.unreadable.push(0);
+        Ok(ids)
     }
 
     fn add(&mut self, id: i64, chunk: Chunk) {
@@ -177,16 +184,16 @@ impl Chunks {
         Ok(())
     }
 
-    /// The oldest chunk, if it has to move to rows.
-    pub(super) fn to_move(&self, now_ms: i64) -> Option<i64> {
-        let (id, chunk) = self.live.first_key_value()?;
+    /// The oldest chunk, if it has to move to rows. `stuck`: those that cannot.
+    pub(super) fn to_move(&self, now_ms: i64, stuck: &HashSet<i64>) -> Option<i64> {
+        let (id, chunk) = self.live.iter().find(|(id, _)| !stuck.contains(id))?;
         let old = now_ms.saturating_sub(chunk.born_ms) > LIVE_MS;
         (old || self.over_bound()).then_some(*id)
     }
 
-    /// The oldest chunk.
-    pub(super) fn oldest(&self) -> Option<i64> {
-        self.live.first_key_value().map(|(id, _)| *id)
+    /// The oldest chunks. `stuck`: those that cannot move.
+    pub(super) fn oldest(&self, count: usize, stuck: &HashSet<i64>) -> Vec<i64> {
+        self.live.keys().filter(|id| !stuck.contains(id)).take(count).copied().collect()
     }
 
     /// Whether there is more than may be live.
@@ -203,6 +210,25 @@ impl Chunks {
             .unwrap_or_default();
         Ok(Body { chunk: self.live.get(&id), body })
     }
+}
+
+/// A chunk as it is on disk; none if its entries are damaged.
+fn load_one(sql: &Connection, id: i64) -> Result<Option<Chunk>, StoreError> {
+    let (first_event, born_ms, stored, entries, body_bytes): (i64, i64, i64, Vec<u8>, i64) = sql
+        .prepare_cached("SELECT first_event, born_ms, crc, entries, length(body) FROM chunks WHERE chunk = ?")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+    let whole = crc(id, first_event, &entries) == stored;
+    let Some((places, slots)) = parse_entries(&entries).filter(|_| whole) else { return Ok(None) };
+    let mut done: Vec<u8> = sql
+        .prepare_cached("SELECT bits FROM done WHERE chunk = ?")?
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .unwrap_or_default();
+    done.resize(slots.len().div_ceil(8), 0);
+    let over: usize = done.iter().map(|bits| bits.count_ones() as usize).sum();
+    let open = slots.len().saturating_sub(over);
+    let body_bytes = usize::try_from(body_bytes).unwrap_or_default();
+    Ok(Some(Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false }))
 }
 
 /// Takes a chunk off the disk.

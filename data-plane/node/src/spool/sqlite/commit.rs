@@ -1,5 +1,7 @@
 //! One transaction under way: each change turned into SQL and into the writer's memory.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -37,9 +39,13 @@ pub(super) struct Commit<'a> {
     pub(super) now_ms: i64,
     /// The time of this commit, for the next start.
     pub(super) mark: Option<TimeMark>,
+    /// Chunks that cannot become rows.
+    pub(super) stuck: &'a HashSet<i64>,
     /// Whether events may be taken in.
     pub(super) disk_has_room: bool,
     pub(super) building: chunks::Building,
+    /// Chunks that were made.
+    pub(super) made: usize,
     pub(super) reports: reports::Building,
 }
 
@@ -88,9 +94,9 @@ impl Commit<'_> {
     /// Writes what was gathered. The transaction is complete then.
     pub(super) fn finish(mut self) -> Result<(), StoreError> {
         self.write_chunk()?;
-        // Room for what comes: two go for each that may come.
-        for _ in 0..2 {
-            if let Some(chunk) = self.state.chunks.oldest().filter(|_| self.state.chunks.over_bound()) {
+        // Room for what comes: more go than one commit makes.
+        if self.state.chunks.over_bound() {
+            for chunk in self.state.chunks.oldest(self.made + 2, self.stuck) {
                 self.move_chunk(chunk)?;
             }
         }
@@ -132,6 +138,7 @@ impl Commit<'_> {
         let (events, deliveries) = self.building.counts();
         let first_event = self.state.next_event - events;
         let id = self.state.next_delivery - deliveries;
+        self.made += usize::from(deliveries > 0);
         self.building.write(self.sql, &mut self.state.chunks, id, first_event, self.now_ms)
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Damage(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     count: AtomicU64,
+    index: AtomicBool,
     seen: Mutex<HashSet<(&'static str, i64)>>,
 }
 
@@ -31,6 +32,17 @@ impl Damage {
         drop(seen);
         self.0.count.fetch_add(1, Ordering::Relaxed);
         tracing::error!(record, row, "a record of the spool is damaged");
+    }
+
+    /// An index contradicts its table: the writer makes it anew.
+    pub(super) fn found_index(&self, lane: i64) {
+        self.found("index of waiting deliveries", lane);
+        self.0.index.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an index is to be made anew; asked once.
+    pub(super) fn take_index(&self) -> bool {
+        self.0.index.swap(false, Ordering::Relaxed)
     }
 
     /// How many there are.

@@ -27,6 +27,8 @@ pub(super) struct Resume {
 
 /// A selection as a condition in SQL.
 struct Condition {
+    /// The way to find them in their order without sorting.
+    by: &'static str,
     text: String,
     values: Vec<Value>,
 }
@@ -34,7 +36,12 @@ struct Condition {
 impl Condition {
     /// `lanes`: those of the selection's syncs.
     fn new(selection: &Selection, lanes: &[i64]) -> Self {
-        let mut condition = Self { text: String::new(), values: Vec::new() };
+        let by = match lanes {
+            _ if !selection.delivery_ids.is_empty() => "INDEXED BY dead_by_id",
+            [_] => "INDEXED BY dead_by_lane",
+            _ => "NOT INDEXED",
+        };
+        let mut condition = Self { by, text: String::new(), values: Vec::new() };
         condition.one_of("lane", lanes.iter().map(|lane| Value::from(*lane)));
         if !selection.reasons.is_empty() {
             condition.one_of("reason", selection.reasons.iter().map(|reason| Value::from(*reason as i32)));
@@ -129,14 +136,14 @@ impl Commit<'_> {
     /// Marks dead letters as exported; counts those that are.
     pub(super) fn mark_exported(&mut self, selection: &Selection) -> Result<Effect, StoreError> {
         let chosen = self.lanes(|_, key| is_of(selection, key));
-        let Condition { text, values } = Condition::new(selection, &chosen);
+        let Condition { by, text, values } = Condition::new(selection, &chosen);
         let all: i64 = self.sql.query_row(
-            &format!("SELECT COUNT(*) FROM dead_letters WHERE {text}"),
+            &format!("SELECT COUNT(*) FROM dead_letters {by} WHERE {text}"),
             params_from_iter(&values),
             |row| row.get(0),
         )?;
         let new = self.sql.execute(
-            &format!("UPDATE dead_letters SET exported = 1 WHERE {text} AND exported = 0"),
+            &format!("UPDATE dead_letters {by} SET exported = 1 WHERE {text} AND exported = 0"),
             params_from_iter(&values),
         )?;
         self.state.unexported -= new as i64;
@@ -189,7 +196,8 @@ pub(super) fn oldest_end_ms(sql: &Connection) -> Result<Option<i64>, StoreError>
 
 fn list(sql: &Connection, damage: &Damage, condition: &Condition, limit: usize) -> Result<Vec<DeadRow>, StoreError> {
     let text = format!(
-        "SELECT {DEAD_COLUMNS} FROM dead_letters WHERE {} ORDER BY delivery LIMIT {}",
+        "SELECT {DEAD_COLUMNS} FROM dead_letters {} WHERE {} ORDER BY delivery LIMIT {}",
+        condition.by,
         condition.text,
         i64::try_from(limit).unwrap_or(i64::MAX)
     );
@@ -255,9 +263,9 @@ pub(super) fn read(sql: &Connection, damage: &Damage, query: &DeadLetterQuery) -
 /// How many there are, and the bytes of their events.
 pub(super) fn count(sql: &Connection, selection: &Selection) -> Result<(u64, u64), StoreError> {
     let ids: Vec<i64> = lane_keys(sql, selection)?.into_keys().collect();
-    let Condition { text, values } = Condition::new(selection, &ids);
+    let Condition { by, text, values } = Condition::new(selection, &ids);
     let (count, bytes): (i64, i64) = sql.query_row(
-        &format!("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM dead_letters WHERE {text}"),
+        &format!("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM dead_letters {by} WHERE {text}"),
         params_from_iter(&values),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;

@@ -58,7 +58,17 @@ impl Dedup {
         };
         let mut statement = sql.prepare_cached("SELECT batch, at_ms, crc, body FROM keys ORDER BY batch")?;
         let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
+        loop {
+            let row = match rows.next().map_err(StoreError::from) {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                // The window is shorter for it.
+                Err(error) if error.is_damage() => {
+                    damage.found("page of keys", dedup.next_row);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             let (row_id, at_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
             let body = row.get_ref(3)?.as_blob().unwrap_or_default();
             dedup.next_row = row_id + 1;
@@ -69,6 +79,11 @@ impl Dedup {
             let (keys, _) = body.as_chunks::<16>();
             dedup.add(row_id, at_ms, keys);
         }
+        let newest: i64 = sql
+            .prepare_cached("SELECT COALESCE(MAX(batch), 0) FROM keys")?
+            .query_row([], |row| row.get(0))
+            .unwrap_or_default();
+        dedup.next_row = dedup.next_row.max(newest + 1);
         Ok(dedup)
     }
 

@@ -67,27 +67,29 @@ impl SqliteReader {
                 Ok(None) => return Ok(found),
                 Err(error) => {
                     let error = StoreError::from(error);
-                    // What lies before the damage is served.
-                    if !error.is_damage() || found.is_empty() {
+                    if !error.is_damage() {
                         return Err(error);
                     }
-                    self.damage.found("index of waiting deliveries", query.lane);
-                    return Ok(found);
+                    self.damage.found_index(query.lane);
+                    // What lies before the damage is served.
+                    return if found.is_empty() { Err(error) } else { Ok(found) };
                 }
             }
         }
     }
 
-    /// The row of a waiting delivery; none if it cannot be read.
-    fn row(&self, lane: i64, delivery: i64) -> Result<Option<DeliveryRow>, StoreError> {
+    /// The row of a waiting delivery; `Err` if it cannot be read, none if there is none.
+    fn row(&self, lane: i64, delivery: i64) -> Result<Option<Result<DeliveryRow, Unreadable>>, StoreError> {
         match DeliveryRow::get(&self.connection, lane, delivery) {
-            Ok(Some((row, true))) => Ok(Some(row)),
-            Ok(_) => Ok(None),
-            Err(error) if error.is_damage() => Ok(None),
+            Ok(found) => Ok(found.map(|(row, whole)| if whole { Ok(row) } else { Err(Unreadable) })),
+            Err(error) if error.is_damage() => Ok(Some(Err(Unreadable))),
             Err(error) => Err(error),
         }
     }
 }
+
+/// A row that is there and cannot be read.
+struct Unreadable;
 
 impl StoreReader for SqliteReader {
     fn spool_id(&self) -> Result<String, StoreError> {
@@ -130,16 +132,18 @@ impl StoreReader for SqliteReader {
                 due.more = true;
                 break;
             }
-            let Some(row) = self.row(query.lane, delivery)? else {
-                self.damage.found("delivery", delivery);
-                due.damaged.push(Damaged {
-                    delivery,
-                    event_row: 0,
-                    state: DeliveryState::new(),
-                    event: EventId([0; 16]),
-                    accept_ms: 0,
-                });
-                continue;
+            let row = match self.row(query.lane, delivery)? {
+                Some(Ok(row)) => row,
+                Some(Err(Unreadable)) => {
+                    self.damage.found("delivery", delivery);
+                    let (event, state) = (EventId([0; 16]), DeliveryState::new());
+                    due.damaged.push(Damaged { delivery, event_row: 0, state, event, accept_ms: 0 });
+                    continue;
+                }
+                None => {
+                    self.damage.found_index(query.lane);
+                    continue;
+                }
             };
             let (event_row, state) = (row.event, row.state);
             match rows::read_event(&self.connection, event_row)? {

@@ -3,7 +3,7 @@
 
 use rusqlite::OptionalExtension as _;
 
-use super::{dead_letters, dedup::Dedup, fold, write::SqliteStore};
+use super::{commit::Commit, dead_letters, dedup::Dedup, fold, write::SqliteStore};
 use crate::spool::{
     limits::millis,
     store::{StoreError, Upkeep},
@@ -46,25 +46,53 @@ pub(super) fn run(store: &mut SqliteStore, now_ms: i64) -> Result<Upkeep, StoreE
 fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     store.load_state()?;
     if let Some(chunk) = store.chunk_to_move(now_ms) {
-        store.transact(now_ms, false, |commit| commit.move_chunk(chunk))?;
+        store.move_chunk(chunk, now_ms)?;
         return Ok(true);
+    }
+    if store.damage().take_index() {
+        isolated(remake_indexes(store, now_ms))?;
     }
     let max_bytes = store.limits.report_bytes;
     if store.state().is_some_and(|state| state.report_bytes.unsigned_abs() > max_bytes) {
         let damage = store.damage();
-        return store.transact(now_ms, false, |commit| fold::fold(commit.sql, commit.state, max_bytes, &damage));
+        let fold = |commit: &mut Commit<'_>| fold::fold(commit.sql, commit.state, max_bytes, &damage);
+        if isolated(store.transact(now_ms, false, fold))? {
+            return Ok(true);
+        }
     }
-    if dead_letters_due(store, now_ms)? {
-        return store.transact(now_ms, false, |commit| commit.retain_dead_letters());
+    if isolated(dead_letters_due(store, now_ms))?
+        && isolated(store.transact(now_ms, false, |commit| commit.retain_dead_letters()))?
+    {
+        return Ok(true);
     }
     if is_due(store.upkeep.keys_ms, now_ms, OFTEN_MS) {
         let keep_from = store.dedup().expire(now_ms);
-        if Dedup::has_forgotten(store.sql(), keep_from)? {
-            return store.transact(now_ms, false, |commit| Dedup::clean(commit.sql, keep_from));
+        if isolated(Dedup::has_forgotten(store.sql(), keep_from))?
+            && isolated(store.transact(now_ms, false, |commit| Dedup::clean(commit.sql, keep_from)))?
+        {
+            return Ok(true);
         }
         store.upkeep.keys_ms = Some(now_ms);
     }
-    forget_producers(store, now_ms)
+    isolated(forget_producers(store, now_ms))
+}
+
+/// Work that meets damage is left; the rest goes on.
+fn isolated(done: Result<bool, StoreError>) -> Result<bool, StoreError> {
+    match done {
+        Err(error) if error.is_damage() => {
+            tracing::error!(error = &error as &dyn std::error::Error, "housekeeping has met damage");
+            Ok(false)
+        }
+        done => done,
+    }
+}
+
+/// Makes the indexes of deliveries anew from their table.
+fn remake_indexes(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
+    store.transact(now_ms, false, |commit| Ok(commit.sql.execute_batch("REINDEX waiting; REINDEX windows;")?))?;
+    tracing::warn!("the indexes of waiting deliveries were made anew");
+    Ok(true)
 }
 
 fn dead_letters_due(store: &SqliteStore, now_ms: i64) -> Result<bool, StoreError> {

@@ -1,18 +1,13 @@
 //! The writer: one connection, one transaction for a list of changes.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 use sluice_host::clock::Clock;
 
 use super::{
-    SqliteFactory,
-    chunks::{self, Chunks},
-    commit::Commit,
-    damage::Damage,
-    dead_letters::Resume,
-    dedup::Dedup,
-    disk::Disk,
-    file, reports,
-    state::State,
+    SqliteFactory, chunks, commit::Commit, damage::Damage, dead_letters::Resume, dedup::Dedup, disk::Disk, file,
+    reports, state::State,
 };
 use crate::{
     report,
@@ -32,6 +27,8 @@ pub(super) struct SqliteStore {
     state: Option<State>,
     dedup: Dedup,
     resume: Option<Resume>,
+    /// Chunks that cannot become rows, since those meet damage.
+    stuck: HashSet<i64>,
     pub(super) disk: Disk,
     pub(super) limits: SpoolLimits,
     reporter: report::Reporter,
@@ -54,6 +51,7 @@ impl SqliteStore {
             state: Some(State::load(&connection)?),
             dedup: Dedup::load(&connection, limits, damage)?,
             resume: None,
+            stuck: HashSet::new(),
             disk,
             limits: limits.clone(),
             reporter: reporter.clone(),
@@ -62,31 +60,47 @@ impl SqliteStore {
             clock: None,
             connection,
         };
-        store.empty_chunks(newest_ms)?;
+        match store.empty_chunks(newest_ms) {
+            Err(error) if store.failed_for_room(&error) => {
+                store.disk.give_up_reserve();
+                store.empty_chunks(newest_ms)?;
+            }
+            done => done?,
+        }
         store.clock.clone_from(clock);
         Ok(store)
     }
 
     fn empty_chunks(&mut self, now_ms: i64) -> Result<(), StoreError> {
         let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
-        while self.state.as_ref().is_some_and(|state| state.chunks.oldest().is_some()) {
-            self.transact(now_ms, false, |commit| {
-                for _ in 0..MOVED_AT_ONCE {
-                    let Some(chunk) = commit.state.chunks.oldest() else { break };
-                    commit.move_chunk(chunk)?;
-                    commit.state.chunks.save(commit.sql)?;
+        loop {
+            self.load_state()?;
+            let oldest = self.state.as_ref().map(|state| state.chunks.oldest(MOVED_AT_ONCE, &self.stuck));
+            let Some(oldest) = oldest.filter(|oldest| !oldest.is_empty()) else { break };
+            let moved =
+                self.transact(now_ms, false, |commit| oldest.iter().try_for_each(|chunk| commit.move_chunk(*chunk)));
+            match moved {
+                Err(error) if error.is_damage() => {
+                    for chunk in oldest {
+                        self.move_chunk(chunk, now_ms)?;
+                    }
                 }
-                Ok(())
-            })?;
+                moved => moved?,
+            }
         }
         if unreadable.is_empty() {
             return Ok(());
         }
+        self.load_state()?;
         // Nobody knows which lanes they went to: what is missing there is lost.
         self.transact(now_ms, false, |commit| {
             for chunk in &unreadable {
                 commit.damage.found("chunk", *chunk);
-                chunks::remove(commit.sql, *chunk)?;
+                match chunks::remove(commit.sql, *chunk) {
+                    // It stays where it is, and counts once.
+                    Err(error) if error.is_damage() => {}
+                    removed => removed?,
+                }
             }
             let lanes: Vec<i64> = commit.state.lanes().map(|(id, _)| id).collect();
             for id in lanes {
@@ -122,10 +136,12 @@ impl SqliteStore {
             reporter: &self.reporter,
             damage: &self.damage,
             resume: &mut self.resume,
+            stuck: &self.stuck,
             now_ms,
             mark: self.clock.as_ref().map(Clock::mark),
             disk_has_room,
             building: chunks::Building::default(),
+            made: 0,
             reports: reports::Building::default(),
         };
         let result = work(&mut commit)
@@ -145,9 +161,25 @@ impl SqliteStore {
         }
     }
 
-    /// Whether the store holds chunks that are to become rows by that time, or too many.
+    /// A chunk that is to become rows by now, or since there are too many.
     pub(super) fn chunk_to_move(&self, now_ms: i64) -> Option<i64> {
-        self.state.as_ref().and_then(|state| Chunks::to_move(&state.chunks, now_ms))
+        self.state.as_ref().and_then(|state| state.chunks.to_move(now_ms, &self.stuck))
+    }
+
+    /// Makes rows of a chunk. One that meets damage stays and is not tried again.
+    pub(super) fn move_chunk(&mut self, chunk: i64, now_ms: i64) -> Result<(), StoreError> {
+        // Commits have not to move it as well.
+        let others = std::mem::replace(&mut self.stuck, HashSet::from([chunk]));
+        let moved = self.transact(now_ms, false, |commit| commit.move_chunk(chunk));
+        self.stuck = others;
+        match moved {
+            Err(error) if error.is_damage() => {
+                self.damage.found("rows of a chunk", chunk);
+                self.stuck.insert(chunk);
+                self.load_state()
+            }
+            moved => moved,
+        }
     }
 
     /// Reads the memory anew if the last commit has failed.
@@ -203,6 +235,16 @@ impl Store for SqliteStore {
                 // Events are refused now; the rest has the room of the reserve.
                 self.apply_with(changes, now_ms, false)
                     .map_err(|error| if self.failed_for_room(&error) { StoreError::Full } else { error })
+            }
+            Err(error) if error.is_damage() => {
+                // It may have been a chunk that had to move, and no change at all.
+                self.load_state()?;
+                if self.state.as_ref().is_some_and(|state| state.chunks.over_bound())
+                    && let Some(chunk) = self.chunk_to_move(now_ms)
+                {
+                    self.move_chunk(chunk, now_ms)?;
+                }
+                Err(error)
             }
             done => done,
         }
