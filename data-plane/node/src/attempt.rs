@@ -140,16 +140,19 @@ impl Courier {
                 status: Some(status.as_u16()),
                 trip,
             },
-            Err(NoAnswer { failure, detail, status, trip }) => Exchange {
-                start_ms,
-                end_ms,
-                result: Err(failure),
-                detail,
-                retry_after: None,
-                excerpt: Bytes::new(),
-                status: status.map(|status| status.as_u16()),
-                trip,
-            },
+            Err(none) => {
+                let NoAnswer { failure, detail, status, trip } = *none;
+                Exchange {
+                    start_ms,
+                    end_ms,
+                    result: Err(failure),
+                    detail,
+                    retry_after: None,
+                    excerpt: Bytes::new(),
+                    status: status.map(|status| status.as_u16()),
+                    trip,
+                }
+            }
         }
     }
 }

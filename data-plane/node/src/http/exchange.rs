@@ -95,7 +95,7 @@ impl Exchange {
     }
 
     /// What came of it within `limit`.
-    pub(super) fn end_within(self, limit: Duration, result: Result<(), Fault>) -> Result<Answer, NoAnswer> {
+    pub(super) fn end_within(self, limit: Duration, result: Result<(), Fault>) -> Result<Answer, Box<NoAnswer>> {
         let result = match result {
             Err((Failure::Timeout, _)) => Err((Failure::Timeout, format!("{} within {limit:?}", self.missing()))),
             result => result,
@@ -104,7 +104,7 @@ impl Exchange {
     }
 
     /// What came of it.
-    pub(super) fn end(self, result: Result<(), Fault>) -> Result<Answer, NoAnswer> {
+    pub(super) fn end(self, result: Result<(), Fault>) -> Result<Answer, Box<NoAnswer>> {
         let trip = self.trip();
         let status = self.head.as_ref().map(|head| head.status);
         match (result, self.head) {
@@ -115,9 +115,10 @@ impl Exchange {
             (Err(_), Some(head)) if !head.status.is_success() => {
                 Ok(Answer { status: head.status, retry_after: head.retry_after, body: self.body, trip })
             }
-            (Err((failure, detail)), _) => Err(NoAnswer { failure, detail, status, trip }),
+            (Err((failure, detail)), _) => Err(Box::new(NoAnswer { failure, detail, status, trip })),
             (Ok(()), None) => {
-                Err(NoAnswer { failure: Failure::Protocol, detail: "no response".to_owned(), status, trip })
+                let detail = "no response".to_owned();
+                Err(Box::new(NoAnswer { failure: Failure::Protocol, detail, status, trip }))
             }
         }
     }

@@ -131,7 +131,12 @@ impl WebhookClient {
     ///
     /// # Errors
     /// If there is no response in time, or a 2xx whose body breaks off or is not at its end in time.
-    pub async fn post(&self, destination: &Destination, headers: HeaderMap, body: Bytes) -> Result<Answer, NoAnswer> {
+    pub async fn post(
+        &self,
+        destination: &Destination,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Box<NoAnswer>> {
         let mut exchange = Exchange::begin(self.clock.clone());
         let pool = match self.pools.get(destination.trusted_ca.as_ref()).await {
             Ok(pool) => pool,

@@ -46,6 +46,9 @@ const MAX_POOLS: usize = 64;
 
 pub(super) type Pool = Client<Connector, Full<Bytes>>;
 
+/// The id of some certificates, and where the pool for them comes.
+type Place = ([u8; 32], Arc<OnceCell<Pool>>);
+
 /// All pools.
 pub(super) struct Pools {
     guard: Guard,
@@ -54,7 +57,7 @@ pub(super) struct Pools {
     extra: Vec<CertificateDer<'static>>,
     everybody: Pool,
     /// By the id of their certificates, the one that was used last at the end.
-    own: Mutex<Vec<([u8; 32], Arc<OnceCell<Pool>>)>>,
+    own: Mutex<Vec<Place>>,
 }
 
 impl Pools {
