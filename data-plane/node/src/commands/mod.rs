@@ -1,7 +1,7 @@
 //! The command stream: dials the control plane, does what operators ask, and answers. A command without a last answer comes
 //! again on the next stream, with the same id; one that changes something is not done twice.
 //!
-//! [`desk`] remembers what changes something, [`answer`] does the work, [`translate`] speaks the wire's language.
+//! `desk` remembers what changes something, `answer` does the work, `translate` speaks the wire's language.
 
 mod answer;
 mod desk;

@@ -59,7 +59,7 @@ pub enum Change {
         /// How many at once.
         limit: usize,
     },
-    /// Deliveries that were made and are not kept in memory: [`StoreReader::due`] finds them from now on. Others are left
+    /// Deliveries that were made and are not kept in memory: [`due`](super::StoreReader::due) finds them from now on. Others are left
     /// as they are.
     Shelve {
         /// Which ones.
