@@ -7,7 +7,7 @@ use std::{
 
 use sluice_control_plane::ControlPlane;
 use sluice_host::clock::{Clock, ManualClock};
-use sluice_node::{Node, spool::store::Ledger};
+use sluice_node::{Node, config::Limits, spool::store::Ledger};
 use sluice_pipeline::sync::Rules;
 use sluice_proto::{
     delivery::v1::{
@@ -44,16 +44,26 @@ pub struct Cluster {
     control_address: SocketAddr,
     node: Option<Node>,
     ca_file: Option<PathBuf>,
+    limits: Limits,
 }
 
 impl Cluster {
     /// Starts both; the node serves an empty catalog.
     pub async fn start() -> Self {
-        Self::start_trusting(None).await
+        Self::start_with(None, Limits::default()).await
+    }
+
+    /// The same with a node that may use no more than this.
+    pub async fn start_limited(limits: Limits) -> Self {
+        Self::start_with(None, limits).await
     }
 
     /// The same with a node that trusts the CA in this file.
     pub async fn start_trusting(ca_file: Option<&Path>) -> Self {
+        Self::start_with(ca_file, Limits::default()).await
+    }
+
+    async fn start_with(ca_file: Option<&Path>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, time) = Clock::manual(START_MS);
         let mut cluster = Self {
@@ -64,6 +74,7 @@ impl Cluster {
             control_address: "127.0.0.1:0".parse().unwrap(),
             node: None,
             ca_file: ca_file.map(Path::to_owned),
+            limits,
         };
         cluster.start_control_plane().await;
         cluster.start_node().await;
@@ -101,7 +112,7 @@ impl Cluster {
             rules: rules(),
             extra_roots_pem: self.ca_file.clone(),
             resolver: sluice_node::guard::Resolver::system(),
-            limits: sluice_node::config::Limits::default(),
+            limits: self.limits.clone(),
             clock: self.clock.clone(),
         };
         self.node = Some(sluice_node::start(config).await.unwrap());

@@ -104,7 +104,8 @@ struct State {
     always: Mutex<Arc<Decide>>,
     count: watch::Sender<usize>,
     connections: watch::Sender<usize>,
-    held: watch::Sender<bool>,
+    /// Requests to paths that begin like this are kept waiting.
+    held: watch::Sender<Option<String>>,
 }
 
 /// A running endpoint. Dropping it stops it.
@@ -124,26 +125,7 @@ impl Endpoint {
 
     /// With TLS: a certificate for `localhost` that the CA written to `ca_file` has signed.
     pub async fn start_tls(ca_file: &Path) -> Self {
-        let ca_key = rcgen::KeyPair::generate().unwrap();
-        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let ca_certificate = ca.self_signed(&ca_key).unwrap();
-        std::fs::write(ca_file, ca_certificate.pem()).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let issuer = rcgen::Issuer::new(ca, ca_key);
-        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = leaf.signed_by(&key, &issuer).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.der().clone()], key)
-                .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self::run(Some(TlsAcceptor::from(Arc::new(config)))).await
+        Self::run(Some(tls_acceptor(ca_file, &["h2", "http/1.1"]))).await
     }
 
     async fn run(tls: Option<TlsAcceptor>) -> Self {
@@ -157,7 +139,7 @@ impl Endpoint {
             always: Mutex::new(Arc::new(|_| status(200))),
             count: counted,
             connections: watch::channel(0).0,
-            held: watch::channel(false).0,
+            held: watch::channel(None).0,
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let task = tokio::spawn(accept(listener, tls, state.clone()));
@@ -188,12 +170,17 @@ impl Endpoint {
 
     /// Answers nothing from now on: requests are counted and kept waiting.
     pub fn hold(&self) {
-        self.state.held.send_replace(true);
+        self.hold_path("");
+    }
+
+    /// The same for requests to paths that begin with `prefix`.
+    pub fn hold_path(&self, prefix: &str) {
+        self.state.held.send_replace(Some(prefix.to_owned()));
     }
 
     /// Answers again, also what was kept waiting.
     pub fn release(&self) {
-        self.state.held.send_replace(false);
+        self.state.held.send_replace(None);
     }
 
     /// Counts requests from now on and keeps none of them.
@@ -250,6 +237,30 @@ impl Drop for Endpoint {
     }
 }
 
+/// TLS with a certificate for `localhost` that the CA written to `ca_file` has signed, and these protocols by ALPN.
+pub(crate) fn tls_acceptor(ca_file: &Path, protocols: &[&str]) -> TlsAcceptor {
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca_certificate = ca.self_signed(&ca_key).unwrap();
+        std::fs::write(ca_file, ca_certificate.pem()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = leaf.signed_by(&key, &issuer).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.der().clone()], key)
+                .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
+}
+
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, state) = (tls.clone(), state.clone());
@@ -292,6 +303,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         body: body.to_bytes(),
         arrived: Instant::now(),
     };
+    let path = received.path.clone();
     let scripted = state.script.lock().unwrap().pop_front();
     let reply = scripted.unwrap_or_else(|| {
         let decide = state.always.lock().unwrap().clone();
@@ -307,6 +319,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     }
     state.count.send_modify(|count| *count += 1);
     // The sender lives in the state.
-    let _ = state.held.subscribe().wait_for(|held| !held).await;
+    let goes_on = |held: &Option<String>| held.as_ref().is_none_or(|prefix| !path.starts_with(prefix));
+    let _ = state.held.subscribe().wait_for(goes_on).await;
     Ok(response.body(Full::new(body)).unwrap())
 }

@@ -53,6 +53,8 @@ struct Entry {
     lane: Lane,
     gate: Gate,
     ending: Option<Ending>,
+    /// How many deliveries may be open before the oldest are discarded.
+    keeps: Option<u64>,
 }
 
 /// Why waiting deliveries of a lane are being ended on disk.
@@ -268,7 +270,7 @@ impl Dispatcher {
         let now_ms = self.clock.now_ms();
         let behind_ms = entry.lane.behind_ms();
         let mut not_before_ms = None;
-        while entry.lane.may_take(sync.destination.limits.max_concurrency) {
+        while entry.lane.may_take(entry.gate.width(sync.destination.limits.max_concurrency)) {
             if let Some(until_ms) = entry.gate.waits_until(now_ms - behind_ms) {
                 not_before_ms = Some(until_ms + behind_ms);
                 break;
@@ -321,8 +323,13 @@ impl Dispatcher {
             // Nothing is known yet: what is on disk waits.
             return;
         }
-        for entry in self.lanes.values_mut() {
-            entry.align(&catalog, &self.courier);
+        let mut lowered = Vec::new();
+        for (row, entry) in &mut self.lanes {
+            lowered.extend(entry.align(&catalog, &self.courier).map(|keep| (*row, keep)));
+        }
+        for (row, keep) in lowered {
+            // Nothing is discarded where no more than these are open.
+            self.end(row, Ending::Backlog { keep });
         }
         let rows: Vec<i64> = self.lanes.keys().copied().collect();
         self.pump_all(rows);
@@ -434,25 +441,29 @@ impl Dispatcher {
 
 impl Entry {
     fn new(lane: Lane) -> Self {
-        Self { lane, gate: Gate::new(), ending: None }
+        Self { lane, gate: Gate::new(), ending: None, keeps: None }
     }
 
-    /// Brings the lane in line with what the catalog says of its sync.
-    fn align(&mut self, catalog: &Catalog, courier: &Courier) {
+    /// Brings the lane in line with what the catalog says of its sync. Gives how many deliveries may be open if that is fewer
+    /// than before.
+    fn align(&mut self, catalog: &Catalog, courier: &Courier) -> Option<u64> {
         let now_ms = courier.clock.now_ms();
         let lane = &mut self.lane;
         lane.gone = !catalog.contains(&lane.key.uid);
         if lane.gone {
             lane.put_back();
-            return;
+            return None;
         }
         // Refused, and no version that was good: what is open waits for one.
-        let Some(sync) = catalog.get(&lane.key.uid) else { return };
+        let sync = catalog.get(&lane.key.uid)?;
         self.gate.align(sync, &courier.clock);
         if sync.enabled && lane.resume(now_ms) {
             courier.spool.resume(lane.key.clone());
         } else if !sync.enabled && lane.hold(now_ms) {
             courier.spool.hold(lane.key.clone());
         }
+        let keeps = sync.destination.limits.backlog.filter(|backlog| !backlog.refuse_events).map(|backlog| backlog.max);
+        let kept = std::mem::replace(&mut self.keeps, keeps);
+        keeps.filter(|max| kept.is_none_or(|kept| *max < kept))
     }
 }

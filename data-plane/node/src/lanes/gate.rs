@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
-    breaker::{Breaker, Ended, Permit},
+    breaker::{Breaker, Ended, Permit, Sign},
     destination,
     sync::CompiledSync,
 };
 
-use super::Pace;
+use super::{Pace, window::Window};
 use crate::{attempt::RoundEnd, renders::RenderCost};
 
 /// Of one lane. All times are the lane's, which stands still while its sync is disabled.
 #[derive(Debug)]
 pub struct Gate {
     breaker: Breaker,
+    window: Window,
     pace: Option<Arc<Pace>>,
     /// Origin that its requests go to; empty until [`Gate::align`].
     host: Arc<str>,
@@ -45,7 +46,7 @@ impl Gate {
     /// Open, until a sync says otherwise.
     #[must_use]
     pub fn new() -> Self {
-        Self { breaker: Breaker::new(), pace: None, host: "".into(), cost: Arc::default() }
+        Self { breaker: Breaker::new(), window: Window::default(), pace: None, host: "".into(), cost: Arc::default() }
     }
 
     /// Follows what the sync says now. A new endpoint is not taken for the old one.
@@ -54,6 +55,7 @@ impl Gate {
         if *host != *self.host {
             self.host = host.into();
             self.breaker = Breaker::new();
+            self.window = Window::default();
         }
         match sync.destination.limits.max_requests_per_second {
             Some(rate) if self.pace.as_ref().is_some_and(|pace| pace.is(rate)) => {}
@@ -66,6 +68,12 @@ impl Gate {
     #[must_use]
     pub fn host(&self) -> &Arc<str> {
         &self.host
+    }
+
+    /// How many rounds may be under way where the sync allows `limit`.
+    #[must_use]
+    pub fn width(&self, limit: usize) -> usize {
+        self.window.within(limit)
     }
 
     /// The rate limit, for the further attempts of a round.
@@ -119,6 +127,7 @@ impl Gate {
             }
             return Told::Nothing;
         };
+        self.window.heard(Sign::of(&last.result));
         let (was_open, failed_before) = (self.breaker.is_open(), self.breaker.failed_probe_began_ms());
         let ended = Ended { began_ms, probe: is_probe, result: last.result, retry_after: last.retry_after };
         self.breaker.on_outcome(&ended, now_ms, unit_random);

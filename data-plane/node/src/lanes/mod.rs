@@ -4,6 +4,7 @@ mod gate;
 mod lane;
 mod pace;
 mod places;
+mod window;
 
 pub use self::{
     gate::{Gate, Told},
