@@ -280,6 +280,16 @@ impl Cluster {
         }
     }
 
+    /// Moves the clock to when the node wants to look at its lanes again, once no round is under way; gives that time.
+    pub async fn next_round(&self) -> i64 {
+        eventually("the rounds under way end", async || {
+            self.time.next("next round").await;
+            (self.node().figures().under_way() == 0).then_some(())
+        })
+        .await;
+        self.time.advance_to_next("next round").await
+    }
+
     /// A sync's figures from the start of the cluster to far beyond its end.
     pub async fn metrics(&self, id: &str) -> SyncMetrics {
         let at = |seconds| Some(prost_timestamp(seconds));

@@ -22,10 +22,10 @@ use crate::{
     attempt::Courier,
     commands::Commands,
     control::{self, Control, Identity},
-    dispatcher::Dispatcher,
+    dispatcher::{Dispatcher, Figures},
     drain::Drain,
     guard::Policy,
-    http::WebhookClient,
+    http::{ClientStats, WebhookClient},
     ingest::{Ingest, MAX_MESSAGE_BYTES},
     lanes::Places,
     renders::Renders,
@@ -58,6 +58,8 @@ pub struct Node {
     spool: Spool,
     catalog: watch::Receiver<Arc<Catalog>>,
     drain: Drain,
+    client: WebhookClient,
+    figures: Arc<Figures>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
@@ -107,7 +109,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let (stop, stopped) = watch::channel(false);
 
     let courier = Arc::new(Courier {
-        client,
+        client: client.clone(),
         reporter,
         spool: spool.clone(),
         clock: config.clock.clone(),
@@ -116,6 +118,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     });
     let places = Places::new(config.limits.max_concurrency_per_host, config.limits.max_concurrency);
     let dispatcher = Dispatcher::new(courier, catalog.clone(), lanes, places);
+    let figures = dispatcher.figures();
     let dispatcher = tokio::spawn(dispatcher.run(started.notices, stopped.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     let drain = Drain::default();
@@ -150,7 +153,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         tokio::spawn(report_health(health, catalog.clone(), drain.watch(), stopped)),
     ];
     tracing::info!(name, %address, "the node runs");
-    Ok(Node { name, address, spool, catalog, drain, stop, server, dispatcher, tasks, _data: data })
+    Ok(Node { name, address, spool, catalog, drain, client, figures, stop, server, dispatcher, tasks, _data: data })
 }
 
 impl Node {
@@ -178,6 +181,18 @@ impl Node {
     /// If the spool cannot be read.
     pub async fn ledger(&self) -> Result<Ledger, StoreError> {
         self.spool.read(|reader| reader.ledger()).await
+    }
+
+    /// What its connections to endpoints have come to.
+    #[must_use]
+    pub fn client_stats(&self) -> ClientStats {
+        self.client.stats()
+    }
+
+    /// What its lanes have in hand.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Takes no more events from now on: producers are told to go elsewhere. What it holds is delivered.

@@ -31,9 +31,8 @@ impl ManualClock {
         self.0.advance_to(ms);
     }
 
-    /// Waits until somebody waits under the name `wait`, then moves the clock just to where the earliest of them wakes.
-    /// Gives that time.
-    pub async fn advance_to_next(&self, wait: &'static str) -> i64 {
+    /// Waits until somebody waits under the name `wait`; gives when the earliest of them wakes.
+    pub async fn next(&self, wait: &'static str) -> i64 {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -41,11 +40,18 @@ impl ManualClock {
             let next =
                 self.0.lock().sleepers.iter().find(|(_, sleeper)| sleeper.wait == wait).map(|((at_ms, _), _)| *at_ms);
             if let Some(at_ms) = next {
-                self.0.advance_to(at_ms);
                 return at_ms;
             }
             changed.await;
         }
+    }
+
+    /// Waits until somebody waits under the name `wait`, then moves the clock just to where the earliest of them wakes.
+    /// Gives that time.
+    pub async fn advance_to_next(&self, wait: &'static str) -> i64 {
+        let at_ms = self.next(wait).await;
+        self.0.advance_to(at_ms);
+        at_ms
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the lanes: hands due deliveries to the courier as the lanes' limits allow, loads what waits on disk, and follows
 //! the catalog. The one task that knows what is in memory.
 
+mod figures;
 mod timers;
 
 use std::{
@@ -17,6 +18,7 @@ use tokio::{
     task::{self, JoinError, JoinSet},
 };
 
+pub use self::figures::Figures;
 use self::timers::Timers;
 use crate::{
     attempt::{Courier, RoundEnd, RoundWork},
@@ -46,6 +48,7 @@ pub struct Dispatcher {
     shelving: HashMap<i64, i64>,
     loads: mpsc::UnboundedReceiver<(i64, Result<Due, StoreError>)>,
     loaded: mpsc::UnboundedSender<(i64, Result<Due, StoreError>)>,
+    figures: Arc<Figures>,
 }
 
 /// A lane and what keeps it from going on.
@@ -55,6 +58,8 @@ struct Entry {
     ending: Option<Ending>,
     /// How many deliveries may be open before the oldest are discarded.
     keeps: Option<u64>,
+    /// Its part of [`Figures::in_memory`].
+    in_memory: usize,
 }
 
 /// Why waiting deliveries of a lane are being ended on disk.
@@ -101,7 +106,14 @@ impl Dispatcher {
             shelving: HashMap::new(),
             loads,
             loaded,
+            figures: Arc::default(),
         }
+    }
+
+    /// What it has in hand.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
     }
 
     /// Runs until `stop` turns true, then lets the rounds under way finish.
@@ -219,6 +231,7 @@ impl Dispatcher {
         while let Some(lane) = self.places.turn(&held) {
             self.pump(lane);
         }
+        self.figures.set_under_way(self.under_way.len());
     }
 
     fn loaded(&mut self, row: i64, due: Result<Due, StoreError>) {
@@ -260,6 +273,8 @@ impl Dispatcher {
     fn pump(&mut self, row: i64) {
         self.shelve(row);
         let Some(entry) = self.lanes.get_mut(&row) else { return };
+        let before = std::mem::replace(&mut entry.in_memory, entry.lane.in_memory());
+        self.figures.lane_holds(before, entry.in_memory);
         if entry.lane.gone {
             if entry.lane.is_quiet() {
                 self.end(row, Ending::Gone);
@@ -304,6 +319,7 @@ impl Dispatcher {
             let began_ms = now_ms - behind_ms;
             self.under_way.insert(task.id(), UnderWay { lane: row, delivery, held, began_ms, is_probe });
         }
+        self.figures.set_under_way(self.under_way.len());
         if let Some(query) = entry.lane.load(now_ms) {
             let (spool, loaded) = (self.courier.spool.clone(), self.loaded.clone());
             tokio::spawn(async move {
@@ -411,6 +427,7 @@ impl Dispatcher {
         entry.lane.ended();
         if ending == Ending::Gone {
             if entry.lane.is_idle() {
+                self.figures.lane_holds(entry.in_memory, 0);
                 self.lanes.remove(&row);
                 self.timers.set(row, None);
             }
@@ -441,7 +458,7 @@ impl Dispatcher {
 
 impl Entry {
     fn new(lane: Lane) -> Self {
-        Self { lane, gate: Gate::new(), ending: None, keeps: None }
+        Self { lane, gate: Gate::new(), ending: None, keeps: None, in_memory: 0 }
     }
 
     /// Brings the lane in line with what the catalog says of its sync. Gives how many deliveries may be open if that is fewer

@@ -123,6 +123,12 @@ impl Lane {
         self.in_flight.remove(&delivery);
     }
 
+    /// How many of its deliveries are in memory in any way.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.in_hand.len()
+    }
+
     /// Whether nothing of it is in memory.
     #[must_use]
     pub fn is_idle(&self) -> bool {
