@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The full counts, with the real processes: 200 kills over 50,000 events, 50 power cuts, faults of the disk and of the clock; and
-# an export of Amplitude's shape streamed through a node that is killed on the way. What arrives is compared to the event. Prints
-# the seeds and figures; SLUICE_SEED repeats a run. Ends by itself.
+# The full counts: the store, the schedule and the producers against their models; then the real processes: 200 kills over
+# 50,000 events, 50 power cuts, faults of the disk and of the clock; and an export of Amplitude's shape streamed through a node
+# that is killed on the way. What arrives is compared to the event. Prints the seeds and figures; SLUICE_SEED repeats a run. Ends
+# by itself.
 #
 #   tests/full.sh [--soak] [--waiting] [EXPORT.ndjson.gz]
 #
@@ -20,10 +21,13 @@ for argument in "$@"; do
 done
 cd "$(dirname "$0")/.."
 export SLUICE_EXPORT="$export" SLUICE_FULL=1 SLUICE_SEED="${SLUICE_SEED:-$(date +%s)}"
+export PROPTEST_RNG_SEED="$SLUICE_SEED"
 echo "seed $SLUICE_SEED"
+cargo test --release --package sluice-pipeline --test pipeline
+cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
 cargo build --release --workspace --bins
 # One after the other: they time what they kill by what has been delivered, and share two cores at most.
-for test in faults kill power_cut disk clock outages; do
+for test in producers lanes faults kill power_cut disk clock outages; do
     cargo test --release --package sluice-tests --test "$test" -- --nocapture --test-threads 1
 done
 if [ -n "$soak" ]; then tests/soak.sh; fi
