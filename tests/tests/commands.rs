@@ -225,6 +225,7 @@ async fn start_node(folder: &TempDir, control_plane: SocketAddr, clock: Clock) -
         extra_roots_pem: None,
         resolver: sluice_node::guard::Resolver::system(),
         limits: sluice_node::config::Limits::default(),
+        spool: sluice_node::spool::SpoolLimits::default(),
         clock,
     };
     sluice_node::start(config).await.unwrap()

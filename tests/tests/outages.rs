@@ -147,6 +147,7 @@ async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
         extra_roots_pem: None,
         resolver: sluice_node::guard::Resolver::system(),
         limits: sluice_node::config::Limits::default(),
+        spool: sluice_node::spool::SpoolLimits::default(),
         clock,
     })
     .await

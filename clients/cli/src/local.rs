@@ -76,6 +76,7 @@ impl LocalPlanes {
             extra_roots_pem: None,
             resolver: sluice_node::guard::Resolver::system(),
             limits: sluice_node::config::Limits::default(),
+            spool: sluice_node::spool::SpoolLimits::default(),
             clock,
         })
         .await;

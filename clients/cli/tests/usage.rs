@@ -98,6 +98,8 @@ fn wrong_usage_exits_with_2() {
         &["nodes", "drain"],
         &["nodes", "drain", "n1", "--timeout", "1m"],
         &["spool", "stats"],
+        &["spool", "stats", "n1", "--data-dir", "x"],
+        &["spool", "verify"],
     ] {
         let run = sluice(arguments);
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.stderr);

@@ -1,5 +1,7 @@
 //! How a node is set up: by flags, environment or a TOML file, in this order.
 
+mod spool;
+
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -9,7 +11,8 @@ use serde::Deserialize;
 use sluice_host::clock::Clock;
 use sluice_pipeline::sync::Rules;
 
-use crate::guard::Resolver;
+use self::spool::SpoolOptions;
+use crate::{guard::Resolver, spool::SpoolLimits};
 
 /// The port that a node listens on if nothing else is said.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7601";
@@ -35,6 +38,8 @@ pub struct Config {
     pub resolver: Resolver,
     /// What the node may use.
     pub limits: Limits,
+    /// How much the spool may hold, and for how long.
+    pub spool: SpoolLimits,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -60,7 +65,7 @@ impl Default for Limits {
     name = "sluice-node",
     version,
     after_help = "Each option can be given as a flag, as an environment variable, or in the TOML file of --config under \
-                  the flag's name (data-dir = \"…\"); a flag wins over the environment, the environment over the file.\n\n\
+                  the flag's name (data-dir = \"…\"; those of the spool below [spool], max-bytes = \"…\"); a flag wins over the environment, the environment over the file.\n\n\
                   Exit codes: 0 stopped as asked, also at once by a second signal, 1 failed, 2 wrong usage, 6 cannot start (port \
                   in use, data folder not ours or locked).\n\n\
                   Example:\n  sluice-node --data-dir /var/lib/sluice-node --control-plane http://127.0.0.1:7600"
@@ -113,6 +118,8 @@ struct Options {
     /// Requests under way at once to one destination host, over all syncs [default: 256]
     #[arg(long, env = "SLUICE_NODE_MAX_CONCURRENCY_PER_HOST", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_concurrency_per_host: Option<u32>,
+    #[command(flatten)]
+    spool: SpoolOptions,
     /// Listen on addresses other than loopback although there is no access control
     #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
@@ -202,6 +209,7 @@ impl Args {
                         limits.max_concurrency_per_host,
                     ),
                 },
+                spool: flags.spool.limits(file.spool)?,
                 clock: Clock::system(),
             },
             stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),
