@@ -79,6 +79,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
 
     let mut rules = config.rules;
     rules.own_ports.push(address.port());
+    rules.own_addresses.push(address);
     let context = Context {
         store: store.clone(),
         nodes: Nodes::default(),

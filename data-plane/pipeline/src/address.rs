@@ -1,8 +1,9 @@
 //! Which addresses a webhook may go to.
 //!
 //! Only addresses of the public internet: everything that IANA's special-purpose registries
-//! ([RFC 6890](https://www.rfc-editor.org/rfc/rfc6890)) name as private, local, reserved or for documentation is not, and an
-//! IPv6 address that carries an IPv4 address within it is judged by that one.
+//! ([RFC 6890](https://www.rfc-editor.org/rfc/rfc6890)) name as private, local, reserved or for documentation is not. An
+//! IPv6 address that stands for an IPv4 one (mapped, NAT64) is judged by that one; the tunnels of the years of transition
+//! (6to4, Teredo, IPv4-compatible) lead where no endpoint is, and are not public whatever they carry.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,11 +20,19 @@ pub fn is_public(ip: IpAddr) -> bool {
 /// loopback; also as an IPv4 address within an IPv6 one.
 #[must_use]
 pub fn is_this_host(ip: IpAddr) -> bool {
-    let v4 = |ip: Ipv4Addr| ip.is_loopback() || ip.octets()[0] == 0;
-    match ip {
-        IpAddr::V4(ip) => v4(ip),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || embedded_v4(ip).is_some_and(|[ip, _]| v4(ip)),
-    }
+    ends(ip).any(|end| match end {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.octets()[0] == 0,
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified(),
+    })
+}
+
+/// The addresses at which a connection to `ip` may end: itself in its canonical form, and the IPv4 addresses within it.
+pub fn ends(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let carried = match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => carried_v4(ip),
+    };
+    std::iter::once(ip.to_canonical()).chain(carried.into_iter().flatten().map(IpAddr::V4))
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
@@ -33,6 +42,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
             | [10, ..]                      // private
             | [100, 64..=127, ..]           // shared by carriers (CGNAT)
             | [127, ..]                     // loopback
+            | [168, 63, 129, 16]            // Azure's platform, which answers to every virtual machine
             | [169, 254, ..]                // link-local, cloud metadata
             | [172, 16..=31, ..]            // private
             | [192, 0, 0, _]                // IETF protocols
@@ -50,26 +60,26 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    if let Some(carried) = embedded_v4(ip) {
-        return carried.into_iter().all(is_public_v4);
-    }
     match ip.segments() {
+        // mapped, and NAT64
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(v4(high, low)),
         // ISATAP puts an IPv4 address behind 5efe, whatever the prefix is
         [.., 0x0000 | 0x0200, 0x5efe, high, low] if !is_public_v4(v4(high, low)) => false,
-        [0x2001, 0x0000..=0x01ff, ..]       // IETF protocols: ORCHID, benchmarking, AMT …
+        [0x2001, 0x0000..=0x01ff, ..]       // IETF protocols: Teredo, ORCHID, benchmarking, AMT …
         | [0x2001, 0x0db8, ..]              // documentation
+        | [0x2002, ..]                      // 6to4
         | [0x2620, 0x004f, 0x8000, ..]      // AS112
         | [0x3ffe, ..]                      // 6bone, given back
         | [0x3fff, 0x0000..=0x0fff, ..] => false, // documentation
-        // only 2000::/3 is global unicast; outside lie loopback, unique local, link-local, site-local, multicast, discard,
-        // segment routing and what is not assigned
+        // only 2000::/3 is global unicast; outside lie loopback, IPv4-compatible, unique local, link-local, site-local,
+        // multicast, discard, NAT64 for local use, segment routing and what is not assigned
         [first, ..] => first >> 13 == 0b001,
     }
 }
 
-/// The IPv4 address within an IPv6 one, twice where there is only one: mapped, compatible, NAT64, 6to4, and the server's and
-/// the client's of Teredo.
-fn embedded_v4(ip: Ipv6Addr) -> Option<[Ipv4Addr; 2]> {
+/// The IPv4 address within an IPv6 one, twice where there is only one: mapped, compatible, translated, NAT64, 6to4, ISATAP,
+/// and the server's and the client's of Teredo.
+fn carried_v4(ip: Ipv6Addr) -> Option<[Ipv4Addr; 2]> {
     let one = |high, low| Some([v4(high, low); 2]);
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None, // unspecified and loopback
@@ -81,6 +91,7 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<[Ipv4Addr; 2]> {
         [0x2001, 0, server_high, server_low, _, _, high, low] => {
             Some([v4(server_high, server_low), v4(!high, !low)]) // Teredo
         }
+        [.., 0x0000 | 0x0200, 0x5efe, high, low] => one(high, low), // ISATAP
         _ => None,
     }
 }
@@ -200,30 +211,29 @@ mod tests {
             &[
                 "::ffff:127.0.0.1",
                 "::ffff:169.254.169.254",
-                "::10.0.0.1",
-                "::ffff:0:10.0.0.1",
                 "64:ff9b::127.0.0.1",
-                "2002:7f00:1::1",
-                "2002:a9fe:a9fe::",
-                "2002:c0a8:101::1",
-                // Teredo: the server 10.0.0.1, then the client 192.168.0.1 with its bits turned over
-                "2001:0:a00:1::f7f7:f7f7",
-                "2001:0:808:808:0:0:3f57:fffe",
                 "2600::5efe:10.0.0.1",
                 "2600::200:5efe:10.0.0.1",
             ],
             false,
         );
+        judge(&["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2600::5efe:8.8.8.8"], true);
+    }
+
+    #[test]
+    fn tunnels_are_not_public_whatever_they_carry() {
         judge(
             &[
-                "::ffff:8.8.8.8",
+                "::10.0.0.1",
                 "::8.8.8.8",
-                "64:ff9b::8.8.8.8",
+                "::ffff:0:8.8.8.8",
+                "2002:7f00:1::1",
                 "2002:808:808::1",
+                "2001:0:a00:1::f7f7:f7f7",
                 "2001:0:808:808:0:0:f7f7:f7f7",
-                "2600::5efe:8.8.8.8",
+                "64:ff9b:1::8.8.8.8",
             ],
-            true,
+            false,
         );
     }
 
@@ -238,6 +248,9 @@ mod tests {
             "::ffff:127.0.0.1",
             "64:ff9b::127.0.0.1",
             "2002:7f00:1::",
+            "2600::5efe:127.0.0.1",
+            // Teredo: the server 8.8.8.8, then the client 127.0.0.1 with its bits turned over
+            "2001:0:808:808:0:0:80ff:fffe",
         ] {
             assert!(is_this_host(address.parse().unwrap()), "{address}");
         }

@@ -148,8 +148,10 @@ fn url(url: &str, rules: &Rules, violations: &mut Violations) -> Option<Uri> {
     }
     let host = authority.host();
     let port_text = authority.as_str().get(host.len()..).unwrap_or_default();
+    // `+443` is a number to Rust, and no port to anybody else.
+    let is_port = uri.port_u16().is_some() && port_text.trim_start_matches(':').bytes().all(|b| b.is_ascii_digit());
     let port = match port(&uri) {
-        Some(port) if port != 0 && (port_text.is_empty() || uri.port_u16().is_some()) => port,
+        Some(port) if port != 0 && (port_text.is_empty() || is_port) => port,
         _ => {
             return invalid(
                 reason::INVALID_URL,

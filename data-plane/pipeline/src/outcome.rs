@@ -63,6 +63,17 @@ pub fn failure(result: &Result<u16, Failure>) -> Option<Failure> {
 }
 
 impl Failure {
+    /// Whether it befell the making of a connection, before a request could be sent.
+    #[must_use]
+    pub fn is_of_connecting(self) -> bool {
+        match self {
+            Self::Dns | Self::Connect | Self::ConnectTimeout | Self::Tls | Self::TlsTimeout | Self::BlockedAddress => {
+                true
+            }
+            Self::Timeout | Self::Status(_) | Self::Protocol | Self::Body => false,
+        }
+    }
+
     /// The failure in reports.
     #[must_use]
     pub fn error(self) -> AttemptError {
@@ -98,7 +109,7 @@ impl Failure {
                  drops what this node sends"
             ),
             Self::Tls => format!(
-                "the TLS handshake with {authority} failed{detail}: check the endpoint's certificate, its names and its \
+                "the TLS handshake with {authority} failed{detail}: check that its port serves https, and its certificate, names and \
                  chain; a private CA goes into `destination.trusted_ca_pem`"
             ),
             Self::TlsTimeout => format!(

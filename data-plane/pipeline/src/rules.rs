@@ -44,7 +44,8 @@ impl Rules {
     /// Why not. What cannot be allowed comes first, then the address, then the port.
     pub fn check(&self, ip: IpAddr, port: u16) -> Result<(), Refusal> {
         let canonical = ip.to_canonical();
-        let is_own = |own: &SocketAddr| own.ip().to_canonical() == canonical && own.port() == port;
+        let is_own =
+            |own: &SocketAddr| own.port() == port && address::ends(ip).any(|end| end == own.ip().to_canonical());
         if (address::is_this_host(ip) && self.own_ports.contains(&port)) || self.own_addresses.iter().any(is_own) {
             return Err(Refusal::Own);
         }
@@ -117,7 +118,14 @@ mod tests {
             own_addresses: vec!["10.0.0.5:7600".parse().unwrap()],
             ..Rules::default()
         };
-        for address in ["127.0.0.1:7600", "0.0.0.0:7600", "[::1]:7600", "[::ffff:127.0.0.1]:7600", "10.0.0.5:7600"] {
+        for address in [
+            "127.0.0.1:7600",
+            "0.0.0.0:7600",
+            "[::1]:7600",
+            "[::ffff:127.0.0.1]:7600",
+            "10.0.0.5:7600",
+            "[64:ff9b::10.0.0.5]:7600",
+        ] {
             assert_eq!(check(&rules, address), Err(Refusal::Own), "{address}");
         }
         for address in ["127.0.0.1:7601", "10.0.0.6:7600", "8.8.8.8:1"] {

@@ -27,9 +27,9 @@ use tower::Service;
 use self::policy::Judge;
 pub use self::{
     policy::Policy,
-    record::{ConnectionRecord, Phase, PhaseTimes},
+    record::{BYTES_PER_REQUEST, ConnectionRecord, Phase, PhaseTimes},
     resolver::{Found, Resolver},
-    socket::{Socket, SocketCounts},
+    socket::{Flood, Socket, SocketCounts},
 };
 
 /// Limit on resolving the name and the TCP handshake, all addresses together; the exchange has its own limit beside it.
@@ -136,8 +136,9 @@ impl Guard {
             return Err(GuardError::Scheme);
         }
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let addresses = self.addresses(uri.host().unwrap_or_default()).await?;
-        let judge = self.policy.judge(port, &self.resolver).await;
+        let host = uri.host().unwrap_or_default();
+        let addresses = self.addresses(host).await?;
+        let judge = self.policy.judge(host, port, &self.resolver).await;
         // All of them are judged before the first is tried: a name that also leads inside is refused whole.
         for address in addresses.iter() {
             judge.check(*address)?;
@@ -192,7 +193,7 @@ impl Guard {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // here alone a connection to a destination is made, after it was judged
+#[expect(clippy::disallowed_methods, reason = "here alone a connection to a destination is made, after it was judged")]
 async fn connect_to(address: IpAddr, port: u16, judge: &Judge<'_>) -> Result<TcpStream, GuardError> {
     let target = SocketAddr::new(address, port);
     let failed = |source| GuardError::Connect { address: target, source };

@@ -7,11 +7,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sluice_pipeline::{
-    address::is_this_host,
+    address::{ends, is_this_host},
     sync::{Refusal, Rules},
 };
 
 use super::{GuardError, resolver::Resolver};
+
+/// So many addresses that the control plane has had are remembered.
+const MAX_REMEMBERED: usize = 64;
 
 /// What may be reached.
 #[derive(Debug)]
@@ -24,8 +27,9 @@ pub struct Policy {
 struct ControlPlane {
     host: String,
     port: u16,
-    /// What the host was last resolved to, for when it cannot be resolved.
-    last: ArcSwap<Vec<IpAddr>>,
+    /// What the host was resolved to so far, the newest first: an answer may hold but some of its addresses, and there may be
+    /// none next time.
+    seen: ArcSwap<Vec<IpAddr>>,
 }
 
 impl Policy {
@@ -42,11 +46,12 @@ impl Policy {
         self
     }
 
-    /// Bars the way to the control plane, whatever addresses its host name has when a connection is made.
+    /// Bars the way to the control plane: by its host name, and through the addresses that this has when a connection is made
+    /// or was found to have before.
     #[must_use]
     pub fn barring_control_plane(mut self, host: &str, port: u16) -> Self {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        self.control_plane = Some(ControlPlane { host, port, last: ArcSwap::default() });
+        self.control_plane = Some(ControlPlane { host, port, seen: ArcSwap::default() });
         self
     }
 
@@ -56,30 +61,37 @@ impl Policy {
         self.rules.allow_http
     }
 
-    /// What counts for a connection to `port` that is made now.
-    pub(super) async fn judge(&self, port: u16, resolver: &Resolver) -> Judge<'_> {
-        let control_plane = match &self.control_plane {
+    /// What counts for a connection to `port` of `host` that is made now.
+    pub(super) async fn judge(&self, host: &str, port: u16, resolver: &Resolver) -> Judge<'_> {
+        let (by_name, control_plane) = match &self.control_plane {
             // Only a request to the same port can lead there.
-            Some(control_plane) if control_plane.port == port => control_plane.addresses(resolver).await,
-            _ => Arc::default(),
+            Some(control_plane) if control_plane.port == port => {
+                (control_plane.is_named(host), control_plane.addresses(resolver).await)
+            }
+            _ => (false, Arc::default()),
         };
-        Judge { rules: &self.rules, port, control_plane }
+        Judge { rules: &self.rules, port, by_name, control_plane }
     }
 }
 
 impl ControlPlane {
+    fn is_named(&self, host: &str) -> bool {
+        let name = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        name(&self.host) == name(host)
+    }
+
     async fn addresses(&self, resolver: &Resolver) -> Arc<Vec<IpAddr>> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Arc::new(vec![address.to_canonical()]);
         }
-        match resolver.resolve(&self.host).await {
-            Ok(found) => {
-                let found: Arc<Vec<_>> = Arc::new(found.iter().map(IpAddr::to_canonical).collect());
-                self.last.store(found.clone());
-                found
-            }
-            Err(_) => self.last.load_full(),
+        if let Ok(found) = resolver.resolve(&self.host).await {
+            let found: Vec<_> = found.iter().map(IpAddr::to_canonical).collect();
+            self.seen.rcu(|seen| {
+                let before = seen.iter().filter(|address| !found.contains(address));
+                found.iter().chain(before).copied().take(MAX_REMEMBERED.max(found.len())).collect::<Vec<_>>()
+            });
         }
+        self.seen.load_full()
     }
 }
 
@@ -87,6 +99,8 @@ impl ControlPlane {
 pub(super) struct Judge<'a> {
     rules: &'a Rules,
     port: u16,
+    /// Whether the request names the control plane.
+    by_name: bool,
     /// Addresses of the control plane, if it listens on the same port.
     control_plane: Arc<Vec<IpAddr>>,
 }
@@ -94,21 +108,22 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// Whether the connection may go to `address`.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), GuardError> {
-        let ip = address.to_canonical();
-        self.rules.check(address, self.port).map_err(|refusal| self.blocked(ip, refusal))?;
+        self.rules.check(address, self.port).map_err(|refusal| self.blocked(address, refusal))?;
         let own_port = self.rules.own_ports.contains(&self.port) || self.control_plane.iter().any(is_here);
-        if self.control_plane.contains(&ip) || (own_port && is_here(&ip)) {
-            return Err(self.blocked(ip, Refusal::Own));
+        let is_own = |end: IpAddr| self.control_plane.contains(&end) || (own_port && is_here(&end));
+        if self.by_name || ends(address).any(is_own) {
+            return Err(self.blocked(address, Refusal::Own));
         }
         Ok(())
     }
 
     fn blocked(&self, address: IpAddr, refusal: Refusal) -> GuardError {
-        GuardError::Blocked { address: SocketAddr::new(address, self.port), refusal }
+        GuardError::Blocked { address: SocketAddr::new(address.to_canonical(), self.port), refusal }
     }
 }
 
 /// Whether `address` is one of this machine's: nothing else can be bound to.
+#[expect(clippy::disallowed_methods, reason = "the socket is never connected: it only tells whose the address is")]
 fn is_here(address: &IpAddr) -> bool {
     is_this_host(*address) || UdpSocket::bind((*address, 0)).is_ok()
 }

@@ -7,6 +7,13 @@ use std::{
 
 use tokio::sync::watch;
 
+/// What a peer may send for each request, in bytes: a head and as much of a body as is read, with what was under way when the
+/// reading stopped and the frames around it. Beyond that it floods.
+pub const BYTES_PER_REQUEST: u64 = 256 << 10;
+
+/// What is not used of that by a connection's responses adds up to at most so much.
+const MAX_ALLOWANCE: u64 = 16 << 20;
+
 /// What a connection has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -36,6 +43,8 @@ pub struct PhaseTimes {
 pub struct ConnectionRecord {
     making: watch::Sender<Making>,
     requests: AtomicU64,
+    /// Bytes that the peer may still send.
+    allowance: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +57,11 @@ struct Making {
 impl Default for ConnectionRecord {
     fn default() -> Self {
         let making = Making { phase: Phase::Resolving, since: None, times: PhaseTimes::default() };
-        Self { making: watch::Sender::new(making), requests: AtomicU64::new(0) }
+        Self {
+            making: watch::Sender::new(making),
+            requests: AtomicU64::new(0),
+            allowance: AtomicU64::new(BYTES_PER_REQUEST),
+        }
     }
 }
 
@@ -83,7 +96,16 @@ impl ConnectionRecord {
 
     /// Counts a request. Gives how many were sent on this connection before.
     pub fn count_request(&self) -> u64 {
+        let more = |allowance: u64| Some(allowance.saturating_add(BYTES_PER_REQUEST).min(MAX_ALLOWANCE));
+        let _ = self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl ConnectionRecord {
+    /// Whether the peer may send `bytes` more, which then count as sent.
+    pub(super) fn may_send(&self, bytes: u64) -> bool {
+        self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 }
 
@@ -125,5 +147,15 @@ mod tests {
     fn requests_are_counted() {
         let record = ConnectionRecord::default();
         assert_eq!((record.count_request(), record.count_request()), (0, 1));
+    }
+
+    #[test]
+    fn a_peer_may_send_so_much_for_each_request_and_no_more() {
+        let record = ConnectionRecord::default();
+        assert!(record.may_send(BYTES_PER_REQUEST) && !record.may_send(1), "before the first request");
+        record.count_request();
+        assert!(record.may_send(BYTES_PER_REQUEST - 1) && record.may_send(1) && !record.may_send(1));
+        (0..1_000).for_each(|_| _ = record.count_request());
+        assert!(record.may_send(MAX_ALLOWANCE) && !record.may_send(1), "what was not used adds up to a limit");
     }
 }

@@ -11,12 +11,13 @@ use std::{
 };
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::ConnectionRecord;
+use super::record::{BYTES_PER_REQUEST, ConnectionRecord};
 
 /// Counts of all sockets of one guard.
 #[derive(Debug, Default)]
@@ -46,7 +47,12 @@ impl SocketCounts {
     }
 }
 
-/// A connection to a destination.
+/// The peer sends without end.
+#[derive(Debug, Error)]
+#[error("more than {} KiB came for a request", BYTES_PER_REQUEST >> 10)]
+pub struct Flood;
+
+/// A connection to a destination. Reading it fails when the peer sends more than responses need.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -77,8 +83,9 @@ impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.counts.read_bytes.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
+        let read = (buffer.filled().len() - before) as u64;
+        self.counts.read_bytes.fetch_add(read, Ordering::Relaxed);
+        if self.record.may_send(read) { polled } else { Poll::Ready(Err(io::Error::other(Flood))) }
     }
 }
 

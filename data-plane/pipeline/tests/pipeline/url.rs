@@ -67,6 +67,7 @@ fn urls_are_absolute_https_urls_with_a_host() {
             "https://example.com:65536/",
             "https://example.com:/",
             "https://example.com:http/",
+            "https://example.com:+443/",
             "https://127.1/",
             "https://2130706433/",
             "https://0x7f000001/",
