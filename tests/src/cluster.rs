@@ -113,6 +113,7 @@ impl Cluster {
             extra_roots_pem: self.ca_file.clone(),
             resolver: sluice_node::guard::Resolver::system(),
             limits: self.limits.clone(),
+            spool: sluice_node::spool::SpoolLimits::default(),
             clock: self.clock.clone(),
         };
         self.node = Some(sluice_node::start(config).await.unwrap());

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sluice_proto::event::v1::{
     Ack, Event, Open, RejectionReason, SendEventsRequest, stream_events_request::Message as Request,
 };
 use sluice_tests::{
-    cluster::Cluster,
+    cluster::{Cluster, START_MS, eventually},
     endpoint::Endpoint,
     events::{event, sync_to},
     producer::Producer,
@@ -152,4 +154,65 @@ async fn unary_calls_count_like_streams() {
     let alone = SendEventsRequest { first_sequence: 3, ..request(3, &["1"]) };
     let refused = client.send_events(SendEventsRequest { producer_id: String::new(), ..alone }).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// An event that is known again by its `$insert_id` on its device.
+fn keyed(device: &str, insert_id: &str, n: usize) -> Bytes {
+    format!(r#"{{"event_type":"a","device_id":"{device}","$insert_id":"{insert_id}","n":{n}}}"#).into()
+}
+
+#[tokio::test]
+async fn an_insert_id_is_taken_once_within_ten_minutes_whoever_sends_it_and_through_restarts() {
+    let (mut cluster, endpoint) = (Cluster::start().await, Endpoint::start().await);
+    cluster.create("all", sync_to(&endpoint.url("/"))).await;
+    let (mut producer, _) = Producer::open(&cluster, "p", 1).await;
+    // Twice in one batch; other devices and other ids are other events; without an id none is known.
+    let plain = event("a", "1");
+    let batch = [keyed("d", "1", 1), keyed("d", "1", 2), keyed("e", "1", 3), keyed("d", "2", 4), plain.clone(), plain];
+    producer.batch(1, batch).await;
+    let ack = producer.ack().await;
+    assert_eq!((ack.acked_sequence_inclusive, reasons(&ack)), (6, vec![]), "a duplicate is acked like any other");
+    endpoint.wait_for(5).await;
+
+    // Another producer, a call of its own, and a node that has restarted.
+    let (mut other, _) = Producer::open(&cluster, "q", 1).await;
+    other.batch(1, [keyed("d", "1", 5)]).await;
+    assert_eq!(reasons(&other.ack().await), []);
+    cluster.stop_node().await;
+    cluster.start_node().await;
+    cluster.serving().await;
+    assert_eq!(cluster.send([keyed("d", "1", 6)]).await.rejections, []);
+    let events = cluster.settled().await.events;
+    assert_eq!((events.received, events.duplicates, events.matched), (8, 3, 5));
+    let stats = cluster.node().spool_stats().await.unwrap();
+    assert_eq!((stats.keys, stats.oldest_key_ms), (3, Some(START_MS)));
+
+    // The window reaches back ten minutes from the first that was taken: those that were not do not stretch it.
+    cluster.time.advance(Duration::from_secs(599));
+    cluster.send([keyed("d", "1", 7)]).await;
+    cluster.time.advance(Duration::from_secs(1));
+    cluster.send([keyed("d", "1", 8)]).await;
+    let received = endpoint.wait_for(6).await;
+    assert_eq!(received[5].body, keyed("d", "1", 8));
+    let events = cluster.settled().await.events;
+    assert_eq!((events.received, events.duplicates, events.matched), (10, 4, 6));
+}
+
+#[tokio::test]
+async fn a_producer_that_is_not_seen_for_thirty_days_is_forgotten() {
+    let cluster = Cluster::start().await;
+    let (mut producer, _) = Producer::open(&cluster, "p", 1).await;
+    producer.batch(1, [event("a", "1")]).await;
+    producer.ack().await;
+    drop(producer);
+    cluster.time.advance(Duration::from_secs(30 * 86_400 - 1));
+    let (_, opened) = Producer::open(&cluster, "p", 1).await;
+    assert_eq!((opened.known, opened.next_sequence), (true, 2));
+    cluster.time.advance(Duration::from_secs(2));
+    let opened = eventually("the producer is forgotten", async || {
+        let (_, opened) = Producer::open(&cluster, "p", 7).await;
+        (!opened.known).then_some(opened)
+    })
+    .await;
+    assert_eq!(opened.next_sequence, 7);
 }

@@ -115,6 +115,11 @@ impl Error {
         }
     }
 
+    /// Whether the server is well and has no room for more now.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::ResourceExhausted)
+    }
+
     /// The status that the server answered with, if it did; of an outage the last one.
     #[must_use]
     pub fn status(&self) -> Option<&tonic::Status> {

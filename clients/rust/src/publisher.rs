@@ -208,7 +208,8 @@ impl Builder {
         self
     }
 
-    /// For how long a lost stream is tried to be brought back; 5 minutes by default.
+    /// For how long a lost stream is tried to be brought back; 5 minutes by default. A node that answers that it has no
+    /// room (`RESOURCE_EXHAUSTED`) is waited for without end: [`Publisher::send`] waits once the buffer is full.
     #[must_use]
     pub fn max_outage(mut self, max_outage: Duration) -> Self {
         self.max_outage = max_outage;

@@ -116,8 +116,7 @@ impl Worker {
                 backoff.reset();
                 outage_since = None;
             }
-            let since = *outage_since.get_or_insert_with(Instant::now);
-            stream = self.reopen(lost, &mut backoff, since, max_outage).await?;
+            stream = self.reopen(lost, &mut backoff, &mut outage_since, max_outage).await?;
         }
     }
 
@@ -162,9 +161,14 @@ impl Worker {
     async fn pump(&mut self, stream: &mut Stream) -> Result<(), Error> {
         let mut taken = Vec::with_capacity(TAKE);
         let mut ack_owed_since = Instant::now();
+        // What the node said when it asked us to leave: nothing more is sent, what was sent is acked still.
+        let mut closing: Option<String> = None;
         loop {
             if self.queue.is_none() && self.window.is_empty() {
                 return Ok(());
+            }
+            if let Some(reason) = closing.take_if(|_| !self.window.awaits_ack()) {
+                return Err(Error::Closed(reason));
             }
             let owed = self.window.awaits_ack();
             if !owed {
@@ -174,25 +178,19 @@ impl Worker {
                 biased;
                 response = stream.inbox.message() => {
                     let response = response.map_err(|status| self.refused(status))?;
-                    self.take_response(response)?;
+                    if let Some(reason) = self.take_response(response)? {
+                        closing = Some(reason);
+                    }
                     ack_owed_since = Instant::now();
                 }
-                permit = stream.outbox.reserve(), if self.window.can_send() => {
-                    let gone = |_| Error::Closed("the connection was lost".to_owned());
+                permit = stream.outbox.reserve(), if closing.is_none() && self.window.can_send() => {
                     match permit {
                         Ok(permit) => if let Some(batch) = self.window.next_batch() {
                             permit.send(StreamEventsRequest {
                                 message: Some(stream_events_request::Message::Batch(batch)),
                             });
                         },
-                        // The reason, if the node gave one, is in the inbox.
-                        Err(error) => {
-                            let response = timeout(CLOSE_TIMEOUT, stream.inbox.message()).await;
-                            return Err(match response {
-                                Ok(Err(status)) => self.refused(status),
-                                Ok(Ok(_)) | Err(_) => gone(error),
-                            });
-                        }
+                        Err(_) => return Err(self.last_words(&mut stream.inbox).await),
                     }
                 }
                 count = take(&mut self.queue, &mut taken), if self.queue.is_some() => {
@@ -211,17 +209,34 @@ impl Worker {
         }
     }
 
-    fn take_response(&mut self, response: Option<StreamEventsResponse>) -> Result<(), Error> {
+    /// Why the node takes no more, after the acks that it has sent before.
+    async fn last_words(&mut self, inbox: &mut Streaming<StreamEventsResponse>) -> Error {
+        let said = async {
+            loop {
+                let response = inbox.message().await.map_err(|status| self.refused(status))?;
+                if let Some(reason) = self.take_response(response)? {
+                    return Err::<(), Error>(Error::Closed(reason));
+                }
+            }
+        };
+        match timeout(CLOSE_TIMEOUT, said).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => Error::Closed("the connection was lost".to_owned()),
+        }
+    }
+
+    /// Gives the reason if the node asks us to leave.
+    fn take_response(&mut self, response: Option<StreamEventsResponse>) -> Result<Option<String>, Error> {
         match response.map(|response| response.message) {
             Some(Some(stream_events_response::Message::Ack(ack))) => {
                 let acked = self.window.acked_by(ack);
                 self.count(&acked);
-                Ok(())
+                Ok(None)
             }
-            Some(Some(stream_events_response::Message::Closing(closing))) => Err(Error::Closed(closing.message)),
+            Some(Some(stream_events_response::Message::Closing(closing))) => Ok(Some(closing.message)),
             Some(Some(stream_events_response::Message::Opened(_))) => Err(Error::Protocol("a second `opened`")),
             // A kind of message that this version does not know changes nothing that it does know.
-            Some(None) => Ok(()),
+            Some(None) => Ok(None),
             None => Err(Error::Closed("it ended".to_owned())),
         }
     }
@@ -248,12 +263,13 @@ impl Worker {
         });
     }
 
-    /// Brings a lost stream back, until `max_outage` after `since`.
+    /// Brings a lost stream back, until `max_outage` after `outage_since`. A node without room is there: while it says so,
+    /// there is no outage.
     async fn reopen(
         &mut self,
         lost: Error,
         backoff: &mut Backoff,
-        since: Instant,
+        outage_since: &mut Option<Instant>,
         max_outage: Duration,
     ) -> Result<Stream, Error> {
         let mut failure = lost;
@@ -262,12 +278,18 @@ impl Worker {
             if !failure.is_transient() {
                 return Err(failure);
             }
-            let outage = since.elapsed();
-            if outage >= max_outage {
-                let acked = self.window.acked();
-                return Err(Error::Outage { address: self.address.clone(), outage, acked, source: Box::new(failure) });
+            let mut wait = backoff.next_wait(rand::random());
+            if failure.is_lack_of_room() {
+                *outage_since = None;
+            } else {
+                let outage = outage_since.get_or_insert_with(Instant::now).elapsed();
+                if outage >= max_outage {
+                    let acked = self.window.acked();
+                    let address = self.address.clone();
+                    return Err(Error::Outage { address, outage, acked, source: Box::new(failure) });
+                }
+                wait = wait.min(max_outage - outage);
             }
-            let wait = backoff.next_wait(rand::random()).min(max_outage - outage);
             tracing::debug!(error = %failure, wait_ms = wait.as_millis(), "stream lost, opening another");
             sleep(wait).await;
             match self.open().await {

@@ -38,6 +38,10 @@ enum Script {
     ClosesAfter(usize),
     /// Answers the stream with this.
     Refuses(Status),
+    /// Stores and acks so many events, then has no room.
+    FullAfter(usize),
+    /// Says that it drains at the first batch; acks it only then, and nothing that comes later.
+    ClosesThenAcks,
 }
 
 /// A node that stores what it gets, as a real one does: once by sequence, in order, and refuses events without a type.
@@ -51,6 +55,7 @@ struct State {
     next_sequence: u64,
     largest_batch: usize,
     first_sequences: Vec<u64>,
+    after_closing: usize,
 }
 
 impl Node {
@@ -135,6 +140,20 @@ impl EventService for Node {
                         outbox.send(say(stream_events_response::Message::Opened(opened))).await.unwrap();
                     }
                     stream_events_request::Message::Batch(batch) => {
+                        if matches!(script, Script::FullAfter(events) if seen >= events) {
+                            let full = Status::resource_exhausted("the spool has reached its limit");
+                            let _ = outbox.send(Err(full)).await;
+                            return;
+                        }
+                        if matches!(script, Script::ClosesThenAcks) {
+                            if seen == 0 {
+                                let closing = v1::Closing { message: "draining".into() };
+                                let _ = outbox.send(say(stream_events_response::Message::Closing(closing))).await;
+                            } else {
+                                node.0.lock().unwrap().after_closing += 1;
+                                continue;
+                            }
+                        }
                         seen += batch.events.len();
                         let ack = match node.store(batch) {
                             Ok(ack) => ack,
@@ -284,6 +303,37 @@ async fn an_outage_that_lasts_too_long_ends_the_publisher() {
     let error = publisher.finish().await.unwrap_err();
     assert!(matches!(error, Error::Outage { acked: 0, .. }), "{error}");
     assert_eq!(error.status().unwrap().message(), "gone");
+}
+
+#[tokio::test]
+async fn a_node_without_room_is_waited_for_beyond_any_outage_and_nothing_is_lost() {
+    // Each stream takes 300 events more at most; between them the node has no room, in each of the ways to say so.
+    let full = || Script::Refuses(Status::resource_exhausted("1024 producers are at work"));
+    let scripts = (0..8).flat_map(|_| [Script::FullAfter(300), Script::FullAfter(0), full(), Script::FullAfter(0)]);
+    let (node, address) = Node::start(scripts).await;
+    let publisher =
+        Publisher::builder(&address).backoff(quick()).max_outage(Duration::from_nanos(1)).connect().await.unwrap();
+    for number in 1..=5_000 {
+        publisher.send(event(number)).await.unwrap();
+    }
+    let summary = publisher.finish().await.unwrap();
+    assert_eq!((summary.acked, summary.rejected_count()), (5_000, 500));
+    let state = node.0.lock().unwrap();
+    let expected: BTreeMap<u64, Bytes> = (1..=5_000).filter(|n| n % 10 != 0).map(|n| (n, event(n))).collect();
+    assert_eq!(state.stored, expected);
+    assert!(state.first_sequences.is_sorted());
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_node_drained_is_acked_and_not_sent_again() {
+    let (node, address) = Node::start([Script::ClosesThenAcks, Script::Good]).await;
+    let publisher = Publisher::builder(&address).backoff(quick()).connect().await.unwrap();
+    publisher.send(event(1)).await.unwrap();
+    publisher.flush().await.unwrap();
+    publisher.send(event(2)).await.unwrap();
+    assert_eq!(publisher.finish().await.unwrap().acked, 2);
+    let state = node.0.lock().unwrap();
+    assert_eq!((state.first_sequences.as_slice(), state.after_closing), (&[1, 2][..], 0));
 }
 
 #[tokio::test]

@@ -26,13 +26,13 @@ use crate::{
     drain::Drain,
     guard::Policy,
     http::{ClientStats, WebhookClient},
-    ingest::{Ingest, MAX_MESSAGE_BYTES},
+    ingest::{self, Budget, Ingest, IngestLoad, MAX_MESSAGE_BYTES, Metered},
     lanes::Places,
     renders::Renders,
     report::Reporter,
     spool::{
-        self, Spool, SpoolLimits, SqliteFactory,
-        store::{Ledger, StoreError},
+        self, Spool, SqliteFactory,
+        store::{Ledger, Stats, StoreError},
     },
     stop,
     uplink::Uplink,
@@ -58,6 +58,7 @@ pub struct Node {
     spool: Spool,
     catalog: watch::Receiver<Arc<Catalog>>,
     drain: Drain,
+    ingest_budget: Budget,
     client: WebhookClient,
     figures: Arc<Figures>,
     stop: watch::Sender<bool>,
@@ -95,7 +96,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let client = WebhookClient::new(policy, config.resolver, extra_roots, config.clock.clone())?;
     let reporter = Reporter::new(&name, &instance);
     let started = spool::start(
-        &SqliteFactory::new(data.path(), reporter.clone(), SpoolLimits::default()).with_clock(config.clock.clone()),
+        &SqliteFactory::new(data.path(), reporter.clone(), config.spool).with_clock(config.clock.clone()),
         config.clock.clone(),
     )?;
     let spool = started.spool;
@@ -124,7 +125,8 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let drain = Drain::default();
     let ingest =
         Ingest::new(&name, spool.clone(), catalog.clone(), config.clock.clone(), stopped.clone(), drain.clone());
-    let server = serve(listener, ingest, health_service, stopped.clone())?;
+    let ingest_budget = Budget::new(ingest::BUDGET_BYTES);
+    let server = serve(listener, ingest, ingest_budget.clone(), health_service, stopped.clone())?;
     let identity = Identity { node: name.clone(), instance, ingest_address: address.to_string() };
     let commands = Commands {
         endpoint: endpoint.clone(),
@@ -153,7 +155,21 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         tokio::spawn(report_health(health, catalog.clone(), drain.watch(), stopped)),
     ];
     tracing::info!(name, %address, "the node runs");
-    Ok(Node { name, address, spool, catalog, drain, client, figures, stop, server, dispatcher, tasks, _data: data })
+    Ok(Node {
+        name,
+        address,
+        spool,
+        catalog,
+        drain,
+        ingest_budget,
+        client,
+        figures,
+        stop,
+        server,
+        dispatcher,
+        tasks,
+        _data: data,
+    })
 }
 
 impl Node {
@@ -183,10 +199,24 @@ impl Node {
         self.spool.read(|reader| reader.ledger()).await
     }
 
+    /// What the spool holds.
+    ///
+    /// # Errors
+    /// If the spool cannot be read.
+    pub async fn spool_stats(&self) -> Result<Stats, StoreError> {
+        self.spool.read(|reader| reader.stats()).await
+    }
+
     /// What its connections to endpoints have come to.
     #[must_use]
     pub fn client_stats(&self) -> ClientStats {
         self.client.stats()
+    }
+
+    /// What producers take of it now.
+    #[must_use]
+    pub fn ingest_load(&self) -> IngestLoad {
+        IngestLoad { held_bytes: self.ingest_budget.in_use(), calls: self.drain.sender_count() }
     }
 
     /// What its lanes have in hand.
@@ -236,6 +266,7 @@ impl Node {
 fn serve(
     listener: TcpListener,
     ingest: Ingest,
+    budget: Budget,
     health: impl tower::Service<
         ::http::Request<tonic::body::Body>,
         Response = ::http::Response<tonic::body::Body>,
@@ -259,7 +290,10 @@ fn serve(
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(events)
+        .initial_stream_window_size(ingest::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(ingest::CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(ingest::MAX_STREAMS_PER_CONNECTION)
+        .add_service(Metered::new(events, budget))
         .add_service(health)
         .add_service(reflection);
     Ok(tokio::spawn(async move {

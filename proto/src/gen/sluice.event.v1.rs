@@ -49,7 +49,7 @@ pub struct Batch {
     /// again (with the same rejections) and not stored again.
     #[prost(uint64, tag = "1")]
     pub first_sequence: u64,
-    /// The events; at least one.
+    /// The events; at least one, at most 16,384. A message of more than 8 MiB ends the stream with OUT_OF_RANGE.
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<Event>,
 }
@@ -71,7 +71,7 @@ pub mod stream_events_response {
         /// Events are on disk.
         #[prost(message, tag = "2")]
         Ack(super::Ack),
-        /// The node drains: go to another.
+        /// The node drains: go to another. What was sent before is acked still; what comes later is not read.
         #[prost(message, tag = "3")]
         Closing(super::Closing),
     }
@@ -134,7 +134,7 @@ pub struct SendEventsRequest {
     /// Sequence of the first event, at least 1; 0 only with an empty `producer_id`: then they count from 1.
     #[prost(uint64, tag = "2")]
     pub first_sequence: u64,
-    /// The events; at least one.
+    /// The events; at least one, at most 16,384.
     #[prost(message, repeated, tag = "3")]
     pub events: ::prost::alloc::vec::Vec<Event>,
 }
@@ -288,7 +288,8 @@ pub mod event_service_client {
         /// Streams events, acked cumulatively once they are on disk and synced. The first message must be `open`.
         ///
         /// Ends with FAILED_PRECONDITION when a batch leaves a gap in the sequences, with ABORTED when a newer stream of the same
-        /// producer has opened, with INVALID_ARGUMENT when a message breaks the protocol.
+        /// producer has opened, with INVALID_ARGUMENT when a message breaks the protocol, with RESOURCE_EXHAUSTED when there is no
+        /// room: nothing of that batch is taken and no sequence moves; open another stream later and send it again.
         pub async fn stream_events(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -365,7 +366,8 @@ pub mod event_service_server {
         /// Streams events, acked cumulatively once they are on disk and synced. The first message must be `open`.
         ///
         /// Ends with FAILED_PRECONDITION when a batch leaves a gap in the sequences, with ABORTED when a newer stream of the same
-        /// producer has opened, with INVALID_ARGUMENT when a message breaks the protocol.
+        /// producer has opened, with INVALID_ARGUMENT when a message breaks the protocol, with RESOURCE_EXHAUSTED when there is no
+        /// room: nothing of that batch is taken and no sequence moves; open another stream later and send it again.
         async fn stream_events(
             &self,
             request: tonic::Request<tonic::Streaming<super::StreamEventsRequest>>,

@@ -1,0 +1,316 @@
+//! Takes events in: decodes each once, matches it against the catalog, and hands whole batches to the spool. An ack leaves
+//! when the batch is on disk.
+//!
+//! What producers may have in memory is bounded three times: each stream by its window, all of them by [`BUDGET_BYTES`], and
+//! their number by [`MAX_CALLS`] and [`MAX_STREAMS_PER_CONNECTION`]. Beyond, a producer is not read any more, and HTTP/2 flow
+//! control holds it back.
+
+mod budget;
+mod metered;
+mod refusal;
+mod stream;
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::Stream;
+use sluice_host::clock::Clock;
+use sluice_pipeline::{
+    catalog::Catalog,
+    event::{Event, EventId, MAX_EVENT_BYTES},
+    sync::CompiledSync,
+};
+use sluice_proto::{
+    event::v1::{
+        self as proto, Rejection, SendEventsRequest, SendEventsResponse, StreamEventsRequest, StreamEventsResponse,
+        event_service_server::EventService,
+    },
+    name::DEFAULT_PROJECT,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use self::{
+    budget::Account,
+    refusal::{DRAINING, STOPPING, check_batch, check_sequence, gone, refused},
+};
+pub(crate) use self::{budget::Budget, metered::Metered};
+use crate::{
+    drain::{Drain, Sender},
+    spool::{
+        Spool,
+        store::{Accept, Item, LaneKey, Matched, Producer, StoredEvent, Target},
+    },
+};
+
+/// Bytes of one batch that are announced to producers.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// Most events in one batch.
+pub const MAX_BATCH_EVENTS: usize = 16_384;
+
+/// Bytes that a producer may have sent and not acked.
+pub const WINDOW_BYTES: usize = 16 << 20;
+
+/// Bytes of one gRPC message. Room above the batch, so that an event over its limit is refused by sequence and does not
+/// end the stream.
+pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
+
+/// Bytes of messages of all producers that are read and neither on disk nor refused.
+pub const BUDGET_BYTES: usize = 128 << 20;
+
+/// Calls with events at once, streams among them.
+pub const MAX_CALLS: usize = 1_024;
+
+/// Streams over one connection.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 200;
+
+/// Bytes of one stream that HTTP/2 lets a producer send before they are read.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+
+/// The same of one connection: enough for all its streams, so that one which is not read holds up no other.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * MAX_STREAMS_PER_CONNECTION;
+
+/// Batches of one stream that wait for their commit, or whose acks wait for the producer.
+const BATCHES_IN_FLIGHT: usize = 64;
+
+/// Longest `producer_id`.
+const MAX_PRODUCER_ID: usize = 128;
+
+/// What producers take of a node now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestLoad {
+    /// Bytes of messages that are read and neither on disk nor refused; at most [`BUDGET_BYTES`].
+    pub held_bytes: usize,
+    /// Calls that are under way; at most [`MAX_CALLS`].
+    pub calls: usize,
+}
+
+/// The event service of a node.
+#[derive(Clone)]
+pub struct Ingest {
+    node: Arc<str>,
+    project: Arc<str>,
+    spool: Spool,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+    drain: Drain,
+    places: Arc<Semaphore>,
+}
+
+/// A call that was let in, until it is dropped.
+struct Call {
+    _sender: Sender,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Ingest {
+    /// `node` is the resource name; `stop` turns true when the node ends, `drain` says when it takes nothing new.
+    #[must_use]
+    pub fn new(
+        node: &str,
+        spool: Spool,
+        catalog: watch::Receiver<Arc<Catalog>>,
+        clock: Clock,
+        stop: watch::Receiver<bool>,
+        drain: Drain,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(MAX_CALLS));
+        Self { node: node.into(), project: DEFAULT_PROJECT.into(), spool, catalog, clock, stop, drain, places }
+    }
+
+    /// Lets a call in; it counts as under way until what is given is dropped.
+    fn enter(&self) -> Result<Call, Status> {
+        let sender = self.drain.enter().ok_or_else(|| Status::unavailable(DRAINING))?;
+        if *self.stop.borrow() {
+            return Err(Status::unavailable(STOPPING));
+        }
+        if self.catalog.borrow().epoch().is_empty() {
+            return Err(Status::unavailable(
+                "this node has no catalog yet: it takes events once a control plane has sent it one",
+            ));
+        }
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{MAX_CALLS} producers are at work on this node already: go to another, or try again later"
+            ))
+        })?;
+        Ok(Call { _sender: sender, _place: place })
+    }
+
+    fn producer(&self, id: &str) -> Result<Producer, Status> {
+        if id.is_empty() || id.len() > MAX_PRODUCER_ID || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Status::invalid_argument("producer_id: give 1 to 128 visible ASCII characters without spaces"));
+        }
+        Ok(Producer { project: self.project.clone(), id: id.into() })
+    }
+
+    /// Checks and matches the events of a batch.
+    fn examine(
+        &self,
+        producer_id: &str,
+        first_sequence: u64,
+        events: Vec<proto::Event>,
+    ) -> (Vec<Item>, Vec<Rejection>) {
+        let catalog = self.catalog.borrow().clone();
+        let accept_ms = self.clock.now_ms();
+        let mut items = Vec::with_capacity(events.len());
+        let mut rejections = Vec::new();
+        let mut matching = Vec::new();
+        for (event, sequence) in events.into_iter().zip(first_sequence..) {
+            match self.match_event(&catalog, producer_id, sequence, event, accept_ms, &mut matching) {
+                Ok(item) => items.push(item),
+                Err(rejection) => {
+                    items.push(Item::Rejected);
+                    rejections.push(rejection);
+                }
+            }
+        }
+        (items, rejections)
+    }
+
+    fn match_event<'c>(
+        &self,
+        catalog: &'c Catalog,
+        producer_id: &str,
+        sequence: u64,
+        event: proto::Event,
+        accept_ms: i64,
+        matching: &mut Vec<&'c Arc<CompiledSync>>,
+    ) -> Result<Item, Rejection> {
+        let parsed = Event::parse(&event.json).map_err(|refused| Rejection {
+            sequence,
+            reason: refused.reason.into(),
+            message: refused.message,
+        })?;
+        matching.clear();
+        catalog.matching(&self.project, &parsed, matching);
+        if matching.is_empty() {
+            return Ok(Item::Unmatched { key: parsed.insert_key(&self.project) });
+        }
+        let stored = StoredEvent {
+            id: EventId::new(&self.project, producer_id, sequence),
+            accept_ms,
+            event_type: parsed.event_type().to_owned(),
+            // Its own copy: a slice would keep the whole message in memory as long as the delivery lives.
+            json: bytes::Bytes::copy_from_slice(&event.json),
+            traceparent: bounded(event.traceparent),
+            tracestate: bounded(event.tracestate),
+        };
+        let key = parsed.insert_key(&self.project);
+        let lanes = matching.iter().map(|sync| target(sync)).collect();
+        Ok(Item::Matched(Box::new(Matched { event: Arc::new(stored), key, lanes })))
+    }
+}
+
+/// The lane of a sync that wants an event.
+fn target(sync: &CompiledSync) -> Target {
+    let backlog = sync.destination.limits.backlog.filter(|backlog| backlog.refuse_events);
+    Target {
+        key: LaneKey { uid: sync.uid.clone(), name: sync.full_name.clone() },
+        refuse_from: backlog.map(|backlog| backlog.max),
+    }
+}
+
+/// Trace context of a plausible length; longer texts are no W3C trace context (at most 512 characters).
+fn bounded(text: String) -> String {
+    if text.len() <= 512 { text } else { String::new() }
+}
+
+type Responses = Pin<Box<dyn Stream<Item = Result<StreamEventsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl EventService for Ingest {
+    type StreamEventsStream = Responses;
+
+    async fn stream_events(
+        &self,
+        request: tonic::Request<Streaming<StreamEventsRequest>>,
+    ) -> Result<tonic::Response<Responses>, Status> {
+        let call = self.enter()?;
+        let account = account(&request)?;
+        // As many as fit in a packet; the rest waits where it can be put together.
+        let (responses, answer) = mpsc::channel(4);
+        let (ingest, requests) = (self.clone(), request.into_inner());
+        tokio::spawn(async move {
+            let ended = ingest.stream(requests, &account, &responses).await;
+            drop(call);
+            if let Err(status) = ended {
+                // The producer may have gone, or read nothing.
+                let _ = responses.send_timeout(Err(status), stream::ACKS_TIMEOUT).await;
+            }
+        });
+        Ok(tonic::Response::new(Box::pin(ReceiverStream::new(answer))))
+    }
+
+    async fn send_events(
+        &self,
+        request: tonic::Request<SendEventsRequest>,
+    ) -> Result<tonic::Response<SendEventsResponse>, Status> {
+        let _call = self.enter()?;
+        let _charge = account(&request)?.settle();
+        let SendEventsRequest { producer_id, first_sequence, events } = request.into_inner();
+        check_batch(&events)?;
+        let count = events.len() as u64;
+        let alone = producer_id.is_empty();
+        let first_sequence = match (alone, first_sequence) {
+            (true, 0) => 1,
+            (true, _) => {
+                return Err(Status::invalid_argument("first_sequence: give it only together with a producer_id"));
+            }
+            (false, sequence) => sequence,
+        };
+        check_sequence(first_sequence, count)?;
+        let (producer, id) = if alone {
+            (None, uuid::Uuid::new_v4().simple().to_string())
+        } else {
+            (Some(self.producer(&producer_id)?), producer_id)
+        };
+        let (items, rejections) = self.examine(&id, first_sequence, events);
+        let turn = match &producer {
+            Some(producer) => Some(self.open(producer, first_sequence).await?.0),
+            None => None,
+        };
+        let accept = Accept { producer, project: self.project.clone(), first_sequence, items };
+        let fence = turn.as_ref().map_or(0, |turn| turn.fence);
+        let stored = self.spool.accept(accept, fence).await.await;
+        stored.unwrap_or_else(|_| Err(gone())).map_err(refused)?;
+        Ok(tonic::Response::new(SendEventsResponse {
+            node: self.node.to_string(),
+            acked_sequence_inclusive: first_sequence + count - 1,
+            rejections,
+        }))
+    }
+}
+
+/// What a call was charged: [`Metered`] has put it there.
+fn account<T>(request: &tonic::Request<T>) -> Result<Account, Status> {
+    let account = request.extensions().get::<Account>().cloned();
+    account.ok_or_else(|| Status::internal("the event service is served without a budget"))
+}
+
+/// The turn of a producer's newest stream or call; over when it is dropped.
+struct Turn {
+    spool: Spool,
+    producer: Producer,
+    fence: u64,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.spool.close(self.producer.clone(), self.fence);
+    }
+}
+
+impl Ingest {
+    /// Makes this the newest stream or call of the producer; gives where it stands, too.
+    async fn open(&self, producer: &Producer, first_sequence: u64) -> Result<(Turn, crate::spool::Opened), Status> {
+        let opened = self.spool.open(producer.clone(), first_sequence).await.map_err(refused)?;
+        Ok((Turn { spool: self.spool.clone(), producer: producer.clone(), fence: opened.fence }, opened))
+    }
+}
+
+/// One event and what belongs to it fit in a message, and the budget in the largest window.
+const _: () = assert!(MAX_EVENT_BYTES < MAX_BATCH_BYTES && MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
+const _: () = assert!(WINDOW_BYTES + MAX_MESSAGE_BYTES < BUDGET_BYTES);
