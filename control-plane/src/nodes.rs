@@ -120,6 +120,13 @@ impl Nodes {
         self.lock().nodes.get(name).is_some_and(|entry| entry.connected)
     }
 
+    /// The node has said that it drains, before its next heartbeat does.
+    pub(crate) fn drains(&self, name: &str) {
+        if let Some(entry) = self.lock().nodes.get_mut(name) {
+            entry.draining = entry.connected;
+        }
+    }
+
     /// How far this revision of the sync has come, in the epoch of the store.
     pub(crate) fn rollout(&self, sync: &Sync, epoch: &str) -> Rollout {
         let mut rollout = Rollout::default();

@@ -32,6 +32,12 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// What came over the wire; none if it is negative.
+pub(crate) fn received(duration: prost_types::Duration) -> Option<Duration> {
+    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(duration.seconds).ok()?, nanos))
+}
+
 /// A length of time for people, as short as it can be: `0.8 ms`, `12 ms`, `1.34 s`, `2 min 5 s`.
 pub(crate) fn show(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -51,6 +57,16 @@ pub(crate) fn show(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_comes_over_the_wire_is_a_length_of_time_or_none() {
+        let received = |seconds, nanos| received(prost_types::Duration { seconds, nanos });
+        assert_eq!(received(1, 500_000_000), Some(Duration::from_millis(1_500)));
+        assert_eq!(received(i64::MAX, 0), Some(Duration::from_secs(i64::MAX as u64)));
+        for (seconds, nanos) in [(i64::MIN, 0), (-1, 0), (0, -1), (0, i32::MIN), (i64::MAX, i32::MAX)] {
+            assert_eq!(received(seconds, nanos), None, "{seconds} {nanos}");
+        }
+    }
 
     #[test]
     fn lengths_of_time_are_read() {

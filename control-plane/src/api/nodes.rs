@@ -37,7 +37,10 @@ impl NodeService for NodeList {
     async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Result<Response<DrainNodeResponse>, Status> {
         let name = request.into_inner().name;
         match self.ask(&name, What::Drain(Drain {})).await? {
-            Outcome::Drain(remains) => Ok(Response::new(remains)),
+            Outcome::Drain(remains) => {
+                self.0.nodes.drains(&name);
+                Ok(Response::new(remains))
+            }
             _ => Err(NoAnswer::Nonsense.error(&name).into()),
         }
     }

@@ -218,7 +218,7 @@ fn cells(attempt: &Attempt) -> [String; 10] {
         (error, "") => enum_word(error.as_str_name(), "ATTEMPT_ERROR_"),
         (_, message) => message.to_owned(),
     };
-    let took = attempt.duration.and_then(|took| Duration::try_from(took).ok());
+    let took = attempt.duration.and_then(duration::received);
     [
         time(attempt.start_time.as_ref()),
         sync,
@@ -237,7 +237,7 @@ fn cells(attempt: &Attempt) -> [String; 10] {
 fn wide_cells(attempt: &Attempt) -> [String; 10] {
     let timings = attempt.timings.unwrap_or_default();
     let phase = |took: Option<prost_types::Duration>| {
-        took.and_then(|took| Duration::try_from(took).ok()).map_or_else(|| "-".to_owned(), duration::show)
+        took.and_then(duration::received).map_or_else(|| "-".to_owned(), duration::show)
     };
     let connection = match (attempt.http_version.is_empty(), attempt.connection_reused) {
         (_, true) => "reused",

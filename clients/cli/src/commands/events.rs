@@ -99,7 +99,9 @@ async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
         let failure = Failure::from(error);
         match nobody {
             true => failure.hint("start one with `sluice dev`, or name yours with --node or SLUICE_NODE"),
-            false => failure.hint("the node runs but takes no events yet; try again in a moment"),
+            false => {
+                failure.hint("the node runs but takes no events now: it starts, stops, or drains (`sluice nodes list`)")
+            }
         }
     })?;
     let producer_id = publisher.producer_id().to_owned();

@@ -157,7 +157,7 @@ fn print_stats(context: &Context, stats: &SpoolStats) -> Result<(), Failure> {
 fn show(stats: &SpoolStats) -> String {
     let number = |number: i64| u64::try_from(number).unwrap_or(0);
     let both = |count: i64, size: i64| format!("{} ({})", thousands(number(count)), bytes(number(size)));
-    let window = stats.deduplication_window.and_then(|window| std::time::Duration::try_from(window).ok());
+    let window = stats.deduplication_window.and_then(duration::received);
     let rows = [
         ("open deliveries", both(stats.pending_count, stats.pending_bytes)),
         ("dead letters", both(stats.dead_letter_count, stats.dead_letter_bytes)),
