@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sluice_host::{clock::Clock, data_folder::DataFolder, listen};
+use sluice_host::{clock::Clock, data_folder::DataFolder, listen, open_files};
 use sluice_pipeline::catalog::Catalog;
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
@@ -117,7 +117,8 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         stop: stopped.clone(),
         renders: Renders::start(RENDERS_AT_ONCE),
     });
-    let places = Places::new(config.limits.max_concurrency_per_host, config.limits.max_concurrency);
+    let limits = config.limits.within(open_files::raise_limit());
+    let places = Places::new(limits.max_concurrency_per_host, limits.max_concurrency);
     let dispatcher = Dispatcher::new(courier, catalog.clone(), lanes, places);
     let figures = dispatcher.figures();
     let dispatcher = tokio::spawn(dispatcher.run(started.notices, stopped.clone()));

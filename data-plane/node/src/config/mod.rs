@@ -45,12 +45,35 @@ pub struct Config {
 }
 
 /// What a node may use, over all syncs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Requests under way at once.
     pub max_concurrency: usize,
     /// Requests under way at once to one destination host; syncs that share it take turns.
     pub max_concurrency_per_host: usize,
+}
+
+impl Limits {
+    /// What is left of them where so many files and sockets may be open: each request needs a socket, and as many are left for
+    /// kept connections, producers and the spool.
+    #[must_use]
+    pub fn within(self, open_files: Option<u64>) -> Self {
+        let Some(sockets) = open_files.map(|limit| usize::try_from(limit / 2).unwrap_or(usize::MAX).max(1)) else {
+            return self;
+        };
+        if self.max_concurrency > sockets {
+            tracing::warn!(
+                max_concurrency = self.max_concurrency,
+                open_files,
+                capped_to = sockets,
+                "fewer requests may be under way than asked for: raise the limit on open files (`ulimit -n`)"
+            );
+        }
+        Self {
+            max_concurrency: self.max_concurrency.min(sockets),
+            max_concurrency_per_host: self.max_concurrency_per_host.min(sockets),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -112,7 +135,7 @@ struct Options {
     /// given to the control plane too
     #[arg(long, env = "SLUICE_NODE_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
     allow_network: Vec<IpNet>,
-    /// Requests under way at once, over all syncs [default: 4096]
+    /// Requests under way at once, over all syncs; at most half of the files that may be open [default: 4096]
     #[arg(long, env = "SLUICE_NODE_MAX_CONCURRENCY", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_concurrency: Option<u32>,
     /// Requests under way at once to one destination host, over all syncs [default: 256]
@@ -235,6 +258,16 @@ mod tests {
         let config = format!("--config={}", path.display());
         let arguments = ["sluice-node", &config].into_iter().chain(arguments.iter().copied());
         Args::try_parse_from(arguments).unwrap().settings().unwrap().config.rules
+    }
+
+    #[test]
+    fn no_more_requests_are_under_way_than_there_are_sockets_for() {
+        let limits = |max_concurrency, max_concurrency_per_host| Limits { max_concurrency, max_concurrency_per_host };
+        assert_eq!(limits(4_096, 256).within(None), limits(4_096, 256));
+        assert_eq!(limits(4_096, 256).within(Some(20_000)), limits(4_096, 256));
+        assert_eq!(limits(4_096, 256).within(Some(1_024)), limits(512, 256));
+        assert_eq!(limits(4_096, 256).within(Some(256)), limits(128, 128));
+        assert_eq!(limits(4_096, 256).within(Some(0)), limits(1, 1));
     }
 
     #[test]

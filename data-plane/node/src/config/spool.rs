@@ -37,7 +37,11 @@ pub(super) struct SpoolOptions {
     #[arg(long = "spool-report-bytes", env = "SLUICE_NODE_SPOOL_REPORT_BYTES", value_name = "SIZE")]
     report_bytes: Option<String>,
     /// How long an event with the same device_id and $insert_id counts as the same [default: 10m]
-    #[arg(long = "spool-deduplication-window", env = "SLUICE_NODE_SPOOL_DEDUPLICATION_WINDOW", value_name = "DURATION")]
+    #[arg(
+        long = "spool-deduplication-window",
+        env = "SLUICE_NODE_SPOOL_DEDUPLICATION_WINDOW",
+        value_name = "DURATION"
+    )]
     deduplication_window: Option<String>,
     /// Bytes of memory for that; beyond, the window shortens [default: 64MiB]
     #[arg(long = "spool-deduplication-bytes", env = "SLUICE_NODE_SPOOL_DEDUPLICATION_BYTES", value_name = "SIZE")]
@@ -132,12 +136,7 @@ fn size(text: Option<String>, what: &str, bounds: RangeInclusive<u64>, default: 
     Ok(bytes)
 }
 
-fn span(
-    text: Option<String>,
-    what: &str,
-    seconds: RangeInclusive<u64>,
-    default: Duration,
-) -> anyhow::Result<Duration> {
+fn span(text: Option<String>, what: &str, seconds: RangeInclusive<u64>, default: Duration) -> anyhow::Result<Duration> {
     let Some(text) = text else { return Ok(default) };
     let expected = || format!("{what}: `{text}` is not a duration such as 10m, 36h or 14d");
     let span = Span::from_str(&text).with_context(expected)?;
