@@ -3,14 +3,18 @@
 //! accepted with what came of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test support: a failure here is a failed test
+#![allow(clippy::disallowed_methods)] // tests are not guarded: they are what comes to the guard from outside
 
 pub mod cluster;
+pub mod dns;
 pub mod endpoint;
 pub mod events;
 #[cfg(target_os = "linux")]
 pub mod faults;
+pub mod hostile;
 pub mod ledger;
 pub mod measure;
 pub mod process;
+pub mod producer;
 pub mod random;
 pub mod scenario;

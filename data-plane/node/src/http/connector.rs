@@ -3,11 +3,12 @@
 use std::{
     error::Error as StdError,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
@@ -26,10 +27,12 @@ pub const TLS_LIMIT: Duration = Duration::from_secs(5);
 #[error("no TLS session within {TLS_LIMIT:?}")]
 pub(super) struct TlsTimeout;
 
+/// The connection that a request has begun last for itself.
+pub(super) type Begun = Arc<ArcSwapOption<ConnectionRecord>>;
+
 tokio::task_local! {
-    /// Where the connection that a request has begun for itself is noted. The pool asks for connections from within the
-    /// request's own future.
-    pub(super) static BEGUN: Arc<OnceLock<Arc<ConnectionRecord>>>;
+    /// Where it is noted. The pool asks for connections from within the request's own future.
+    pub(super) static BEGUN: Begun;
 }
 
 /// Makes connections.
@@ -54,7 +57,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let record = Arc::new(ConnectionRecord::default());
         // Outside of a request there is nobody to note it for.
-        let _ = BEGUN.try_with(|begun| begun.set(record.clone()));
+        let _ = BEGUN.try_with(|begun| begun.store(Some(record.clone())));
         let mut https = HttpsConnector::from((self.guard.recording(record.clone()), self.tls.clone()));
         let connecting = https.call(uri);
         let clock = self.clock.clone();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -17,7 +17,12 @@ use sluice_host::clock::Clock;
 use sluice_pipeline::outcome::Failure;
 use tokio::sync::Notify;
 
-use super::{Answer, NoAnswer, Timings, Trip, connector::BEGUN, failure, pools::Pool};
+use super::{
+    Answer, NoAnswer, Timings, Trip,
+    connector::{BEGUN, Begun},
+    failure,
+    pools::Pool,
+};
 use crate::guard::{ConnectionRecord, Phase};
 
 /// Bytes of a response's body that are read.
@@ -33,7 +38,7 @@ pub(super) struct Exchange {
     clock: Clock,
     began: Duration,
     /// The connection that was begun for it, whether or not it was the one that was used.
-    begun: Arc<OnceLock<Arc<ConnectionRecord>>>,
+    begun: Begun,
     used: Option<Used>,
     head: Option<Head>,
     body: Vec<u8>,
@@ -85,7 +90,14 @@ impl Exchange {
         self.note_connection(&captured);
         match sent {
             Ok(response) => self.read(response).await,
-            Err(error) => Err(self.fault(&error)),
+            Err(error) => {
+                let (failure, detail) = self.fault(&error);
+                if failure.is_of_connecting() {
+                    // A kept connection was closed, and there was no other in its place.
+                    self.used = None;
+                }
+                Err((failure, detail))
+            }
         }
     }
 
@@ -97,7 +109,10 @@ impl Exchange {
     /// What came of it within `limit`.
     pub(super) fn end_within(self, limit: Duration, result: Result<(), Fault>) -> Result<Answer, Box<NoAnswer>> {
         let result = match result {
-            Err((Failure::Timeout, _)) => Err((Failure::Timeout, format!("{} within {limit:?}", self.missing()))),
+            Err((Failure::Timeout, _)) => {
+                let (failure, missing) = self.missing();
+                Err((failure, format!("{missing} within {limit:?}")))
+            }
             result => result,
         };
         self.end(result)
@@ -136,7 +151,8 @@ impl Exchange {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| (Failure::Body, failure::chain(&error)))?;
             if let Ok(data) = frame.into_data() {
-                length += data.len();
+                // Empty ones count too: there is no end to them else.
+                length += data.len().max(1);
                 if !status.is_success() {
                     let room = MAX_RESPONSE_BYTES.saturating_sub(self.body.len());
                     self.body.extend(data.iter().take(room));
@@ -165,7 +181,7 @@ impl Exchange {
 
     fn fault(&self, error: &hyper_util::client::legacy::Error) -> Fault {
         let (failure, detail) = failure::classify(error);
-        let in_handshake = || self.begun.get().is_some_and(|record| record.phase() == Phase::Handshake);
+        let in_handshake = || self.begun.load().as_ref().is_some_and(|record| record.phase() == Phase::Handshake);
         match failure {
             // The TCP connection stood: who broke it off did so within the TLS handshake.
             Failure::Connect if in_handshake() => (Failure::Tls, detail),
@@ -173,28 +189,29 @@ impl Exchange {
         }
     }
 
-    /// What had not come at the limit.
-    fn missing(&self) -> &'static str {
+    /// What had not come at the limit, and the class of that.
+    fn missing(&self) -> (Failure, &'static str) {
         if self.head.is_some() {
-            return "the response's body did not end";
+            return (Failure::Timeout, "the response's body did not end");
         }
         if self.used.is_some() {
-            return "no response";
+            return (Failure::Timeout, "no response");
         }
-        match self.begun.get().map(|record| record.phase()) {
-            Some(Phase::Resolving) => "the host name was not resolved",
-            Some(Phase::Connecting) => "no connection",
-            Some(Phase::Handshake) => "no TLS session",
-            Some(Phase::Made) | None => "no free connection",
+        match self.begun.load().as_ref().map(|record| record.phase()) {
+            Some(Phase::Resolving) => (Failure::Dns, "no answer"),
+            Some(Phase::Connecting) => (Failure::ConnectTimeout, "no connection"),
+            Some(Phase::Handshake) => (Failure::TlsTimeout, "no TLS session"),
+            Some(Phase::Made) | None => (Failure::Timeout, "no free connection"),
         }
     }
 
     fn trip(&self) -> Trip {
         let now = self.clock.elapsed();
+        // One that was made for another request, or before this one came, took none of its time.
+        let begun = self.begun.load_full();
         let making = match &self.used {
-            Some(used) if used.reused => None,
-            Some(used) => Some(&used.record),
-            None => self.begun.get(),
+            Some(used) => begun.filter(|begun| Arc::ptr_eq(begun, &used.record)),
+            None => begun,
         };
         let times = making.map(|record| record.times(now)).unwrap_or_default();
         let waited_since = self.used.as_ref().map(|used| used.since);

@@ -6,7 +6,7 @@ use rustls::pki_types::InvalidDnsNameError;
 use sluice_pipeline::outcome::Failure;
 
 use super::connector::TlsTimeout;
-use crate::guard::GuardError;
+use crate::guard::{Flood, GuardError};
 
 /// The class of a failed request and the cause in words, which hold nothing of the request.
 pub(super) fn classify(error: &hyper_util::client::legacy::Error) -> (Failure, String) {
@@ -56,11 +56,12 @@ fn class(error: &(dyn StdError + 'static)) -> Option<Failure> {
     if error.is::<TlsTimeout>() {
         return Some(Failure::TlsTimeout);
     }
-    is_tls(error).then_some(Failure::Tls)
-}
-
-/// `io::Error` does not give what it wraps as its source: it is asked for it.
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    error.is::<rustls::Error>()
-        || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).is_some_and(|inner| is_tls(inner))
+    if error.is::<rustls::Error>() {
+        return Some(Failure::Tls);
+    }
+    if error.is::<Flood>() {
+        return Some(Failure::Protocol);
+    }
+    // It does not give what it wraps as its source: it is asked for it.
+    class(error.downcast_ref::<io::Error>()?.get_ref()?)
 }

@@ -6,6 +6,7 @@ mod exchange;
 mod failure;
 mod pools;
 mod roots;
+mod timer;
 
 use std::{
     path::Path,
@@ -138,17 +139,19 @@ impl WebhookClient {
         body: Bytes,
     ) -> Result<Answer, Box<NoAnswer>> {
         let mut exchange = Exchange::begin(self.clock.clone());
-        let pool = match self.pools.get(destination.trusted_ca.as_ref()).await {
-            Ok(pool) => pool,
-            Err(error) => return exchange.end(Err((Failure::Tls, failure::chain(&error)))),
-        };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = destination.uri.clone();
         *request.headers_mut() = headers;
         let limit = destination.timeout;
+        let making = async {
+            match self.pools.get(destination.trusted_ca.as_ref()).await {
+                Ok(pool) => exchange.make(&pool, request).await,
+                Err(error) => Err((Failure::Tls, failure::chain(&error))),
+            }
+        };
         let result = tokio::select! {
-            result = exchange.make(&pool, request) => result,
+            result = making => result,
             () = self.clock.sleep(limit, "request limit") => Err((Failure::Timeout, String::new())),
         };
         self.count(&exchange);

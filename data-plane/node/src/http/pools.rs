@@ -9,10 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use rustls::{ClientConfig, pki_types::CertificateDer};
 use sluice_host::clock::Clock;
 use sluice_pipeline::trusted_ca::TrustedCa;
@@ -21,6 +18,7 @@ use tokio::sync::OnceCell;
 use super::{
     connector::Connector,
     roots::{self, ClientError},
+    timer::ClockTimer,
 };
 use crate::guard::Guard;
 
@@ -29,7 +27,7 @@ const IDLE_CONNECTIONS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest head of a response.
-const MAX_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// How much an endpoint may send over HTTP/2 without being read: per request, and per connection.
@@ -100,9 +98,10 @@ impl Pools {
 }
 
 fn pool(guard: Guard, tls: Arc<ClientConfig>, clock: Clock) -> Pool {
+    let timer = ClockTimer::new(clock.clone());
     Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
+        .timer(timer.clone())
+        .pool_timer(timer)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .http1_max_headers(MAX_HEADERS)
