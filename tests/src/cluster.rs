@@ -7,7 +7,11 @@ use std::{
 
 use sluice_control_plane::ControlPlane;
 use sluice_host::clock::{Clock, ManualClock};
-use sluice_node::{Node, config::Limits, spool::store::Ledger};
+use sluice_node::{
+    Node,
+    config::Limits,
+    spool::{SpoolLimits, store::Ledger},
+};
 use sluice_pipeline::sync::Rules;
 use sluice_proto::{
     delivery::v1::{
@@ -45,25 +49,31 @@ pub struct Cluster {
     node: Option<Node>,
     ca_file: Option<PathBuf>,
     limits: Limits,
+    spool: SpoolLimits,
 }
 
 impl Cluster {
     /// Starts both; the node serves an empty catalog.
     pub async fn start() -> Self {
-        Self::start_with(None, Limits::default()).await
+        Self::start_with(None, Limits::default(), SpoolLimits::default()).await
+    }
+
+    /// The same with a node whose spool holds no more than this.
+    pub async fn start_bounded(spool: SpoolLimits) -> Self {
+        Self::start_with(None, Limits::default(), spool).await
     }
 
     /// The same with a node that may use no more than this.
     pub async fn start_limited(limits: Limits) -> Self {
-        Self::start_with(None, limits).await
+        Self::start_with(None, limits, SpoolLimits::default()).await
     }
 
     /// The same with a node that trusts the CA in this file.
     pub async fn start_trusting(ca_file: Option<&Path>) -> Self {
-        Self::start_with(ca_file, Limits::default()).await
+        Self::start_with(ca_file, Limits::default(), SpoolLimits::default()).await
     }
 
-    async fn start_with(ca_file: Option<&Path>, limits: Limits) -> Self {
+    async fn start_with(ca_file: Option<&Path>, limits: Limits, spool: SpoolLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, time) = Clock::manual(START_MS);
         let mut cluster = Self {
@@ -75,6 +85,7 @@ impl Cluster {
             node: None,
             ca_file: ca_file.map(Path::to_owned),
             limits,
+            spool,
         };
         cluster.start_control_plane().await;
         cluster.start_node().await;
@@ -113,7 +124,7 @@ impl Cluster {
             extra_roots_pem: self.ca_file.clone(),
             resolver: sluice_node::guard::Resolver::system(),
             limits: self.limits.clone(),
-            spool: sluice_node::spool::SpoolLimits::default(),
+            spool: self.spool.clone(),
             clock: self.clock.clone(),
         };
         self.node = Some(sluice_node::start(config).await.unwrap());

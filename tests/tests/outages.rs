@@ -9,6 +9,7 @@ use std::{
 
 use sluice_node::{
     Node,
+    spool::SpoolLimits,
     spool::store::{DeliveryCounts, Ledger},
 };
 use sluice_proto::{event::v1::Event, event::v1::SendEventsRequest};
@@ -110,6 +111,38 @@ async fn reports_of_a_week_without_the_control_plane_arrive_once() {
             assert_eq!(made[&*letter.delivery].len(), letter.attempt_count as usize, "{id}: {letter:?}");
         }
     }
+}
+
+/// Beyond the bound on what a node keeps for a control plane that is gone, details are dropped; no count is.
+#[tokio::test]
+async fn reports_beyond_the_bound_arrive_as_counts() {
+    const EVENTS: usize = 3_000;
+    let spool = SpoolLimits { report_bytes: 256 << 10, ..SpoolLimits::default() };
+    let (mut cluster, endpoint) = (Cluster::start_bounded(spool).await, Endpoint::start().await);
+    cluster.create("all", sync_to(&endpoint.url("/"))).await;
+    cluster.stop_control_plane().await;
+    for n in 0..EVENTS / 500 {
+        cluster.send((0..500).map(|m| event("during", &(n * 500 + m).to_string()))).await;
+        cluster.settled().await;
+        cluster.time.advance(Duration::from_secs(600));
+    }
+    let kept = eventually("the oldest are dropped", async || {
+        let stats = cluster.node().spool_stats().await.unwrap();
+        (stats.report_bytes <= 256 << 10).then_some(stats)
+    })
+    .await;
+    assert!(kept.reports_dropped > 0, "{kept:?}");
+
+    cluster.start_control_plane().await;
+    let metrics = eventually("every count has arrived", async || {
+        cluster.time.advance(Duration::from_millis(100));
+        let metrics = cluster.metrics("all").await;
+        (metrics.delivered_count >= EVENTS as i64 && metrics.attempt_count >= EVENTS as i64).then_some(metrics)
+    })
+    .await;
+    assert_eq!((metrics.delivered_count, metrics.attempt_count), (EVENTS as i64, EVENTS as i64));
+    let attempts = cluster.attempts("all").await.len();
+    assert!((1..EVENTS).contains(&attempts), "{attempts} are known in detail");
 }
 
 fn deliveries_of(ledger: &Ledger, id: &str) -> DeliveryCounts {

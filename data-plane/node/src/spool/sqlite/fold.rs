@@ -15,7 +15,7 @@ use sluice_proto::{
 use super::{damage::Damage, reports, state::State};
 use crate::spool::store::StoreError;
 
-/// Bytes of rows that are folded at once.
+/// Most bytes of rows that are folded at once. Less where that is enough: each report is kept in detail as long as it can be.
 const PIECE_BYTES: i64 = 1 << 20;
 
 /// Rows that are folded at once.
@@ -23,12 +23,16 @@ const PIECE_ROWS: i64 = 4_096;
 
 /// Folds a piece if there are more bytes than `max_bytes`. Gives whether it did.
 pub(super) fn fold(sql: &Connection, state: &mut State, max_bytes: u64, damage: &Damage) -> Result<bool, StoreError> {
-    if state.report_bytes <= i64::try_from(max_bytes).unwrap_or(i64::MAX) {
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+    let beyond = state.report_bytes.saturating_sub(max_bytes);
+    if beyond <= 0 {
         return Ok(false);
     }
+    // A little more than needed, so that not every commit has to fold.
+    let piece_bytes = (beyond + max_bytes / 16).min(PIECE_BYTES);
     // Details first, then minutes; hours are the last to go, and go for good.
-    for level in [0, 1] {
-        let piece = read(sql, state, level, damage)?;
+    for (level, piece_bytes) in [(0, piece_bytes), (1, PIECE_BYTES)] {
+        let piece = read(sql, state, level, piece_bytes, damage)?;
         let shrinks = piece.rows.len() > 1 || (level == 0 && !piece.rows.is_empty());
         if shrinks {
             write(sql, state, level + 1, &piece)?;
@@ -61,7 +65,7 @@ struct Piece {
 }
 
 /// The oldest rows of a level that lie together.
-fn read(sql: &Connection, state: &State, level: i64, damage: &Damage) -> Result<Piece, StoreError> {
+fn read(sql: &Connection, state: &State, level: i64, piece_bytes: i64, damage: &Damage) -> Result<Piece, StoreError> {
     let text = if level == 0 {
         "SELECT first, count, crc, body, folded FROM reports WHERE first >= (SELECT COALESCE(MAX(first), 0) FROM reports
          WHERE folded > 0) AND folded = 0 ORDER BY first LIMIT ?"
@@ -75,7 +79,7 @@ fn read(sql: &Connection, state: &State, level: i64, damage: &Damage) -> Result<
     while let Some(row) = rows.next()? {
         let (first, count): (i64, i64) = (row.get(0)?, row.get(1)?);
         let body = row.get_ref(3)?.as_blob().unwrap_or_default();
-        if piece.bytes > 0 && piece.bytes + body.len() as i64 > PIECE_BYTES {
+        if piece.bytes > 0 && piece.bytes + body.len() as i64 > piece_bytes {
             break;
         }
         piece.rows.push(first);
