@@ -228,7 +228,7 @@ impl Drop for Run {
 
 #[tokio::test]
 async fn no_lane_stands_still_for_ever() {
-    let (runs, steps) = if full() { (60, 200) } else { (5, 60) };
+    let (runs, steps) = if full() { (30, 100) } else { (5, 60) };
     for run in 0..runs {
         let mut run = Run::start(seed().wrapping_add(run)).await;
         for _ in 0..steps {
