@@ -26,7 +26,7 @@ impl ClockTimer {
 impl Timer for ClockTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         let clock = self.clock.clone();
-        Box::pin(ClockSleep(Box::pin(async move { clock.sleep(duration, "connection upkeep").await })))
+        Box::pin(ClockSleep(Some(Box::pin(async move { clock.sleep(duration, "connection upkeep").await }))))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
@@ -38,13 +38,18 @@ impl Timer for ClockTimer {
     }
 }
 
-struct ClockSleep(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+/// None when it is over: the library asks again then.
+struct ClockSleep(Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>);
 
 impl Future for ClockSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        if let Some(sleep) = &mut self.0 {
+            std::task::ready!(sleep.as_mut().poll(cx));
+            self.0 = None;
+        }
+        Poll::Ready(())
     }
 }
 
