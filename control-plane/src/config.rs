@@ -8,6 +8,9 @@ use sluice_pipeline::sync::Rules;
 /// Port on which a control plane listens unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7600;
 
+/// How many syncs a project may have unless told otherwise.
+pub const DEFAULT_MAX_SYNCS_PER_PROJECT: usize = 10_000;
+
 /// What a control plane is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +22,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What syncs may be. The control plane adds the port that it listens on to `own_ports`.
     pub rules: Rules,
+    /// How many syncs a project may have; beyond, creating one is RESOURCE_EXHAUSTED.
+    pub max_syncs_per_project: usize,
     /// The time.
     pub clock: Clock,
 }

@@ -36,12 +36,27 @@ pub(crate) enum Error {
         /// Its resource name.
         name: String,
     },
+    /// A project has as many of something as it may have.
+    #[error("{subject} has {max} {what}, the most that it may have: {remedy}")]
+    QuotaExceeded {
+        /// Whose quota it is, a resource name.
+        subject: String,
+        /// Of what.
+        what: &'static str,
+        /// The quota.
+        max: usize,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The sync has changed since the caller read it.
     #[error("the sync {name} has changed since it was read: read it again and repeat the change")]
     StaleEtag {
         /// Its resource name.
         name: String,
     },
+    /// There is no node to do it.
+    #[error("no node is connected: start one, or see `sluice nodes list`")]
+    NoNode,
     /// The node that the call is about gave no answer.
     #[error("{name} gave no answer: {reason}")]
     NodeUnreachable {
@@ -92,6 +107,16 @@ impl Error {
         Self::invalid(field, reason::INVALID_NAME, shorten(&invalid.to_string(), 300))
     }
 
+    /// The project's quota of syncs is used up.
+    pub(crate) fn too_many_syncs(project: &str, max: usize) -> Self {
+        Self::QuotaExceeded {
+            subject: format!("projects/{project}"),
+            what: "syncs",
+            max,
+            remedy: "delete some, or start the control plane with a higher --max-syncs-per-project",
+        }
+    }
+
     fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "INVALID_ARGUMENT"),
@@ -99,8 +124,10 @@ impl Error {
             Self::NotFound { kind: "node", .. } => (Code::NotFound, "NODE_NOT_FOUND"),
             Self::NotFound { kind: "dead letter", .. } => (Code::NotFound, "DEAD_LETTER_NOT_FOUND"),
             Self::NotFound { .. } => (Code::NotFound, "SYNC_NOT_FOUND"),
+            Self::NoNode => (Code::Unavailable, "NO_NODE_CONNECTED"),
             Self::NodeUnreachable { .. } => (Code::Unavailable, "NODE_UNREACHABLE"),
             Self::AlreadyExists { .. } => (Code::AlreadyExists, "SYNC_ALREADY_EXISTS"),
+            Self::QuotaExceeded { .. } => (Code::ResourceExhausted, "QUOTA_EXCEEDED"),
             Self::StaleEtag { .. } => (Code::Aborted, "ETAG_MISMATCH"),
             Self::ProtocolVersion { .. } => (Code::FailedPrecondition, "PROTOCOL_VERSION_UNSUPPORTED"),
             Self::Protocol(_) => (Code::InvalidArgument, "PROTOCOL_VIOLATION"),
@@ -134,6 +161,11 @@ impl From<Error> for Status {
             | Error::NodeUnreachable { name, .. } => {
                 metadata.insert("name".to_owned(), shorten(name, 200));
             }
+            Error::QuotaExceeded { subject, what, max, .. } => {
+                metadata.insert("name".to_owned(), shorten(subject, 200));
+                metadata.insert("max".to_owned(), max.to_string());
+                details.add_quota_failure_violation(shorten(subject, 200), format!("at most {max} {what}"));
+            }
             Error::ProtocolVersion { found } => {
                 metadata.insert("found".to_owned(), found.to_string());
                 metadata.insert("min_inclusive".to_owned(), PROTOCOL_VERSIONS.start().to_string());
@@ -143,7 +175,7 @@ impl From<Error> for Status {
                 let cause: &dyn std::error::Error = cause;
                 tracing::error!(error = cause, "store failed");
             }
-            Error::Protocol(_) | Error::Silent { .. } | Error::Replaced | Error::Stopping => {}
+            Error::Protocol(_) | Error::Silent { .. } | Error::Replaced | Error::Stopping | Error::NoNode => {}
         }
         details.set_error_info(reason, DOMAIN, metadata);
         Self::with_error_details(code, message, details)

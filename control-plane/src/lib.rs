@@ -8,6 +8,7 @@
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
+//! | `sync_filter` | pure: which syncs a list shows, in which order |
 //! | `retention` | what is forgotten, and when |
 //!
 //! [`start`] runs one in this process; the binary is little more.
@@ -24,10 +25,11 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod sync_filter;
 mod time;
 
 pub use self::{
-    config::{Config, DEFAULT_PORT},
+    config::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
     server::{ControlPlane, StartError, start},
     store::StoreError,
 };

@@ -115,6 +115,13 @@ impl Nodes {
         self.lock().nodes.contains_key(name)
     }
 
+    /// A node that is connected, rather one that does not drain.
+    pub(crate) fn any_connected(&self) -> Option<String> {
+        let registry = self.lock();
+        let connected = registry.nodes.iter().filter(|(_, entry)| entry.connected);
+        connected.min_by_key(|(_, entry)| entry.draining).map(|(name, _)| name.clone())
+    }
+
     /// Whether the node is connected now.
     pub(crate) fn is_connected(&self, name: &str) -> bool {
         self.lock().nodes.get(name).is_some_and(|entry| entry.connected)

@@ -65,6 +65,15 @@ pub(crate) fn stand_in(sync: &mut Sync) {
     }
 }
 
+/// Names of headers whose secret is another one than it was, or new.
+pub(crate) fn changed(before: &Sync, after: &Sync) -> Vec<String> {
+    let headers = after.destination.iter().flat_map(|destination| &destination.headers);
+    let secrets = headers.filter(|header| {
+        matches!(&header.value, Some(Value::Secret(secret)) if stored_secret(Some(before), &header.name) != Some(&secret.value))
+    });
+    secrets.map(|header| header.name.clone()).collect()
+}
+
 fn headers_mut(sync: &mut Sync) -> &mut [Header] {
     sync.destination.as_mut().map(|destination| destination.headers.as_mut_slice()).unwrap_or_default()
 }

@@ -35,6 +35,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open calls may take to end when the control plane stops.
 const STOP: Duration = Duration::from_secs(5);
+/// Many syncs are applied at once.
+const MAX_APPLY_BYTES: usize = 32 << 20;
 /// Nodes report in large batches.
 const MAX_NODE_MESSAGE_BYTES: usize = 16 << 20;
 
@@ -87,6 +89,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         publisher,
         clock: config.clock,
         rules: Arc::new(rules),
+        max_syncs_per_project: config.max_syncs_per_project,
         stopping: CancellationToken::new(),
         streams: TaskTracker::new(),
     };
@@ -107,7 +110,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(SyncServiceServer::new(Syncs(context.clone())))
+        .add_service(SyncServiceServer::new(Syncs(context.clone())).max_decoding_message_size(MAX_APPLY_BYTES))
         .add_service(DeliveryServiceServer::new(Deliveries(context.clone())))
         .add_service(NodeServiceServer::new(NodeList(context)))
         .add_service(sessions);

@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgAction, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
-use sluice_control_plane::{Config, DEFAULT_PORT};
+use sluice_control_plane::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
 use sluice_host::clock::Clock;
 use sluice_pipeline::sync::Rules;
 use thiserror::Error;
@@ -56,6 +56,9 @@ pub(crate) struct Flags {
     /// given to the nodes too
     #[arg(long, env = "SLUICE_CONTROL_PLANE_ALLOW_NETWORK", value_name = "CIDR", value_delimiter = ',')]
     allow_network: Vec<IpNet>,
+    /// Syncs that a project may have; beyond, creating one fails [default: 10000]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_MAX_SYNCS_PER_PROJECT", value_name = "COUNT")]
+    max_syncs_per_project: Option<usize>,
     /// Listen on an address that is not loopback, although everybody who reaches it may read and change everything
     #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_LISTEN", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
@@ -85,6 +88,7 @@ pub(crate) struct Settings {
     listen: SocketAddr,
     data_dir: PathBuf,
     rules: Rules,
+    max_syncs_per_project: usize,
     insecure_listen: bool,
     /// What to log.
     pub(crate) log: String,
@@ -125,6 +129,7 @@ struct File {
     allow_port: Vec<u16>,
     #[serde(default)]
     allow_network: Vec<IpNet>,
+    max_syncs_per_project: Option<usize>,
     insecure_listen: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -150,6 +155,10 @@ impl Settings {
                 allowed_networks: if flags.allow_network.is_empty() { file.allow_network } else { flags.allow_network },
                 ..Rules::default()
             },
+            max_syncs_per_project: flags
+                .max_syncs_per_project
+                .or(file.max_syncs_per_project)
+                .unwrap_or(DEFAULT_MAX_SYNCS_PER_PROJECT),
             insecure_listen: flags.insecure_listen.or(file.insecure_listen).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
@@ -163,6 +172,7 @@ impl Settings {
             insecure_listen: self.insecure_listen,
             data_dir: self.data_dir,
             rules: self.rules,
+            max_syncs_per_project: self.max_syncs_per_project,
             clock: Clock::system(),
         }
     }

@@ -120,6 +120,7 @@ async fn what_was_answered_survives_a_kill() {
         sync_id: "orders".into(),
         sync: Some(sync()),
         validate_only: false,
+        ..Default::default()
     };
     let created = syncs.create_sync(request).await.unwrap().into_inner();
     child.kill().unwrap();

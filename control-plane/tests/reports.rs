@@ -209,7 +209,11 @@ async fn a_new_sync_with_an_old_id_shows_none_of_the_old_attempts() {
     let old = plane.create("a", sync()).await;
     let (mut reporter, _) = plane.reporter("spool").await;
     reporter.report(1, vec![attempted(attempt(&old, 1, 0, AttemptOutcome::Delivered))]).await;
-    plane.syncs().delete_sync(DeleteSyncRequest { name: old.name.clone(), etag: String::new() }).await.unwrap();
+    plane
+        .syncs()
+        .delete_sync(DeleteSyncRequest { name: old.name.clone(), etag: String::new(), ..Default::default() })
+        .await
+        .unwrap();
     let status = plane.deliveries().list_attempts(list(&old.name, AttemptFilter::default())).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "SYNC_NOT_FOUND".into()));
     plane.create("a", sync()).await;

@@ -31,7 +31,7 @@ async fn stored_secret(plane: &Plane) -> String {
 
 fn update(sync: Sync, paths: &[&str]) -> UpdateSyncRequest {
     let update_mask = Some(FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() });
-    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false }
+    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false, ..Default::default() }
 }
 
 #[tokio::test]
@@ -54,9 +54,9 @@ async fn no_answer_holds_a_secret() {
     answers.push(syncs.list_syncs(request).await.unwrap().into_inner().encode_to_vec());
     let renamed = Sync { display_name: "n".into(), ..created };
     answers.push(syncs.update_sync(update(renamed, &["display_name"])).await.unwrap().into_inner().encode_to_vec());
-    let request = DisableSyncRequest { name: name.clone(), etag: etag.clone() };
+    let request = DisableSyncRequest { name: name.clone(), etag: etag.clone(), ..Default::default() };
     answers.push(syncs.disable_sync(request).await.unwrap().into_inner().encode_to_vec());
-    let request = EnableSyncRequest { name, etag };
+    let request = EnableSyncRequest { name, etag, ..Default::default() };
     answers.push(syncs.enable_sync(request).await.unwrap().into_inner().encode_to_vec());
     for answer in answers {
         assert!(!answer.windows(9).any(|window| window == b"tr0ub4dor"));
@@ -73,6 +73,7 @@ async fn no_error_holds_a_secret() {
         sync_id: "orders".into(),
         sync: Some(broken),
         validate_only: false,
+        ..Default::default()
     };
     let status = plane.syncs().create_sync(request).await.unwrap_err();
     assert!(fields(&status).contains(&"destination.headers[0].secret.value".to_owned()));

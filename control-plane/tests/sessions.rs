@@ -20,12 +20,16 @@ use self::support::{FakeNode, Held, Plane, Update, hello, name, reason, sync, wi
 async fn rename(plane: &Plane, id: &str, display_name: &str) -> Sync {
     let sync = Sync { name: name(id), display_name: display_name.into(), ..Default::default() };
     let update_mask = Some(prost_types::FieldMask { paths: vec!["display_name".into()] });
-    let request = UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false };
+    let request = UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false, ..Default::default() };
     plane.syncs().update_sync(request).await.unwrap().into_inner()
 }
 
 async fn delete(plane: &Plane, id: &str) {
-    plane.syncs().delete_sync(DeleteSyncRequest { name: name(id), etag: String::new() }).await.unwrap();
+    plane
+        .syncs()
+        .delete_sync(DeleteSyncRequest { name: name(id), etag: String::new(), ..Default::default() })
+        .await
+        .unwrap();
 }
 
 /// A node that has connected with nothing and holds everything.

@@ -15,16 +15,22 @@ use self::support::{
 };
 
 fn create(id: &str, sync: Sync) -> CreateSyncRequest {
-    CreateSyncRequest { parent: PARENT.into(), sync_id: id.into(), sync: Some(sync), validate_only: false }
+    CreateSyncRequest {
+        parent: PARENT.into(),
+        sync_id: id.into(),
+        sync: Some(sync),
+        validate_only: false,
+        ..Default::default()
+    }
 }
 
 fn update(sync: Sync, paths: &[&str]) -> UpdateSyncRequest {
     let update_mask = Some(FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() });
-    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false }
+    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false, ..Default::default() }
 }
 
 fn list(page_size: i32, page_token: &str) -> ListSyncsRequest {
-    ListSyncsRequest { parent: PARENT.into(), page_size, page_token: page_token.into() }
+    ListSyncsRequest { parent: PARENT.into(), page_size, page_token: page_token.into(), ..Default::default() }
 }
 
 #[tokio::test]
@@ -142,18 +148,18 @@ async fn names_that_are_none_are_violations_and_missing_ones_not_found() {
     let plane = Plane::start().await;
     let mut syncs = plane.syncs();
     for bad in ["", "orders", "projects/default/syncs/", "projects/default/syncs/a%00\u{7}", &"x/".repeat(5_000)] {
-        let request = EnableSyncRequest { name: bad.into(), etag: String::new() };
+        let request = EnableSyncRequest { name: bad.into(), etag: String::new(), ..Default::default() };
         assert_eq!(fields(&syncs.enable_sync(request).await.unwrap_err()), ["name"]);
-        let request = DeleteSyncRequest { name: bad.into(), etag: String::new() };
+        let request = DeleteSyncRequest { name: bad.into(), etag: String::new(), ..Default::default() };
         assert_eq!(fields(&syncs.delete_sync(request).await.unwrap_err()), ["name"]);
         let status = syncs.update_sync(update(Sync { name: bad.into(), ..sync() }, &[])).await.unwrap_err();
         assert_eq!(fields(&status), ["name"]);
     }
     let missing = (Code::NotFound, "SYNC_NOT_FOUND".to_owned());
     assert_eq!(reason(&plane.get("gone").await.unwrap_err()), missing);
-    let request = DisableSyncRequest { name: name("gone"), etag: String::new() };
+    let request = DisableSyncRequest { name: name("gone"), etag: String::new(), ..Default::default() };
     assert_eq!(reason(&syncs.disable_sync(request).await.unwrap_err()), missing);
-    let request = DeleteSyncRequest { name: name("gone"), etag: String::new() };
+    let request = DeleteSyncRequest { name: name("gone"), etag: String::new(), ..Default::default() };
     assert_eq!(reason(&syncs.delete_sync(request).await.unwrap_err()), missing);
     let status = syncs.update_sync(update(Sync { name: name("gone"), ..sync() }, &[])).await.unwrap_err();
     assert_eq!(reason(&status), missing);
@@ -230,12 +236,12 @@ async fn disabling_and_enabling_change_once() {
     let plane = Plane::start().await;
     let created = plane.create("orders", sync()).await;
     let mut syncs = plane.syncs();
-    let disable = DisableSyncRequest { name: created.name.clone(), etag: created.etag };
+    let disable = DisableSyncRequest { name: created.name.clone(), etag: created.etag, ..Default::default() };
     let disabled = syncs.disable_sync(disable.clone()).await.unwrap().into_inner();
     assert_eq!((disabled.enabled, disabled.revision), (false, 2));
     let again = DisableSyncRequest { etag: String::new(), ..disable };
     assert_eq!(syncs.disable_sync(again).await.unwrap().into_inner(), disabled);
-    let enable = EnableSyncRequest { name: created.name, etag: disabled.etag };
+    let enable = EnableSyncRequest { name: created.name, etag: disabled.etag, ..Default::default() };
     let enabled = syncs.enable_sync(enable).await.unwrap().into_inner();
     assert_eq!((enabled.enabled, enabled.revision), (true, 3));
 }
@@ -244,7 +250,11 @@ async fn disabling_and_enabling_change_once() {
 async fn a_new_sync_with_an_old_id_is_another() {
     let plane = Plane::start().await;
     let first = plane.create("orders", sync()).await;
-    plane.syncs().delete_sync(DeleteSyncRequest { name: first.name, etag: String::new() }).await.unwrap();
+    plane
+        .syncs()
+        .delete_sync(DeleteSyncRequest { name: first.name, etag: String::new(), ..Default::default() })
+        .await
+        .unwrap();
     let second = plane.create("orders", sync()).await;
     assert_ne!(second.uid, first.uid);
     assert_ne!(second.etag, first.etag);
@@ -256,7 +266,11 @@ async fn a_restart_keeps_everything() {
     let mut plane = Plane::start().await;
     let kept = plane.create("kept", with_headers(vec![support::secret("Authorization", "s3cret")])).await;
     let gone = plane.create("gone", sync()).await;
-    plane.syncs().delete_sync(DeleteSyncRequest { name: gone.name, etag: String::new() }).await.unwrap();
+    plane
+        .syncs()
+        .delete_sync(DeleteSyncRequest { name: gone.name, etag: String::new(), ..Default::default() })
+        .await
+        .unwrap();
     plane.restart().await;
     assert_eq!(plane.get("kept").await.unwrap(), kept);
     assert_eq!(plane.get("gone").await.unwrap_err().code(), Code::NotFound);

@@ -13,7 +13,7 @@ use self::support::{Plane, START_MS, descriptions, fields, plain, reason, secret
 
 fn update(sync: Sync, paths: &[&str]) -> UpdateSyncRequest {
     let update_mask = Some(FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() });
-    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false }
+    UpdateSyncRequest { sync: Some(sync), update_mask, validate_only: false, ..Default::default() }
 }
 
 #[tokio::test]
@@ -108,15 +108,15 @@ async fn a_stale_etag_aborts() {
     let mut syncs = plane.syncs();
     let status = syncs.update_sync(update(created.clone(), &["display_name"])).await.unwrap_err();
     assert_eq!(reason(&status), stale);
-    let request = DeleteSyncRequest { name: created.name.clone(), etag: created.etag.clone() };
+    let request = DeleteSyncRequest { name: created.name.clone(), etag: created.etag.clone(), ..Default::default() };
     assert_eq!(reason(&syncs.delete_sync(request).await.unwrap_err()), stale);
-    let request = DisableSyncRequest { name: created.name.clone(), etag: created.etag.clone() };
+    let request = DisableSyncRequest { name: created.name.clone(), etag: created.etag.clone(), ..Default::default() };
     assert_eq!(reason(&syncs.disable_sync(request).await.unwrap_err()), stale);
-    let request = EnableSyncRequest { name: created.name.clone(), etag: created.etag };
+    let request = EnableSyncRequest { name: created.name.clone(), etag: created.etag, ..Default::default() };
     assert_eq!(reason(&syncs.enable_sync(request).await.unwrap_err()), stale);
     assert_eq!(plane.get("orders").await.unwrap(), newer);
 
-    let request = DeleteSyncRequest { name: newer.name, etag: newer.etag };
+    let request = DeleteSyncRequest { name: newer.name, etag: newer.etag, ..Default::default() };
     syncs.delete_sync(request).await.unwrap();
     assert_eq!(plane.get("orders").await.unwrap_err().code(), Code::NotFound);
 }

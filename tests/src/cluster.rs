@@ -100,6 +100,7 @@ impl Cluster {
             insecure_listen: false,
             data_dir: self.folder.path().join("control-plane"),
             rules: rules(),
+            max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
             clock: self.clock.clone(),
         };
         let control_plane = sluice_control_plane::start(config).await.unwrap();
@@ -195,6 +196,7 @@ impl Cluster {
             sync_id: id.to_owned(),
             sync: Some(sync),
             validate_only: false,
+            ..Default::default()
         };
         let created = self.syncs().await.create_sync(request).await.unwrap().into_inner();
         self.serving_revision(created.revision).await;
@@ -203,7 +205,8 @@ impl Cluster {
 
     /// Replaces all of a sync and waits until the node serves it.
     pub async fn update(&self, sync: Sync) -> Sync {
-        let request = UpdateSyncRequest { sync: Some(sync), update_mask: None, validate_only: false };
+        let request =
+            UpdateSyncRequest { sync: Some(sync), update_mask: None, validate_only: false, ..Default::default() };
         let updated = self.syncs().await.update_sync(request).await.unwrap().into_inner();
         self.serving_revision(updated.revision).await;
         updated
@@ -216,21 +219,21 @@ impl Cluster {
 
     /// Disables a sync and waits until the node knows.
     pub async fn disable(&self, id: &str) {
-        let request = DisableSyncRequest { name: sync_name(id), etag: String::new() };
+        let request = DisableSyncRequest { name: sync_name(id), etag: String::new(), ..Default::default() };
         let sync = self.syncs().await.disable_sync(request).await.unwrap().into_inner();
         self.serving_revision(sync.revision).await;
     }
 
     /// Enables a sync and waits until the node knows.
     pub async fn enable(&self, id: &str) {
-        let request = EnableSyncRequest { name: sync_name(id), etag: String::new() };
+        let request = EnableSyncRequest { name: sync_name(id), etag: String::new(), ..Default::default() };
         let sync = self.syncs().await.enable_sync(request).await.unwrap().into_inner();
         self.serving_revision(sync.revision).await;
     }
 
     /// Deletes a sync.
     pub async fn delete(&self, id: &str) {
-        let request = DeleteSyncRequest { name: sync_name(id), etag: String::new() };
+        let request = DeleteSyncRequest { name: sync_name(id), etag: String::new(), ..Default::default() };
         self.syncs().await.delete_sync(request).await.unwrap();
     }
 

@@ -398,6 +398,7 @@ pub async fn create(control_plane: &str, id: &str, sync: Sync) {
         sync_id: id.to_owned(),
         sync: Some(sync),
         validate_only: false,
+        ..Default::default()
     };
     syncs.create_sync(request).await.unwrap();
     asked_again(&format!("the node serves {id}"), async || {

@@ -163,6 +163,7 @@ async fn in_flight(stop_grace: &str) -> InFlight {
         sync_id: "s".into(),
         sync: Some(patient(&endpoint.url("/"))),
         validate_only: false,
+        ..Default::default()
     };
     syncs.create_sync(request).await.unwrap();
     serving(&control_plane).await;

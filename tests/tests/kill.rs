@@ -181,6 +181,7 @@ async fn a_control_plane_killed_while_syncs_change_keeps_what_it_answered() {
             sync_id: format!("s{round}"),
             sync: Some(sync_to("http://127.0.0.1:9/")),
             validate_only: false,
+            ..Default::default()
         };
         sluice_client::sync_client(channel).create_sync(request).await.unwrap();
         control_plane.kill().await;

@@ -55,6 +55,7 @@ impl LocalPlanes {
             insecure_listen: false,
             data_dir: data_dir.join("control-plane"),
             rules: rules.clone(),
+            max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
             clock: clock.clone(),
         })
         .await

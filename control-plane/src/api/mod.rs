@@ -1,17 +1,21 @@
 //! The gRPC services: they take requests apart, ask the store and the pure parts, and put answers together.
 
+mod apply;
 pub(crate) mod catalog;
 pub(crate) mod commands;
 pub(crate) mod dead_letters;
 pub(crate) mod deliveries;
 mod export;
+mod list_syncs;
 pub(crate) mod mask;
 pub(crate) mod nodes;
+mod once;
 pub(crate) mod page;
 pub(crate) mod preview;
 mod redeliver;
 pub(crate) mod reports;
 pub(crate) mod syncs;
+mod test_sync;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::{commands::Commands, error::Error, nodes::Nodes, publish::Publisher, store::Store};
+use crate::{commands::Commands, error::Error, nodes::Nodes, publish::Publisher, secrets, store::Store};
 
 /// A node's stream must begin within this time.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -46,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// What syncs may be.
     pub(crate) rules: Arc<Rules>,
+    /// How many syncs a project may have.
+    pub(crate) max_syncs_per_project: usize,
     /// Cancelled when the control plane stops: streams end.
     pub(crate) stopping: CancellationToken,
     /// The tasks of open streams.
@@ -78,6 +84,14 @@ impl Context {
             given = wait => Ok(given),
         }
     }
+}
+
+/// The sync as callers see it: without secrets, with its rollout.
+fn shown(context: &Context, mut sync: Sync) -> Sync {
+    secrets::mask(&mut sync);
+    let epoch = context.publisher.watch_revision().borrow().epoch.clone();
+    sync.rollout = Some(context.nodes.rollout(&sync, &epoch));
+    sync
 }
 
 fn sync_not_found(name: &SyncName) -> Error {

@@ -12,7 +12,7 @@ use super::{Context, sync_name};
 use crate::{error::Error, secrets};
 
 /// What stands for the name of a draft that has none.
-const DRAFT_NAME: &str = "projects/default/syncs/draft";
+pub(super) const DRAFT_NAME: &str = "projects/default/syncs/draft";
 
 /// Answers a preview.
 pub(super) async fn preview(context: &Context, request: PreviewSyncRequest) -> Result<PreviewSyncResponse, Error> {
@@ -21,14 +21,7 @@ pub(super) async fn preview(context: &Context, request: PreviewSyncRequest) -> R
         Some(Subject::Sync(draft)) => complete(draft),
         None => return Err(Error::invalid("subject", reason::REQUIRED, "neither a name nor a draft is given")),
     };
-    if request.event_json.len() > MAX_EVENT_BYTES {
-        let description = format!("{} bytes; an event has at most {MAX_EVENT_BYTES}", request.event_json.len());
-        return Err(Error::invalid("event_json", reason::TOO_LONG, description));
-    }
-    let event = Event::parse(&request.event_json).map_err(|rejection| {
-        let reason = rejection.reason.as_str_name();
-        Error::invalid("event_json", reason.strip_prefix("REJECTION_REASON_").unwrap_or(reason), rejection.message)
-    })?;
+    let event = parse_event(&request.event_json)?;
 
     let compiled = match compile(&sync, &context.rules) {
         Ok(compiled) => compiled,
@@ -44,6 +37,21 @@ pub(super) async fn preview(context: &Context, request: PreviewSyncRequest) -> R
         Err(error) => (bytes::Bytes::new(), proto(vec![error.into()])),
     };
     Ok(PreviewSyncResponse { matched: verdict.matched, verdict: verdict.reason, body, headers, violations })
+}
+
+/// The event that a caller gave.
+///
+/// # Errors
+/// If it is too large or not an event.
+pub(super) fn parse_event(event_json: &[u8]) -> Result<Event<'_>, Error> {
+    if event_json.len() > MAX_EVENT_BYTES {
+        let description = format!("{} bytes; an event has at most {MAX_EVENT_BYTES}", event_json.len());
+        return Err(Error::invalid("event_json", reason::TOO_LONG, description));
+    }
+    Event::parse(event_json).map_err(|rejection| {
+        let reason = rejection.reason.as_str_name();
+        Error::invalid("event_json", reason.strip_prefix("REJECTION_REASON_").unwrap_or(reason), rejection.message)
+    })
 }
 
 /// Adds to a draft what only a stored sync has.

@@ -8,26 +8,29 @@ use sluice_pipeline::{
 use sluice_proto::{
     name::{ID_RULE, SyncName, is_valid_id},
     sync::v1::{
-        CreateSyncRequest, DeleteSyncRequest, DisableSyncRequest, EnableSyncRequest, GetSyncRequest, ListSyncsRequest,
-        ListSyncsResponse, PreviewSyncRequest, PreviewSyncResponse, Sync, UpdateSyncRequest,
+        ApplySyncsRequest, ApplySyncsResponse, CreateSyncRequest, DeleteSyncRequest, DisableSyncRequest,
+        EnableSyncRequest, GetSyncRequest, ListSyncsRequest, ListSyncsResponse, PreviewSyncRequest,
+        PreviewSyncResponse, Sync, TestSyncRequest, TestSyncResponse, UpdateSyncRequest,
         sync_service_server::SyncService,
     },
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Context, mask, page, preview, project_name, sync_name, sync_not_found};
+use super::{
+    Context, apply, list_syncs, mask,
+    once::{done, once},
+    preview, project_name, shown, sync_name, sync_not_found, test_sync,
+};
 use crate::{
     error::{Error, shorten, violation},
     secrets,
-    store::Change,
+    store::{Change, Once},
     time::timestamp,
 };
 
 /// The largest sync, in bytes on the wire: it must fit into a message to the nodes.
 const MAX_SYNC_BYTES: usize = 1 << 20;
-/// Syncs that are read at once while a page is filled.
-const READ_AHEAD: usize = 20;
 
 /// The service.
 pub(crate) struct Syncs(pub(crate) Context);
@@ -43,7 +46,7 @@ impl SyncService for Syncs {
     }
 
     async fn list_syncs(&self, request: Request<ListSyncsRequest>) -> Result<Response<ListSyncsResponse>, Status> {
-        Ok(Response::new(self.list(&request.into_inner()).await?))
+        Ok(Response::new(list_syncs::list(&self.0, &request.into_inner()).await?))
     }
 
     async fn update_sync(&self, request: Request<UpdateSyncRequest>) -> Result<Response<Sync>, Status> {
@@ -55,13 +58,13 @@ impl SyncService for Syncs {
     }
 
     async fn enable_sync(&self, request: Request<EnableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let EnableSyncRequest { name, etag } = request.into_inner();
-        Ok(Response::new(self.switch(&name, etag, true).await?))
+        let EnableSyncRequest { name, etag, validate_only, request_id } = request.into_inner();
+        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: true }).await?))
     }
 
     async fn disable_sync(&self, request: Request<DisableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let DisableSyncRequest { name, etag } = request.into_inner();
-        Ok(Response::new(self.switch(&name, etag, false).await?))
+        let DisableSyncRequest { name, etag, validate_only, request_id } = request.into_inner();
+        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: false }).await?))
     }
 
     async fn preview_sync(
@@ -70,11 +73,28 @@ impl SyncService for Syncs {
     ) -> Result<Response<PreviewSyncResponse>, Status> {
         Ok(Response::new(preview::preview(&self.0, request.into_inner()).await?))
     }
+
+    async fn test_sync(&self, request: Request<TestSyncRequest>) -> Result<Response<TestSyncResponse>, Status> {
+        Ok(Response::new(test_sync::test(&self.0, request.into_inner()).await?))
+    }
+
+    async fn apply_syncs(&self, request: Request<ApplySyncsRequest>) -> Result<Response<ApplySyncsResponse>, Status> {
+        Ok(Response::new(apply::apply(&self.0, request.into_inner()).await?))
+    }
+}
+
+/// Asks to enable or disable a sync.
+struct Switch {
+    name: String,
+    etag: String,
+    validate_only: bool,
+    request_id: String,
+    enabled: bool,
 }
 
 impl Syncs {
     async fn create(&self, request: CreateSyncRequest) -> Result<Sync, Error> {
-        let CreateSyncRequest { parent, sync_id, sync, validate_only } = request;
+        let CreateSyncRequest { parent, sync_id, sync, validate_only, request_id } = request;
         let mut violations = Vec::new();
         let project = match project_name("parent", &parent) {
             Ok(project) => Some(project),
@@ -109,9 +129,15 @@ impl Syncs {
             return Err(Error::Invalid(violations));
         }
         self.0.require_project(&name.project).await?;
+        let now_ms = self.0.clock.now_ms();
+        let mut without_secrets = Sync { name: String::new(), uid: String::new(), ..draft.clone() };
+        secrets::mask(&mut without_secrets);
+        let parts = [sync_id.as_bytes(), &without_secrets.encode_to_vec()];
+        let once = once(&request_id, &name.project, now_ms, "CreateSync", &parts)?;
+        self.check_room(&name.project).await?;
 
-        let (now_ms, shown_name) = (self.0.clock.now_ms(), name.to_string());
-        let created = self.change(&name, validate_only, move |current, revision| {
+        let shown_name = name.to_string();
+        let created = self.change(&name, validate_only, once, move |current, revision| {
             if current.is_some() {
                 return Err(Error::AlreadyExists { name: shown_name });
             }
@@ -121,56 +147,36 @@ impl Syncs {
         if !validate_only {
             tracing::info!(sync = created.name, uid = created.uid, revision = created.revision, "sync created");
         }
-        Ok(self.shown(created))
+        Ok(shown(&self.0, created))
     }
 
     async fn get(&self, request: &GetSyncRequest) -> Result<Sync, Error> {
-        Ok(self.shown(self.0.sync(&sync_name(&request.name)?).await?))
+        Ok(shown(&self.0, self.0.sync(&sync_name(&request.name)?).await?))
     }
 
-    async fn list(&self, request: &ListSyncsRequest) -> Result<ListSyncsResponse, Error> {
-        let project = project_name("parent", &request.parent)?.project;
-        let mut room = page::Room::new(page::size(request.page_size)?);
-        let list = page::ListOf::new(&[b"syncs", project.as_bytes()]);
-        let after = list.place(&request.page_token)?.unwrap_or_default();
-        let mut after = String::from_utf8_lossy(&after).into_owned();
-        self.0.require_project(&project).await?;
-
-        let mut syncs = Vec::new();
-        let next_page_token = loop {
-            let read = self.0.store.syncs(&project, &after, i64::try_from(READ_AHEAD).unwrap_or(1)).await?;
-            let is_last = read.len() < READ_AHEAD;
-            let before = syncs.len();
-            let read_count = read.len();
-            for sync in read {
-                if !room.takes(sync.encoded_len()) {
-                    break;
-                }
-                if let Some((_, id)) = sync.name.rsplit_once('/') {
-                    after = id.to_owned();
-                }
-                syncs.push(self.shown(sync));
-            }
-            if syncs.len() - before < read_count {
-                break list.token(after.as_bytes());
-            }
-            if is_last {
-                break String::new();
-            }
-        };
-        Ok(ListSyncsResponse { syncs, next_page_token })
+    /// Whether the project may have one sync more. Two at once may find the same last room: the limit is a soft one.
+    async fn check_room(&self, project: &str) -> Result<(), Error> {
+        let max = self.0.max_syncs_per_project;
+        match usize::try_from(self.0.store.sync_count(project).await?).is_ok_and(|count| count < max) {
+            true => Ok(()),
+            false => Err(Error::too_many_syncs(project, max)),
+        }
     }
 
     async fn update(&self, request: UpdateSyncRequest) -> Result<Sync, Error> {
-        let UpdateSyncRequest { sync, update_mask, validate_only } = request;
+        let UpdateSyncRequest { sync, update_mask, validate_only, request_id } = request;
         let Some(sync) = sync else {
             return Err(Error::invalid("sync", reason::REQUIRED, "the request has no sync"));
         };
         let name = sync_name(&sync.name)?;
         let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
         let (now_ms, rules, shown_name) = (self.0.clock.now_ms(), self.0.rules.clone(), name.clone());
+        let mut without_secrets = sync.clone();
+        secrets::mask(&mut without_secrets);
+        let parts = [without_secrets.encode_to_vec(), paths.join(",").into_bytes()];
+        let once = once(&request_id, &name.project, now_ms, "UpdateSync", &[&parts[0], &parts[1]])?;
 
-        let updated = self.change(&name, validate_only, move |current, revision| {
+        let updated = self.change(&name, validate_only, once, move |current, revision| {
             let current = current.ok_or_else(|| sync_not_found(&shown_name))?;
             check_etag(current, &sync.etag)?;
             let mut base = current.clone();
@@ -189,26 +195,36 @@ impl Syncs {
         if !validate_only {
             tracing::info!(sync = updated.name, uid = updated.uid, revision = updated.revision, "sync updated");
         }
-        Ok(self.shown(updated))
+        Ok(shown(&self.0, updated))
     }
 
     async fn delete(&self, request: DeleteSyncRequest) -> Result<(), Error> {
-        let name = sync_name(&request.name)?;
+        let DeleteSyncRequest { name, etag, validate_only, request_id } = request;
+        let name = sync_name(&name)?;
+        let parts = [name.sync.as_bytes(), etag.as_bytes()];
+        let once = once(&request_id, &name.project, self.0.clock.now_ms(), "DeleteSync", &parts)?;
         let shown_name = name.clone();
-        let deleted = self.change(&name, false, move |current, _| {
+        let decide = move |current: Option<&Sync>, _| {
             let current = current.ok_or_else(|| sync_not_found(&shown_name))?;
-            check_etag(current, &request.etag)?;
+            check_etag(current, &etag)?;
             Ok(Change::Delete)
-        });
-        deleted.await?;
-        tracing::info!(sync = %name, "sync deleted");
+        };
+        if validate_only {
+            self.try_out(&name, decide).await?;
+        } else if done(self.0.store.change_sync(&name, once, decide).await?)?.is_ok() {
+            tracing::info!(sync = %name, "sync deleted");
+        }
         Ok(())
     }
 
-    async fn switch(&self, name: &str, etag: String, enabled: bool) -> Result<Sync, Error> {
-        let name = sync_name(name)?;
+    async fn switch(&self, switch: Switch) -> Result<Sync, Error> {
+        let Switch { name, etag, validate_only, request_id, enabled } = switch;
+        let name = sync_name(&name)?;
         let (now_ms, rules, shown_name) = (self.0.clock.now_ms(), self.0.rules.clone(), name.clone());
-        let switched = self.change(&name, false, move |current, revision| {
+        let method = if enabled { "EnableSync" } else { "DisableSync" };
+        let parts = [name.sync.as_bytes(), etag.as_bytes()];
+        let once = once(&request_id, &name.project, now_ms, method, &parts)?;
+        let switched = self.change(&name, validate_only, once, move |current, revision| {
             let current = current.ok_or_else(|| sync_not_found(&shown_name))?;
             check_etag(current, &etag)?;
             if current.enabled == enabled {
@@ -222,18 +238,38 @@ impl Syncs {
             Ok(Change::Put(Box::new(finish(draft, Some(current), revision, now_ms))))
         });
         let switched = switched.await?.ok_or_else(|| sync_not_found(&name))?;
-        tracing::info!(sync = switched.name, revision = switched.revision, enabled, "sync switched");
-        Ok(self.shown(switched))
+        if !validate_only {
+            tracing::info!(sync = switched.name, revision = switched.revision, enabled, "sync switched");
+        }
+        Ok(shown(&self.0, switched))
     }
 
-    /// Changes the stored sync as `decide` says, or only tells what that would give.
-    async fn change<D>(&self, name: &SyncName, validate_only: bool, decide: D) -> Result<Option<Sync>, Error>
+    /// Changes the stored sync as `decide` says, or only tells what that would give. A request that was done before gets the sync
+    /// as it is now.
+    async fn change<D>(
+        &self,
+        name: &SyncName,
+        validate_only: bool,
+        once: Option<Once>,
+        decide: D,
+    ) -> Result<Option<Sync>, Error>
     where
         D: FnOnce(Option<&Sync>, i64) -> Result<Change, Error> + Send + 'static,
     {
-        if !validate_only {
-            return self.0.store.change_sync(name, decide).await;
+        if validate_only {
+            return self.try_out(name, decide).await;
         }
+        match done(self.0.store.change_sync(name, once, decide).await?)? {
+            Ok(sync) => Ok(sync),
+            Err(resource) => Ok(Some(self.0.sync(&sync_name(&resource)?).await?)),
+        }
+    }
+
+    /// What `decide` would give; stores nothing.
+    async fn try_out<D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, Error>
+    where
+        D: FnOnce(Option<&Sync>, i64) -> Result<Change, Error>,
+    {
         let revision = self.0.store.newest().await?.revision.saturating_add(1);
         let current = self.0.store.sync(name).await?;
         Ok(match decide(current.as_ref(), revision)? {
@@ -242,19 +278,11 @@ impl Syncs {
             Change::Delete => None,
         })
     }
-
-    /// The sync as callers see it: without secrets, with its rollout.
-    fn shown(&self, mut sync: Sync) -> Sync {
-        secrets::mask(&mut sync);
-        let epoch = self.0.publisher.watch_revision().borrow().epoch.clone();
-        sync.rollout = Some(self.0.nodes.rollout(&sync, &epoch));
-        sync
-    }
 }
 
 /// Brings what a caller wrote into the form in which it is stored, but for what [`finish`] adds; gives what is wrong with
 /// it.
-fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) -> Vec<Violation> {
+pub(super) fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) -> Vec<Violation> {
     draft.rollout = None;
     draft.required_features = required_features(draft);
     let mut violations = secrets::keep(draft, stored);
@@ -271,7 +299,7 @@ fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) -> Vec<Violat
 }
 
 /// Sets what the control plane sets with every change.
-fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64) -> Sync {
+pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64) -> Sync {
     let mut sync = Sync {
         revision,
         create_time: Some(before.and_then(|before| before.create_time).unwrap_or_else(|| timestamp(now_ms))),
@@ -283,7 +311,7 @@ fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64) -> Syn
     sync
 }
 
-fn check_etag(current: &Sync, given: &str) -> Result<(), Error> {
+pub(super) fn check_etag(current: &Sync, given: &str) -> Result<(), Error> {
     match given.is_empty() || given == current.etag {
         true => Ok(()),
         false => Err(Error::StaleEtag { name: current.name.clone() }),

@@ -4,8 +4,10 @@
 //! runs to its end even if the call that asked for it is cancelled.
 
 mod attempts;
+mod batch;
 mod metrics;
 mod reports;
+mod requests;
 mod sqlite;
 mod syncs;
 
@@ -16,7 +18,9 @@ use thiserror::Error;
 
 pub(crate) use self::{
     attempts::{AttemptQuery, AttemptScope},
+    batch::Step,
     reports::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
+    requests::{Once, Written},
     syncs::Change,
 };
 use crate::publish::Publisher;
@@ -91,7 +95,7 @@ mod tests {
             let uid = format!("uid of {id}");
             Ok::<_, StoreError>(Change::Put(Box::new(Sync { uid, revision, ..Default::default() })))
         };
-        store.change_sync(&name, put).await.unwrap();
+        store.change_sync(&name, None, put).await.unwrap();
     }
 
     #[tokio::test]

@@ -5,7 +5,10 @@ use sluice_pipeline::catalog::catalog_hash;
 use sluice_proto::{name::SyncName, sync::v1::Sync};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    requests::{Once, Written, remember},
+};
 use crate::changelog::{Changes, Position, Snapshot};
 
 /// What a write makes of one sync.
@@ -23,6 +26,12 @@ impl Store {
     pub(crate) async fn newest(&self) -> Result<Position, StoreError> {
         let mut transaction = self.readers.begin().await?;
         position(&mut transaction).await
+    }
+
+    /// How many syncs a project has.
+    pub(crate) async fn sync_count(&self, project: &str) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar("SELECT count(*) FROM syncs WHERE project = ?").bind(project);
+        Ok(count.fetch_one(&self.readers).await?)
     }
 
     /// Whether there is a project with that id.
@@ -53,22 +62,28 @@ impl Store {
     }
 
     /// Changes the sync with that name as `decide` says, which sees it as it is (if it is) and the revision that the
-    /// change would have. Nobody else writes between the two. Gives the sync as it is then.
+    /// change would have. Nobody else writes between the two. Gives the sync as it is then. A request that is known to have been
+    /// done changes nothing.
     ///
     /// # Errors
     /// What `decide` answers, and the store's own; nothing has changed then.
-    pub(crate) async fn change_sync<E, D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, E>
+    pub(crate) async fn change_sync<E, D>(
+        &self,
+        name: &SyncName,
+        once: Option<Once>,
+        decide: D,
+    ) -> Result<Written<Option<Sync>>, E>
     where
         E: From<StoreError> + Send + 'static,
         D: FnOnce(Option<&Sync>, i64) -> Result<Change, E> + Send + 'static,
     {
         let (store, name) = (self.clone(), name.clone());
-        tokio::spawn(async move { store.write_sync(&name, decide).await })
+        tokio::spawn(async move { store.write_sync(&name, once, decide).await })
             .await
             .unwrap_or_else(|_| Err(StoreError::BrokenOff.into()))
     }
 
-    async fn write_sync<E, D>(&self, name: &SyncName, decide: D) -> Result<Option<Sync>, E>
+    async fn write_sync<E, D>(&self, name: &SyncName, once: Option<Once>, decide: D) -> Result<Written<Option<Sync>>, E>
     where
         E: From<StoreError>,
         D: FnOnce(Option<&Sync>, i64) -> Result<Change, E>,
@@ -79,6 +94,11 @@ impl Store {
             Transaction::<Sqlite>::begin(&mut *connection, Some(sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE")))
                 .await
                 .map_err(StoreError::from)?;
+        if let Some(once) = &once
+            && let Some(before) = Written::before(&mut transaction, once).await?
+        {
+            return Ok(before);
+        }
 
         let row = sqlx::query("SELECT content FROM syncs WHERE project = ? AND id = ?")
             .bind(&name.project)
@@ -88,9 +108,16 @@ impl Store {
             .map_err(StoreError::from)?;
         let current = row.as_ref().map(content).transpose()?;
         let revision = position(&mut transaction).await?.revision.saturating_add(1);
-        let (kind, changed) = match (decide(current.as_ref(), revision)?, current) {
-            (Change::Keep, current) => return Ok(current),
-            (Change::Delete, None) => return Ok(None),
+        let decided = decide(current.as_ref(), revision)?;
+        if let Some(once) = &once {
+            remember(&mut transaction, once, &name.to_string()).await?;
+        }
+        let (kind, changed) = match (decided, current) {
+            (Change::Keep | Change::Delete, None) => return Ok(Written::Now(None)),
+            (Change::Keep, current) => {
+                transaction.commit().await.map_err(StoreError::from)?;
+                return Ok(Written::Now(current));
+            }
             (Change::Put(sync), _) => ("upsert", *sync),
             (Change::Delete, Some(current)) => ("delete", current),
         };
@@ -104,7 +131,7 @@ impl Store {
         let position = log_change(&mut transaction, revision, &changed.uid, kind).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.publisher.revision(position);
-        Ok((!deleted).then_some(changed))
+        Ok(Written::Now((!deleted).then_some(changed)))
     }
 
     /// The catalog's hash at `revision`, if the change log goes back that far.
@@ -155,7 +182,7 @@ impl Store {
     }
 }
 
-fn content(row: &SqliteRow) -> Result<Sync, StoreError> {
+pub(super) fn content(row: &SqliteRow) -> Result<Sync, StoreError> {
     let bytes: &[u8] = row.try_get(0)?;
     Sync::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a sync", source })
 }
@@ -167,7 +194,11 @@ async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position,
     Ok(Position { epoch: row.try_get(0)?, revision: row.try_get(1)?, hash: row.try_get(2)? })
 }
 
-async fn put(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName, sync: &Sync) -> Result<(), StoreError> {
+pub(super) async fn put(
+    transaction: &mut Transaction<'_, Sqlite>,
+    name: &SyncName,
+    sync: &Sync,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO syncs (project, id, uid, revision, etag, content) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (project, id) DO UPDATE
@@ -184,7 +215,7 @@ async fn put(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName, sync: &
     Ok(())
 }
 
-async fn delete(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName) -> Result<(), StoreError> {
+pub(super) async fn delete(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM syncs WHERE project = ? AND id = ?")
         .bind(&name.project)
         .bind(&name.sync)
@@ -193,8 +224,24 @@ async fn delete(transaction: &mut Transaction<'_, Sqlite>, name: &SyncName) -> R
     Ok(())
 }
 
+/// Logs one change of several that are made at once, not the last: no node ever stands between them, so that it has no hash.
+pub(super) async fn log_step(
+    transaction: &mut Transaction<'_, Sqlite>,
+    revision: i64,
+    uid: &str,
+    kind: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO change_log (revision, uid, change, catalog_hash) VALUES (?, ?, ?, '')")
+        .bind(revision)
+        .bind(uid)
+        .bind(kind)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 /// Moves the catalog to `revision` and gives where it stands then.
-async fn log_change(
+pub(super) async fn log_change(
     transaction: &mut Transaction<'_, Sqlite>,
     revision: i64,
     uid: &str,

@@ -47,9 +47,16 @@ pub(crate) struct Plane {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one whose settings are other than the usual ones.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(START_MS);
-        let control_plane = start(config(&folder.path().join("store"), clock.clone())).await.unwrap();
+        let mut config = config(&folder.path().join("store"), clock.clone());
+        change(&mut config);
+        let control_plane = start(config).await.unwrap();
         let channel = connect(&control_plane).await;
         Self { folder, hand, clock, control_plane: Some(control_plane), channel }
     }
@@ -91,8 +98,13 @@ impl Plane {
     }
 
     pub(crate) async fn create(&self, id: &str, sync: Sync) -> Sync {
-        let request =
-            CreateSyncRequest { parent: PARENT.into(), sync_id: id.into(), sync: Some(sync), validate_only: false };
+        let request = CreateSyncRequest {
+            parent: PARENT.into(),
+            sync_id: id.into(),
+            sync: Some(sync),
+            validate_only: false,
+            ..Default::default()
+        };
         self.syncs().create_sync(request).await.unwrap().into_inner()
     }
 
@@ -117,6 +129,7 @@ pub(crate) fn config(folder: &Path, clock: Clock) -> Config {
         insecure_listen: false,
         data_dir: folder.to_owned(),
         rules: Rules::default(),
+        max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
         clock,
     }
 }

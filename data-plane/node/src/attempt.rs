@@ -3,17 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::HeaderMap;
 use prost::Message as _;
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
     delivery::{DeliveryState, Next, Round, Step, heeded},
     event::WebhookId,
-    excerpt,
     outcome::{self, Failure},
     request::{self, RenderError},
-    retry_after,
     sync::CompiledSync,
 };
 use sluice_proto::{
@@ -23,7 +19,8 @@ use sluice_proto::{
 use tokio::sync::watch;
 
 use crate::{
-    http::{Answer, NoAnswer, Trip, WebhookClient},
+    exchange::{Exchange, span},
+    http::WebhookClient,
     lanes::{Pace, Work},
     renders::{RenderCost, Renders},
     report::{End, Reporter, Subject, duration, timestamp},
@@ -84,19 +81,6 @@ pub struct LastExchange {
     pub retry_after: Option<Duration>,
 }
 
-/// What one request came to.
-struct Exchange {
-    start_ms: i64,
-    end_ms: i64,
-    result: Result<u16, Failure>,
-    detail: String,
-    retry_after: Option<Duration>,
-    excerpt: Bytes,
-    /// The status of the response's head, if it came; also where its body broke off.
-    status: Option<u16>,
-    trip: Trip,
-}
-
 impl Courier {
     /// Makes the round to its end; the spool has been told when this returns.
     pub async fn round(&self, round: RoundWork) -> RoundEnd {
@@ -122,37 +106,6 @@ impl Courier {
         tokio::select! {
             () = self.clock.sleep_until(at_ms, "quick retry") => true,
             () = stop::asked(&mut stop) => false,
-        }
-    }
-
-    async fn exchange(&self, sync: &CompiledSync, headers: HeaderMap, body: Bytes) -> Exchange {
-        let start_ms = self.clock.now_ms();
-        let answer = self.client.post(&sync.destination, headers, body).await;
-        let end_ms = self.clock.now_ms();
-        match answer {
-            Ok(Answer { status, retry_after, body, trip }) => Exchange {
-                start_ms,
-                end_ms,
-                result: Ok(status.as_u16()),
-                detail: String::new(),
-                retry_after: retry_after.and_then(|value| retry_after::parse(&value, end_ms)),
-                excerpt: excerpt::excerpt(&body, &sync.destination.headers),
-                status: Some(status.as_u16()),
-                trip,
-            },
-            Err(none) => {
-                let NoAnswer { failure, detail, status, trip } = *none;
-                Exchange {
-                    start_ms,
-                    end_ms,
-                    result: Err(failure),
-                    detail,
-                    retry_after: None,
-                    excerpt: Bytes::new(),
-                    status: status.map(|status| status.as_u16()),
-                    trip,
-                }
-            }
         }
     }
 }
@@ -193,7 +146,8 @@ impl Making<'_> {
         let headers = request::headers(sync, WebhookId::new(work.event.id, &sync.uid));
         loop {
             let made = round.attempt();
-            let exchange = self.courier.exchange(sync, headers.clone(), body.clone()).await;
+            let exchange =
+                Exchange::make(&self.courier.client, &self.courier.clock, sync, headers.clone(), body.clone()).await;
             let class = outcome::classify(&exchange.result);
             let status = exchange.result.ok();
             self.last = Some(LastExchange { result: exchange.result, retry_after: exchange.retry_after });
@@ -294,20 +248,8 @@ impl Making<'_> {
     }
 
     fn describe(&self, round: u32, attempt: u32, exchange: &Exchange) -> Attempt {
-        let failure = outcome::failure(&exchange.result);
         let uri = &self.round.sync.destination.uri;
-        Attempt {
-            attempt: attempt.cast_signed(),
-            http_status: exchange.status.map_or(0, i32::from),
-            error: failure.map_or(AttemptError::Unspecified, Failure::error).into(),
-            error_message: failure.map(|failure| failure.describe(uri, &exchange.detail)).unwrap_or_default(),
-            response_excerpt: exchange.excerpt.clone(),
-            start_time: Some(timestamp(exchange.start_ms)),
-            duration: Some(span(exchange.end_ms - exchange.start_ms)),
-            connection_reused: exchange.trip.connection_reused,
-            http_version: exchange.trip.http_version.to_owned(),
-            ..self.facts(round)
-        }
+        Attempt { attempt: attempt.cast_signed(), ..exchange.describe(uri, self.facts(round)) }
     }
 
     fn facts(&self, round: u32) -> Attempt {
@@ -320,24 +262,4 @@ impl Making<'_> {
             ..Attempt::default()
         }
     }
-}
-
-impl Exchange {
-    /// The phases of the exchange beside those that `timings` holds already.
-    fn timings(&self, timings: AttemptTimings) -> AttemptTimings {
-        let phases = &self.trip.timings;
-        AttemptTimings {
-            dns: phases.dns.map(duration),
-            connect: phases.connect.map(duration),
-            tls: phases.tls.map(duration),
-            first_byte: phases.first_byte.map(duration),
-            total: Some(duration(phases.total)),
-            ..timings
-        }
-    }
-}
-
-/// A span of time for the wire; none is negative.
-fn span(ms: i64) -> prost_types::Duration {
-    duration(Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
 }

@@ -18,6 +18,7 @@ pub mod control;
 pub mod dispatcher;
 pub mod drain;
 mod error;
+mod exchange;
 pub mod guard;
 pub mod http;
 pub mod ingest;

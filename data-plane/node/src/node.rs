@@ -135,6 +135,8 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         spool: spool.clone(),
         catalog: catalog.clone(),
         drain: drain.clone(),
+        client: client.clone(),
+        rules: config.rules.clone(),
         clock: config.clock.clone(),
     };
     let control = Control {

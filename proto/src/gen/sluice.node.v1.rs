@@ -1181,14 +1181,14 @@ pub struct CommandsOpen {
     pub instance: ::prost::alloc::string::String,
 }
 /// From the control plane.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServeCommandsResponse {
     /// Something to do.
     #[prost(message, optional, tag = "1")]
     pub command: ::core::option::Option<Command>,
 }
 /// Something to do. A node that does not know the variant answers UNIMPLEMENTED.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Command {
     /// Names the command, on whichever stream it comes.
     #[prost(string, tag = "1")]
@@ -1200,13 +1200,13 @@ pub struct Command {
     #[prost(message, optional, tag = "3")]
     pub issue_time: ::core::option::Option<::prost_types::Timestamp>,
     /// What to do.
-    #[prost(oneof = "command::Command", tags = "4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "command::Command", tags = "4, 5, 6, 7, 8, 9, 10")]
     pub command: ::core::option::Option<command::Command>,
 }
 /// Nested message and enum types in `Command`.
 pub mod command {
     /// What to do.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         /// Reads dead letters.
         #[prost(message, tag = "4")]
@@ -1226,6 +1226,9 @@ pub mod command {
         /// Takes no more events.
         #[prost(message, tag = "9")]
         Drain(super::Drain),
+        /// Sends one event.
+        #[prost(message, tag = "10")]
+        SendTest(super::SendTest),
     }
 }
 /// Reads dead letters.
@@ -1280,6 +1283,16 @@ pub struct ReadSpoolStats {}
 /// Takes no more events; answers what remains.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {}
+/// Sends one event to a sync's destination, once. It is not stored, counted or reported.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SendTest {
+    /// The sync, with its secrets.
+    #[prost(message, optional, tag = "1")]
+    pub sync: ::core::option::Option<super::super::sync::v1::Sync>,
+    /// The event, a JSON object.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub event_json: ::prost::bytes::Bytes,
+}
 /// An answer to a command, or a piece of it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandResult {
@@ -1296,7 +1309,7 @@ pub struct CommandResult {
     #[prost(string, tag = "4")]
     pub message: ::prost::alloc::string::String,
     /// The answer. None in a last piece that failed.
-    #[prost(oneof = "command_result::Result", tags = "5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "command_result::Result", tags = "5, 6, 7, 8, 9, 10, 11")]
     pub result: ::core::option::Option<command_result::Result>,
 }
 /// Nested message and enum types in `CommandResult`.
@@ -1322,6 +1335,9 @@ pub mod command_result {
         /// To `drain`.
         #[prost(message, tag = "10")]
         Drain(super::DrainNodeResponse),
+        /// To `send_test`.
+        #[prost(message, tag = "11")]
+        Test(super::super::super::sync::v1::TestSyncResponse),
     }
 }
 /// Dead letters.

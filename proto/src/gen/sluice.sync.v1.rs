@@ -447,6 +447,10 @@ pub struct CreateSyncRequest {
     /// Check everything and answer as if created, but store nothing.
     #[prost(bool, tag = "4")]
     pub validate_only: bool,
+    /// Random text that names this request, at most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`, such as a UUID; empty: none.
+    /// Sent again with the same id within an hour, a request that was done is not done twice: it gets the sync as it is now.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for one sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -467,6 +471,17 @@ pub struct ListSyncsRequest {
     /// `next_page_token` of the page before; empty: the first page.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
+    /// Which ones; empty: all. Comparisons joined by `AND`, each of a field with a value: `enabled = true`, `labels.team = "crm"`,
+    /// `labels:team` (has the label), `display_name : "crm"` (holds the text, ignoring case), `destination.url : "example.com"`,
+    /// `sync_id : "ord"`, `event_types : "Purchase"` (sends this type by name), `create_time > "2026-01-01T00:00:00Z"`,
+    /// `update_time`. `!=` is the opposite of `=`; `NOT` or `-` before a comparison that of the whole. At most 1,024 characters and 20
+    /// comparisons. A subset of AIP-160.
+    #[prost(string, tag = "4")]
+    pub filter: ::prost::alloc::string::String,
+    /// Fields to order by, separated by commas, each with ` desc` for the other direction: `name`, `display_name`, `create_time`,
+    /// `update_time`, `revision`. Empty: `name`. Syncs that are alike in these come in the order of their names.
+    #[prost(string, tag = "5")]
+    pub order_by: ::prost::alloc::string::String,
 }
 /// A page of syncs.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -490,6 +505,10 @@ pub struct UpdateSyncRequest {
     /// Check everything and answer as if changed, but store nothing.
     #[prost(bool, tag = "3")]
     pub validate_only: bool,
+    /// Random text that names this request, at most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`, such as a UUID; empty: none.
+    /// Sent again with the same id within an hour, a request that was done is not done twice: it gets the sync as it is now.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for a deletion.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -500,6 +519,13 @@ pub struct DeleteSyncRequest {
     /// Delete only if the sync still has this etag; empty: in any case.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
+    /// Check everything and answer as if done, but store nothing.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// Random text that names this request, at most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`, such as a UUID; empty: none.
+    /// Sent again with the same id within an hour, a request that was done is not done twice: it gets the sync as it is now.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks to enable a sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -510,6 +536,13 @@ pub struct EnableSyncRequest {
     /// Only if the sync still has this etag; empty: in any case.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
+    /// Check everything and answer as if done, but store nothing.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// Random text that names this request, at most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`, such as a UUID; empty: none.
+    /// Sent again with the same id within an hour, a request that was done is not done twice: it gets the sync as it is now.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks to disable a sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -520,6 +553,13 @@ pub struct DisableSyncRequest {
     /// Only if the sync still has this etag; empty: in any case.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
+    /// Check everything and answer as if done, but store nothing.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// Random text that names this request, at most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`, such as a UUID; empty: none.
+    /// Sent again with the same id within an hour, a request that was done is not done twice: it gets the sync as it is now.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for a preview.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -572,6 +612,142 @@ pub struct PreviewHeader {
     /// Field value; a secret reads `***`.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
+}
+/// Asks for one event to be sent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TestSyncRequest {
+    /// The event, a JSON object.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub event_json: ::prost::bytes::Bytes,
+    /// Which node sends it, `nodes/{node}`; empty: one that is connected.
+    #[prost(string, tag = "4")]
+    pub node: ::prost::alloc::string::String,
+    /// Which sync.
+    #[prost(oneof = "test_sync_request::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<test_sync_request::Subject>,
+}
+/// Nested message and enum types in `TestSyncRequest`.
+pub mod test_sync_request {
+    /// Which sync.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Subject {
+        /// A stored one, `projects/{project}/syncs/{sync}`; it may be disabled.
+        #[prost(string, tag = "1")]
+        Name(::prost::alloc::string::String),
+        /// A draft. A secret that is left empty with `set` is the stored one of the sync with that name, under the rule of
+        /// `Secret.value`.
+        #[prost(message, tag = "2")]
+        Sync(super::Sync),
+    }
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TestSyncResponse {
+    /// The attempt, with the beginning of the response's body if it failed. None if nothing was sent.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<super::super::delivery::v1::Attempt>,
+    /// Whether the filter takes the event.
+    #[prost(bool, tag = "2")]
+    pub matched: bool,
+    /// Why, for people: the condition that decided.
+    #[prost(string, tag = "3")]
+    pub verdict: ::prost::alloc::string::String,
+    /// The body that was sent.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub body: ::prost::bytes::Bytes,
+    /// The headers that were sent, secrets masked.
+    #[prost(message, repeated, tag = "5")]
+    pub headers: ::prost::alloc::vec::Vec<PreviewHeader>,
+    /// Why nothing was sent: what is wrong with the draft, its template or its output for this event.
+    #[prost(message, repeated, tag = "6")]
+    pub violations: ::prost::alloc::vec::Vec<Violation>,
+}
+/// Asks to make syncs what they are said to be.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplySyncsRequest {
+    /// The project, `projects/{project}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The syncs, whole, each with its `name`; with `etag` it is changed only if it still has it. Fields that are left out get their
+    /// defaults, secrets that are left empty with `set` stay as they are. At most 10,000.
+    #[prost(message, repeated, tag = "2")]
+    pub syncs: ::prost::alloc::vec::Vec<Sync>,
+    /// Delete the project's other syncs, those that `prune_filter` takes.
+    #[prost(bool, tag = "3")]
+    pub prune: bool,
+    /// As `ListSyncsRequest.filter`, over the syncs that are not named; empty: all of them.
+    #[prost(string, tag = "4")]
+    pub prune_filter: ::prost::alloc::string::String,
+    /// Check everything and answer as if done, but store nothing.
+    #[prost(bool, tag = "5")]
+    pub validate_only: bool,
+    /// As in `CreateSyncRequest`; sent again, the answer tells every sync as unchanged.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// What was done.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplySyncsResponse {
+    /// One for each sync of the request, in its order, then those that were deleted, by name.
+    #[prost(message, repeated, tag = "1")]
+    pub syncs: ::prost::alloc::vec::Vec<AppliedSync>,
+}
+/// What was done to one sync.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AppliedSync {
+    /// What.
+    #[prost(enumeration = "ApplyResult", tag = "1")]
+    pub result: i32,
+    /// The sync as it is now; of one that was deleted, as it was. Secrets masked.
+    #[prost(message, optional, tag = "2")]
+    pub sync: ::core::option::Option<Sync>,
+    /// The sync as it was; empty if there was none. Secrets masked.
+    #[prost(message, optional, tag = "3")]
+    pub previous: ::core::option::Option<Sync>,
+    /// Names of headers whose secret is another one now.
+    #[prost(string, repeated, tag = "4")]
+    pub changed_secrets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What was done to a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ApplyResult {
+    /// Not a result.
+    Unspecified = 0,
+    /// There was none with that name.
+    Created = 1,
+    /// It was another.
+    Updated = 2,
+    /// It was the same already.
+    Unchanged = 3,
+    /// It was not named and taken by `prune`.
+    Deleted = 4,
+}
+impl ApplyResult {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "APPLY_RESULT_UNSPECIFIED",
+            Self::Created => "APPLY_RESULT_CREATED",
+            Self::Updated => "APPLY_RESULT_UPDATED",
+            Self::Unchanged => "APPLY_RESULT_UNCHANGED",
+            Self::Deleted => "APPLY_RESULT_DELETED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "APPLY_RESULT_UNSPECIFIED" => Some(Self::Unspecified),
+            "APPLY_RESULT_CREATED" => Some(Self::Created),
+            "APPLY_RESULT_UPDATED" => Some(Self::Updated),
+            "APPLY_RESULT_UNCHANGED" => Some(Self::Unchanged),
+            "APPLY_RESULT_DELETED" => Some(Self::Deleted),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -711,7 +887,7 @@ pub mod sync_service_client {
                 .insert(GrpcMethod::new("sluice.sync.v1.SyncService", "GetSync"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists a project's syncs, ordered by name.
+        /// Lists a project's syncs, those that a filter takes, in the order that is asked for.
         pub async fn list_syncs(
             &mut self,
             request: impl tonic::IntoRequest<super::ListSyncsRequest>,
@@ -849,6 +1025,58 @@ pub mod sync_service_client {
                 .insert(GrpcMethod::new("sluice.sync.v1.SyncService", "PreviewSync"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has a node send one event to the destination, now and once, whether or not the filter takes it. Nothing is stored and no
+        /// figure counts it. UNAVAILABLE if no node answers.
+        pub async fn test_sync(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestSyncRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestSyncResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.sync.v1.SyncService/TestSync",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sluice.sync.v1.SyncService", "TestSync"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes many syncs what they are said to be, all or nothing: creates, updates and, if told to, deletes. Everything that is
+        /// wrong with any of them comes at once (`syncs[3].destination.url`). ABORTED if one of the etags is given and stale.
+        pub async fn apply_syncs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplySyncsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplySyncsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.sync.v1.SyncService/ApplySyncs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sluice.sync.v1.SyncService", "ApplySyncs"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -875,7 +1103,7 @@ pub mod sync_service_server {
             &self,
             request: tonic::Request<super::GetSyncRequest>,
         ) -> std::result::Result<tonic::Response<super::Sync>, tonic::Status>;
-        /// Lists a project's syncs, ordered by name.
+        /// Lists a project's syncs, those that a filter takes, in the order that is asked for.
         async fn list_syncs(
             &self,
             request: tonic::Request<super::ListSyncsRequest>,
@@ -909,6 +1137,24 @@ pub mod sync_service_server {
             request: tonic::Request<super::PreviewSyncRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PreviewSyncResponse>,
+            tonic::Status,
+        >;
+        /// Has a node send one event to the destination, now and once, whether or not the filter takes it. Nothing is stored and no
+        /// figure counts it. UNAVAILABLE if no node answers.
+        async fn test_sync(
+            &self,
+            request: tonic::Request<super::TestSyncRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestSyncResponse>,
+            tonic::Status,
+        >;
+        /// Makes many syncs what they are said to be, all or nothing: creates, updates and, if told to, deletes. Everything that is
+        /// wrong with any of them comes at once (`syncs[3].destination.url`). ABORTED if one of the etags is given and stale.
+        async fn apply_syncs(
+            &self,
+            request: tonic::Request<super::ApplySyncsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplySyncsResponse>,
             tonic::Status,
         >;
     }
@@ -1335,6 +1581,96 @@ pub mod sync_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PreviewSyncSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.sync.v1.SyncService/TestSync" => {
+                    #[allow(non_camel_case_types)]
+                    struct TestSyncSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::TestSyncRequest>
+                    for TestSyncSvc<T> {
+                        type Response = super::TestSyncResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TestSyncRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::test_sync(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TestSyncSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.sync.v1.SyncService/ApplySyncs" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySyncsSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::ApplySyncsRequest>
+                    for ApplySyncsSvc<T> {
+                        type Response = super::ApplySyncsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplySyncsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::apply_syncs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySyncsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -164,7 +164,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let mut syncs = Vec::<Sync>::new();
     let mut page_token = String::new();
     loop {
-        let request = ListSyncsRequest { parent: parent.clone(), page_size: 200, page_token };
+        let request = ListSyncsRequest { parent: parent.clone(), page_size: 200, page_token, ..Default::default() };
         let page = client.list_syncs(call(request)).await?.into_inner();
         syncs.extend(page.syncs);
         page_token = page.next_page_token;
@@ -203,9 +203,9 @@ async fn set_enabled(context: &Context, name: &str, enabled: bool, wait: WaitArg
     let mut client = context.syncs().await?;
     let etag = String::new();
     let sync = if enabled {
-        client.enable_sync(call(EnableSyncRequest { name, etag })).await
+        client.enable_sync(call(EnableSyncRequest { name, etag, ..Default::default() })).await
     } else {
-        client.disable_sync(call(DisableSyncRequest { name, etag })).await
+        client.disable_sync(call(DisableSyncRequest { name, etag, ..Default::default() })).await
     };
     let deadline = wait.deadline();
     let sync = rollout::wait(&mut client, sync?.into_inner(), deadline).await?;
@@ -217,7 +217,11 @@ async fn set_enabled(context: &Context, name: &str, enabled: bool, wait: WaitArg
 
 async fn delete(context: &Context, name: &str, etag: String) -> Result<(), Failure> {
     let name = context.sync_name(name)?.to_string();
-    context.syncs().await?.delete_sync(call(DeleteSyncRequest { name: name.clone(), etag })).await?;
+    context
+        .syncs()
+        .await?
+        .delete_sync(call(DeleteSyncRequest { name: name.clone(), etag, ..Default::default() }))
+        .await?;
     print(context.format, &serde_json::json!({ "name": name, "result": "deleted" }), || Ok(format!("{name}  deleted")))
 }
 

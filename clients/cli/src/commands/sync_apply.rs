@@ -100,6 +100,7 @@ async fn apply(
                 sync_id: id.to_owned(),
                 sync: Some(sync),
                 validate_only: false,
+                ..Default::default()
             };
             let sync = client.create_sync(call(request)).await?.into_inner();
             return Ok(Applied { result: Outcome::Created, changes: Vec::new(), sync });
@@ -113,6 +114,7 @@ async fn apply(
         sync: Some(written.clone()),
         update_mask: Some(FieldMask { paths: vec!["*".to_owned()] }),
         validate_only: false,
+        ..Default::default()
     };
     let after = client.update_sync(call(request)).await?.into_inner();
     let changes = changes(&before, &after, &written)?;

@@ -161,6 +161,7 @@ async fn create(channel: Channel, receiver: &Receiver, token: &str) -> Result<Ve
             sync_id: kind.id().to_owned(),
             sync: Some(kind.sync(&receiver.url(kind.path()), token)),
             validate_only: false,
+            ..Default::default()
         };
         let sync = client.create_sync(call(request)).await?.into_inner();
         let sync = rollout::wait(&mut client, sync, Some(Instant::now() + ROLLOUT_TIMEOUT)).await?;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tonic::Code;
 
-use super::translate;
+use super::{translate, trial::Trials};
 use crate::{
     drain::Drain,
     spool::{
@@ -51,6 +51,7 @@ pub(super) struct Worker {
     spool: Spool,
     catalog: watch::Receiver<Arc<Catalog>>,
     drain: Drain,
+    trials: Trials,
     clock: Clock,
     reads: Semaphore,
     redeliveries: Semaphore,
@@ -64,11 +65,12 @@ impl Worker {
         spool: Spool,
         catalog: watch::Receiver<Arc<Catalog>>,
         drain: Drain,
+        trials: Trials,
         clock: Clock,
     ) -> Self {
         let one = || Semaphore::new(1);
         let (reads, redeliveries, marks) = (Semaphore::new(READS), one(), one());
-        Self { node: node.to_owned(), spool, catalog, drain, clock, reads, redeliveries, marks }
+        Self { node: node.to_owned(), spool, catalog, drain, trials, clock, reads, redeliveries, marks }
     }
 
     /// Waits for a place among those whose questions are answered; it is free again when this is dropped.
@@ -83,7 +85,9 @@ impl Worker {
             Some(What::ReadDeadLetters(read)) => self.dead_letters(read).await.map(Outcome::DeadLetters),
             Some(What::ReadLedger(_)) => self.ledger().await,
             Some(What::ReadSpoolStats(_)) => self.stats().await,
-            Some(What::Redeliver(_) | What::MarkExported(_) | What::Drain(_)) | None => Err(Refusal::Unknown),
+            Some(What::Redeliver(_) | What::MarkExported(_) | What::Drain(_) | What::SendTest(_)) | None => {
+                Err(Refusal::Unknown)
+            }
         };
         last(command.id, outcome)
     }
@@ -100,6 +104,7 @@ impl Worker {
             }
             Some(What::MarkExported(mark)) => self.mark_exported(mark).await.map(Outcome::Marked),
             Some(What::Drain(_)) => self.drain().await.map(Outcome::Drain),
+            Some(What::SendTest(test)) => self.trials.make(test.clone()).await.map(Outcome::Test),
             Some(What::ReadDeadLetters(_) | What::ReadLedger(_) | What::ReadSpoolStats(_)) | None => {
                 Err(Refusal::Unknown)
             }

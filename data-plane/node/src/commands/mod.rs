@@ -1,16 +1,18 @@
 //! The command stream: dials the control plane, does what operators ask, and answers. A command without a last answer comes
 //! again on the next stream, with the same id; one that changes something is not done twice.
 //!
-//! `desk` remembers what changes something, `answer` does the work, `translate` speaks the wire's language.
+//! `desk` remembers what changes something, `answer` does the work, `trial` sends an operator's test, `translate` speaks the
+//! wire's language.
 
 mod answer;
 mod desk;
 mod translate;
+mod trial;
 
 use std::{sync::Arc, time::Duration};
 
 use sluice_host::clock::Clock;
-use sluice_pipeline::catalog::Catalog;
+use sluice_pipeline::{catalog::Catalog, sync::Rules};
 use sluice_proto::node::v1::{
     Command, CommandResult, CommandsOpen, ServeCommandsRequest, ServeCommandsResponse, SpoolStats,
     command::Command as What, node_session_service_client::NodeSessionServiceClient,
@@ -24,10 +26,11 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Endpoint};
 
-use self::{answer::Worker, desk::Desk};
+use self::{answer::Worker, desk::Desk, trial::Trials};
 use crate::{
     control::Identity,
     drain::Drain,
+    http::WebhookClient,
     redial::Redial,
     spool::{Spool, store::Stats},
     stop,
@@ -61,6 +64,10 @@ pub struct Commands {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     /// Whether the node drains.
     pub drain: Drain,
+    /// Sends tests.
+    pub client: WebhookClient,
+    /// What syncs may be.
+    pub rules: Rules,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -79,8 +86,9 @@ impl Commands {
     /// Runs until `stop` turns true, dialling again with growing waits. Changes that were begun go on between streams; the
     /// stop breaks them off.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let Self { endpoint, identity, spool, catalog, drain, clock } = self;
-        let worker = Arc::new(Worker::new(&identity.node, spool, catalog, drain, clock.clone()));
+        let Self { endpoint, identity, spool, catalog, drain, client, rules, clock } = self;
+        let trials = Trials::new(&identity.node, &identity.instance, client, rules, clock.clone());
+        let worker = Arc::new(Worker::new(&identity.node, spool, catalog, drain, trials, clock.clone()));
         let mut dialler = Dialler { endpoint, identity, clock, worker: worker.clone(), desk: Desk::new(worker) };
         tokio::select! {
             () = dialler.serve() => {}
@@ -153,7 +161,7 @@ impl Dialler {
 
 fn changes_something(command: &Command) -> bool {
     match &command.command {
-        Some(What::Redeliver(_) | What::MarkExported(_) | What::Drain(_)) => true,
+        Some(What::Redeliver(_) | What::MarkExported(_) | What::Drain(_) | What::SendTest(_)) => true,
         Some(What::ReadDeadLetters(_) | What::ReadLedger(_) | What::ReadSpoolStats(_)) | None => false,
     }
 }

@@ -1,0 +1,100 @@
+//! Changes of many syncs at once, all or nothing.
+
+use sluice_proto::{name::SyncName, sync::v1::Sync};
+use sqlx::{Sqlite, Transaction};
+
+use super::{
+    Store, StoreError,
+    requests::{Once, Written, remember},
+    syncs::{content, delete, log_change, log_step, put},
+};
+
+/// One of many changes.
+pub(crate) enum Step {
+    /// Stores the sync with that name as it is given, with its revision.
+    Put(SyncName, Box<Sync>),
+    /// Removes the sync with that name and uid.
+    Delete(SyncName, String),
+}
+
+impl Store {
+    /// Changes a project's syncs as `decide` says, which sees all of them, in the order of their ids, and the first revision that
+    /// is free: each step takes one, in their order. Nobody else writes between the two. Gives what `decide` adds to the steps.
+    ///
+    /// # Errors
+    /// What `decide` answers, and the store's own; nothing has changed then.
+    pub(crate) async fn change_syncs<T, E, D>(
+        &self,
+        project: &str,
+        once: Option<Once>,
+        decide: D,
+    ) -> Result<Written<T>, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        D: FnOnce(Vec<Sync>, i64) -> Result<(Vec<Step>, T), E> + Send + 'static,
+    {
+        let (store, project) = (self.clone(), project.to_owned());
+        tokio::spawn(async move { store.write_syncs(&project, once, decide).await })
+            .await
+            .unwrap_or_else(|_| Err(StoreError::BrokenOff.into()))
+    }
+
+    async fn write_syncs<T, E, D>(&self, project: &str, once: Option<Once>, decide: D) -> Result<Written<T>, E>
+    where
+        E: From<StoreError>,
+        D: FnOnce(Vec<Sync>, i64) -> Result<(Vec<Step>, T), E>,
+    {
+        // Held until the change is published: so they are published in the order of their revisions.
+        let mut connection = self.writer.acquire().await.map_err(StoreError::from)?;
+        let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE");
+        let mut transaction =
+            Transaction::<Sqlite>::begin(&mut *connection, Some(begin)).await.map_err(StoreError::from)?;
+        if let Some(once) = &once
+            && let Some(before) = Written::before(&mut transaction, once).await?
+        {
+            return Ok(before);
+        }
+
+        let rows = sqlx::query("SELECT content FROM syncs WHERE project = ? ORDER BY id")
+            .bind(project)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(StoreError::from)?;
+        let current = rows.iter().map(content).collect::<Result<_, StoreError>>()?;
+        let newest: i64 = sqlx::query_scalar("SELECT revision FROM meta")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(StoreError::from)?;
+        let first = newest.saturating_add(1);
+        let (steps, answer) = decide(current, first)?;
+
+        let last = steps.len().saturating_sub(1);
+        let mut position = None;
+        for (revision, (index, step)) in (first..).zip(steps.into_iter().enumerate()) {
+            let (uid, kind) = match step {
+                Step::Put(name, sync) => {
+                    put(&mut transaction, &name, &sync).await?;
+                    (sync.uid, "upsert")
+                }
+                Step::Delete(name, uid) => {
+                    delete(&mut transaction, &name).await?;
+                    (uid, "delete")
+                }
+            };
+            if index == last {
+                position = Some(log_change(&mut transaction, revision, &uid, kind).await?);
+            } else {
+                log_step(&mut transaction, revision, &uid, kind).await?;
+            }
+        }
+        if let Some(once) = &once {
+            remember(&mut transaction, once, &format!("projects/{project}")).await?;
+        }
+        transaction.commit().await.map_err(StoreError::from)?;
+        if let Some(position) = position {
+            self.publisher.revision(position);
+        }
+        Ok(Written::Now(answer))
+    }
+}
