@@ -22,6 +22,8 @@ use sluice_tests::{
 use tonic::Code;
 
 const SYNCS: usize = 3;
+/// One run takes a second or two.
+const BOUND: Duration = Duration::from_secs(240);
 
 struct Run {
     cluster: Cluster,
@@ -161,11 +163,15 @@ impl Run {
             parent: "projects/default/syncs/-".into(),
             filter: Some(DeadLetterFilter::default()),
         };
-        // A node that has just started may not serve commands yet.
-        if let Ok(told) = self.cluster.deliveries().await.redeliver_dead_letters(request).await {
-            let mut told = told.into_inner();
-            while let Ok(Some(_)) = told.message().await {}
-        }
+        let redeliver = async {
+            // A node that has just started may not serve commands yet.
+            if let Ok(told) = self.cluster.deliveries().await.redeliver_dead_letters(request).await {
+                let mut told = told.into_inner();
+                while let Ok(Some(_)) = told.message().await {}
+            }
+        };
+        // It may have lost its command stream too.
+        self.redialling(redeliver).await;
     }
 
     fn pass_time(&mut self) {
@@ -231,9 +237,13 @@ async fn no_lane_stands_still_for_ever() {
     let (runs, steps) = if full() { (30, 100) } else { (5, 60) };
     for run in 0..runs {
         let mut run = Run::start(seed().wrapping_add(run)).await;
-        for _ in 0..steps {
-            run.step().await;
-        }
-        run.check().await;
+        let whole = async {
+            for _ in 0..steps {
+                run.step().await;
+            }
+            run.check().await;
+        };
+        // Something waits for a time that nobody lets come: what was done until then is told.
+        assert!(tokio::time::timeout(BOUND, whole).await.is_ok(), "it has not ended within {BOUND:?}");
     }
 }
