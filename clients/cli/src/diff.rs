@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
 use sluice_client::proto::sync::v1::{Sync, header};
 
 use crate::{exit::Failure, proto_json::Printed};
 
 /// Fields that are not settable, and those that only tell whether a secret is stored.
-pub(crate) const OUTPUT_ONLY: [&str; 7] =
-    ["uid", "revision", "etag", "create_time", "update_time", "rollout", "required_features"];
+pub(crate) const OUTPUT_ONLY: [&str; 8] =
+    ["uid", "revision", "etag", "create_time", "update_time", "rollout", "required_features", "health"];
+/// Lines that are shown around those that differ.
+const CONTEXT_LINES: usize = 2;
 /// Longest value that is shown.
 const SHOWN_CHARACTERS: usize = 60;
 
@@ -22,74 +25,74 @@ pub(crate) struct Change {
     pub(crate) before: String,
     /// Its value now; empty if it is not set.
     pub(crate) after: String,
+    /// For values of several lines: those that differ, with `-` and `+`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lines: Vec<String>,
 }
 
-/// What changed from `before` to `after`, both as the control plane gave them; `written` is what was sent. Empty if
-/// their fingerprints are the same.
-pub(crate) fn changes(before: &Sync, after: &Sync, written: &Sync) -> Result<Vec<Change>, Failure> {
-    if before.etag == after.etag {
-        return Ok(Vec::new());
-    }
+/// What changed from `before` to `after`, both as the control plane gave them, in the order of the fields' paths; of the headers
+/// `changed_secrets` that they are another secret now.
+pub(crate) fn changes(before: &Sync, after: &Sync, changed_secrets: &[String]) -> Result<Vec<Change>, Failure> {
     let (old, new) = (leaves(before)?, leaves(after)?);
     let mut changes: Vec<Change> = old
         .keys()
         .chain(new.keys().filter(|field| !old.contains_key(*field)))
         .filter(|field| old.get(*field) != new.get(*field))
-        .map(|field| Change {
-            field: field.clone(),
-            before: old.get(field).map(show).unwrap_or_default(),
-            after: new.get(field).map(show).unwrap_or_default(),
-        })
+        .map(|field| Change::of(field, old.get(field), new.get(field)))
         .collect();
+    for (index, _) in secrets(after).filter(|(_, name)| changed_secrets.iter().any(|changed| changed == name)) {
+        let field = format!("destination.headers[{index}].secret");
+        // One that is new is there already.
+        if changes.iter().all(|change| change.field != field) {
+            let masked = || "***".to_owned();
+            changes.push(Change { field, before: masked(), after: masked(), lines: Vec::new() });
+        }
+    }
     changes.sort_by(|a, b| a.field.cmp(&b.field));
-    changes.extend(secret_changes(before, after, written, changes.is_empty()));
     Ok(changes)
 }
 
-/// Secrets cannot be read back, but they count in the fingerprint.
-fn secret_changes(before: &Sync, after: &Sync, written: &Sync, nothing_else: bool) -> Vec<Change> {
-    let given: BTreeMap<String, (usize, &str)> = secrets(written)
-        .filter(|(_, _, value)| !value.is_empty())
-        .map(|(index, name, value)| (name.to_lowercase(), (index, value)))
-        .collect();
-    let stored: Vec<String> = secrets(before).map(|(_, name, _)| name.to_lowercase()).collect();
-    let kept: Vec<usize> =
-        given.iter().filter(|(name, _)| stored.contains(name)).map(|(_, (index, _))| *index).collect();
-    if kept.is_empty() {
-        return Vec::new();
-    }
-    let with_given = |sync: &Sync| {
-        let mut sync = sync.clone();
-        for header in sync.destination.iter_mut().flat_map(|destination| &mut destination.headers) {
-            if let Some(header::Value::Secret(secret)) = &mut header.value {
-                let (_, value) = given.get(&header.name.to_lowercase())?;
-                secret.value = (*value).to_owned();
-            }
+impl Change {
+    fn of(field: &str, before: Option<&Value>, after: Option<&Value>) -> Self {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (old, new) = (text(before), text(after));
+        let has_lines = old.contains('\n') || new.contains('\n');
+        Self {
+            field: field.to_owned(),
+            before: before.map(show).unwrap_or_default(),
+            after: after.map(show).unwrap_or_default(),
+            lines: if has_lines { line_changes(&old, &new) } else { Vec::new() },
         }
-        Some(sluice_pipeline::sync::etag(&sync))
-    };
-    // Our fingerprint says something only if it is the control plane's.
-    let ours_is_theirs = with_given(after).is_some_and(|etag| etag == after.etag);
-    let changed = if ours_is_theirs { with_given(before).is_none_or(|etag| etag != before.etag) } else { nothing_else };
-    if !changed {
-        return Vec::new();
     }
-    let masked = || "***".to_owned();
-    kept.into_iter()
-        .map(|index| Change {
-            field: format!("destination.headers[{index}].secret"),
-            before: masked(),
-            after: masked(),
-        })
-        .collect()
 }
 
-fn secrets(sync: &Sync) -> impl Iterator<Item = (usize, &str, &str)> {
+/// The lines that differ, each with `-` or `+`, and those around them.
+fn line_changes(old: &str, new: &str) -> Vec<String> {
+    let diff = TextDiff::from_lines(old, new);
+    let mut lines = Vec::new();
+    for (index, group) in diff.grouped_ops(CONTEXT_LINES).iter().enumerate() {
+        if index > 0 {
+            lines.push("…".to_owned());
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            lines.push(format!("{sign} {}", change.value().trim_end_matches(['\n', '\r'])));
+        }
+    }
+    lines
+}
+
+/// Places and names of the headers that hold secrets.
+fn secrets(sync: &Sync) -> impl Iterator<Item = (usize, &str)> {
     let headers = sync.destination.iter().flat_map(|destination| &destination.headers);
-    headers.enumerate().filter_map(|(index, header)| match &header.value {
-        Some(header::Value::Secret(secret)) => Some((index, header.name.as_str(), secret.value.as_str())),
-        Some(header::Value::Plain(_)) | None => None,
-    })
+    headers
+        .enumerate()
+        .filter(|(_, header)| matches!(header.value, Some(header::Value::Secret(_))))
+        .map(|(index, header)| (index, header.name.as_str()))
 }
 
 /// The settable fields that are set, by path.
@@ -132,7 +135,7 @@ fn collect(value: &Value, path: String, leaves: &mut BTreeMap<String, Value>) {
 /// A value on one line, shortened.
 fn show(value: &Value) -> String {
     let text = match value {
-        Value::String(text) if text.lines().count() > 1 => return format!("{} lines", text.lines().count()),
+        Value::String(text) if text.contains('\n') => return format!("{} lines", text.lines().count()),
         Value::String(text) => text.clone(),
         value => value.to_string(),
     };
@@ -173,25 +176,23 @@ mod tests {
     }
 
     /// As the control plane gives it.
-    fn stored(mut sync: Sync, revision: i64) -> Sync {
-        sync.etag = sluice_pipeline::sync::etag(&sync);
-        sync.revision = revision;
+    fn stored(mut sync: Sync) -> Sync {
         for header in &mut sync.destination.as_mut().unwrap().headers {
             header.value = Some(header::Value::Secret(Secret { value: String::new(), set: true }));
         }
         sync
     }
 
-    fn changed(before: Sync, written: Sync) -> Vec<String> {
-        let changes = changes(&stored(before, 1), &stored(written.clone(), 2), &written).unwrap();
-        assert!(!format!("{changes:?}").contains("hush"));
+    fn changed(before: Sync, after: Sync, changed_secrets: &[&str]) -> Vec<String> {
+        let changed_secrets: Vec<_> = changed_secrets.iter().map(|&name| name.to_owned()).collect();
+        let changes = changes(&stored(before), &stored(after), &changed_secrets).unwrap();
         changes.into_iter().map(|change| format!("{}: {} -> {}", change.field, change.before, change.after)).collect()
     }
 
     #[test]
     fn nothing_changed() {
         let same = sync("https://a.example", &["a"], "hush");
-        assert_eq!(changed(same.clone(), same), Vec::<String>::new());
+        assert_eq!(changed(same.clone(), same, &[]), Vec::<String>::new());
     }
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         after.enabled = false;
         after.display_name = "A".into();
         assert_eq!(
-            changed(sync("https://a.example", &["a"], "hush"), after),
+            changed(sync("https://a.example", &["a"], "hush"), after, &[]),
             [
                 "destination.url: https://a.example -> https://b.example",
                 "display_name:  -> A",
@@ -213,9 +214,22 @@ mod tests {
     #[test]
     fn a_changed_secret_is_told_and_not_shown() {
         assert_eq!(
-            changed(sync("https://a.example", &[], "hush 1"), sync("https://b.example", &[], "hush 2")),
-            ["destination.url: https://a.example -> https://b.example", "destination.headers[0].secret: *** -> ***"]
+            changed(
+                sync("https://a.example", &[], "hush 1"),
+                sync("https://b.example", &[], "hush 2"),
+                &["Authorization"]
+            ),
+            ["destination.headers[0].secret: *** -> ***", "destination.url: https://a.example -> https://b.example"]
         );
+    }
+
+    #[test]
+    fn of_texts_with_lines_those_that_differ_are_shown() {
+        let old = "a\nb\nc\nd\ne\nf\n";
+        let change = Change::of("t", Some(&Value::from(old)), Some(&Value::from(old.replace('d', "D"))));
+        assert_eq!(change.lines, ["  b", "  c", "- d", "+ D", "  e", "  f"]);
+        assert_eq!(Change::of("t", None, Some(&Value::from("a\nb"))).lines, ["+ a", "+ b"]);
+        assert!(Change::of("t", Some(&Value::from("a")), Some(&Value::from("b"))).lines.is_empty());
     }
 
     #[test]

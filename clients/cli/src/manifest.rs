@@ -22,12 +22,62 @@ use crate::{
 /// Largest manifest that is read: 16 MiB.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
+/// Folders within folders that are looked into.
+const MAX_FOLDER_DEPTH: usize = 16;
+
 /// One document of a manifest.
 pub(crate) struct Document {
     /// What to call it in messages: its name, or its place in the file.
     pub(crate) label: String,
     /// The sync with every value in its place, or what is wrong with the document.
     pub(crate) sync: Result<Sync, Failure>,
+}
+
+/// The manifests that paths stand for: a folder stands for those in it and below it, in the order of their names.
+///
+/// # Errors
+/// If a folder cannot be read, or holds none.
+pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if is_stdin(path) || !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let before = files.len();
+        collect(path, 0, &mut files)?;
+        if files.len() == before {
+            let message = format!("the folder {} holds no manifest (.yaml, .yml or .json)", path.display());
+            return Err(Failure::invalid(message, Vec::new()));
+        }
+    }
+    Ok(files)
+}
+
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("{} cannot be read: {error}", folder.display()));
+    if depth > MAX_FOLDER_DEPTH {
+        return Err(Failure::failed(format!("{} lies too deep: does a link lead back?", folder.display())));
+    }
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let mut paths =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    paths.sort_unstable();
+    for path in paths {
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if is_hidden {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, depth + 1, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Reads every document of `path` (`-`: standard input). Fails only if the file cannot be read or parsed at all.

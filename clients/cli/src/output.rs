@@ -45,6 +45,14 @@ pub(crate) fn print(
     }
 }
 
+/// A value as a manifest holds it: indented JSON or YAML, with a line break at its end.
+pub(crate) fn manifest_text(format: Format, value: &impl Serialize) -> Result<String, Failure> {
+    match format {
+        Format::Json => json(value).map(|text| text + "\n"),
+        Format::Table | Format::Yaml => yaml(value),
+    }
+}
+
 /// One value of a stream: JSON on one line, YAML as one document.
 pub(crate) fn print_one(format: Format, value: &impl Serialize, line: impl FnOnce() -> String) -> Result<(), Failure> {
     match format {

@@ -14,4 +14,6 @@ mod nodes_drain;
 pub(crate) mod spool;
 pub(crate) mod sync;
 mod sync_apply;
+mod sync_export;
 mod sync_preview;
+mod sync_test;

@@ -9,7 +9,7 @@ use sluice_client::proto::sync::v1::{
 };
 
 use crate::{
-    commands::{sync_apply, sync_preview},
+    commands::{sync_apply, sync_export, sync_preview, sync_test},
     context::{Context, call},
     exit::Failure,
     output::{print, say, table, time},
@@ -23,15 +23,27 @@ pub(crate) const SYNC: &str = "sluice.sync.v1.Sync";
 /// What to do with syncs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SyncCommand {
-    /// Create or update syncs from a file
+    /// Make the stored syncs what files say, all or nothing
     #[command(after_help = APPLY_HELP)]
     Apply(ApplyArgs),
+    /// Write the stored syncs as files that `apply` takes
+    #[command(after_help = "\
+Examples:
+  sluice sync export > syncs.yaml
+  sluice sync export --dir syncs/ --filter 'labels.team = crm'
+
+Secrets are not written: applied again, the files leave them as they are stored.")]
+    Export(ExportArgs),
     /// List the syncs of the project
     #[command(after_help = "\
 Examples:
   sluice sync list
-  sluice sync list -o json | jq -r '.[] | select(.enabled) | .name'")]
-    List,
+  sluice sync list --filter 'enabled = true AND labels.team = crm' --order-by 'update_time desc'
+  sluice sync list -o json | jq -r '.[] | select(.enabled) | .name'
+
+A filter joins comparisons by AND: enabled = true, labels.KEY = VALUE, labels:KEY, sync_id : TEXT, display_name : TEXT,
+destination.url : TEXT, event_types : TYPE, create_time > \"2026-01-31T00:00:00Z\", update_time; `!=` and NOT turn them round.")]
+    List(ListArgs),
     /// Show one sync
     #[command(after_help = "\
 Examples:
@@ -83,11 +95,21 @@ Examples:
 Shows whether the filter takes the event and why, the headers and the body; for a template that fails the line and
 column. Exit code 3 if there is anything wrong.")]
     Preview(PreviewArgs),
+    /// Have a node send one event to a sync's destination, now and once
+    #[command(after_help = "\
+Examples:
+  sluice sync test orders --event event.json
+  sluice sync test -f orders.yaml --event event.json     # a draft, before it is applied
+
+The event is sent whether or not the filter takes it; nothing is stored or counted. Exit codes: 0 the endpoint answered with
+2xx, 1 it did not, 3 there is nothing to send, 5 no node answers.")]
+    Test(TestArgs),
 }
 
 const APPLY_HELP: &str = "\
 Examples:
   sluice sync apply -f orders.yaml
+  sluice sync apply -f syncs/ --prune --dry-run     # what a folder of files would change
   sluice sync apply -f crm.yaml -f chat.yaml --no-wait
   cat syncs.yaml | sluice sync apply -f -
 
@@ -114,18 +136,70 @@ A file holds one sync or many, YAML documents separated by `---` or JSON:
         {\"user\": \"${(input.user_id!'unknown')?json_string}\"}
 
 `${env:NAME}` and `${file:PATH}` are put in where a header value or the URL says so, and `${file:PATH}` as a whole
-template; paths begin at the manifest. A sync that is there is replaced, fields that are left out get their defaults.
-Exit codes: 3 a document is not valid (the others are applied), 4 an etag in the document is stale, 5 a node has not
-taken the change in time.";
+template; paths begin at the manifest. A sync that is there is replaced, fields that are left out get their defaults. All
+documents are applied, or none. Exit codes: 3 a document is not valid, 4 an etag in a document is stale, 5 a node has not taken
+a change in time (which is stored).";
 
 /// What to apply.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// File of syncs, YAML or JSON; `-` is standard input; may be repeated
+    /// File of syncs, YAML or JSON, or a folder of such files (.yaml, .yml, .json); `-` is standard input; may be repeated
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Show what would change, and store nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete the project's syncs that no document names
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Of these, delete only those that this filter takes (see `sluice sync list --help`)
+    #[arg(long, value_name = "FILTER", requires = "prune")]
+    pub(crate) prune_filter: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// What to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only those that this takes, such as `enabled = true AND labels.team = crm`
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    filter: String,
+    /// Order, such as `update_time desc, name`
+    #[arg(long, value_name = "FIELDS", default_value = "", hide_default_value = true)]
+    order_by: String,
+}
+
+/// What to export.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Write a file for each sync into this folder, made if it is not there; else all to standard output
+    #[arg(long = "dir", value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Only those that this takes (see `sluice sync list --help`)
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Write over files that are there
+    #[arg(long, requires = "folder")]
+    pub(crate) force: bool,
+}
+
+/// What to test.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
+pub(crate) struct TestArgs {
+    /// The sync, such as `orders`
+    #[arg(group = "subject")]
+    pub(crate) name: Option<String>,
+    /// File with a draft, one sync as for `apply`
+    #[arg(short, long, value_name = "FILE", group = "subject")]
+    pub(crate) file: Option<PathBuf>,
+    /// File with the event, a JSON object; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) event: PathBuf,
+    /// Name of the node that sends it, such as `n1`; else any
+    #[arg(long, value_name = "NAME")]
+    pub(crate) via: Option<String>,
 }
 
 /// What to preview.
@@ -149,31 +223,44 @@ pub(crate) struct PreviewArgs {
 pub(crate) async fn run(context: &Context, command: SyncCommand) -> Result<(), Failure> {
     match command {
         SyncCommand::Apply(args) => sync_apply::run(context, args).await,
-        SyncCommand::List => list(context).await,
+        SyncCommand::Export(args) => sync_export::run(context, args).await,
+        SyncCommand::List(args) => list(context, args).await,
         SyncCommand::Get { name } => get(context, &name).await,
         SyncCommand::Enable { name, wait } => set_enabled(context, &name, true, wait).await,
         SyncCommand::Disable { name, wait } => set_enabled(context, &name, false, wait).await,
         SyncCommand::Delete { name, etag } => delete(context, &name, etag).await,
         SyncCommand::Preview(args) => sync_preview::run(context, args).await,
+        SyncCommand::Test(args) => sync_test::run(context, args).await,
     }
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
+/// All syncs of the project that the filter takes, in that order.
+pub(crate) async fn all(context: &Context, filter: String, order_by: String) -> Result<Vec<Sync>, Failure> {
     let parent = context.project()?.to_string();
     let mut client = context.syncs().await?;
     let mut syncs = Vec::<Sync>::new();
     let mut page_token = String::new();
     loop {
-        let request = ListSyncsRequest { parent: parent.clone(), page_size: 200, page_token, ..Default::default() };
+        let (parent, filter, order_by) = (parent.clone(), filter.clone(), order_by.clone());
+        let request = ListSyncsRequest { parent, page_size: 200, page_token, filter, order_by };
         let page = client.list_syncs(call(request)).await?.into_inner();
         syncs.extend(page.syncs);
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            break;
+            return Ok(syncs);
         }
     }
+}
+
+async fn list(context: &Context, args: ListArgs) -> Result<(), Failure> {
+    let parent = context.project()?;
+    let is_filtered = !args.filter.is_empty();
+    let syncs = all(context, args.filter, args.order_by).await?;
     let printed: Vec<_> = syncs.iter().map(|sync| Printed::new(SYNC, sync)).collect::<Result<_, _>>()?;
     print(context.format, &printed, || {
+        if syncs.is_empty() && is_filtered {
+            return Ok(format!("{parent} has no syncs that the filter takes"));
+        }
         if syncs.is_empty() {
             return Ok(format!("{parent} has no syncs; `sluice sync apply --help` shows how to make one"));
         }
@@ -273,7 +360,7 @@ fn show_header(header: &Header) -> String {
 }
 
 /// The last segment of the name.
-fn short_name(sync: &Sync) -> String {
+pub(crate) fn short_name(sync: &Sync) -> String {
     sync.name.rsplit('/').next().unwrap_or(&sync.name).to_owned()
 }
 

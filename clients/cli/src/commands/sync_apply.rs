@@ -1,10 +1,8 @@
-//! `sluice sync apply`: makes the stored syncs what the manifests say.
+//! `sluice sync apply`: makes the stored syncs what the manifests say, all or nothing.
 
-use prost_types::FieldMask;
-use sluice_client::proto::sync::v1::{
-    CreateSyncRequest, GetSyncRequest, Sync, UpdateSyncRequest, sync_service_client::SyncServiceClient,
-};
-use tonic::{Code, transport::Channel};
+use sluice_client::proto::sync::v1::{AppliedSync, ApplyResult, ApplySyncsRequest, Sync};
+use tonic::{Code, Status};
+use uuid::Uuid;
 
 use crate::{
     cli::Format,
@@ -14,30 +12,14 @@ use crate::{
     exit::{Exit, Failure},
     manifest::{self, Document},
     output::{note, print, say},
-    rollout,
+    rollout, violation,
 };
-
-/// What became of a document.
-struct Applied {
-    result: Outcome,
-    changes: Vec<Change>,
-    sync: Sync,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Created,
-    Updated,
-    Unchanged,
-    Failed,
-}
 
 /// What became of a document, for programs.
 #[derive(serde::Serialize)]
 struct Report {
     name: String,
-    result: Outcome,
+    result: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,145 +31,179 @@ struct Report {
 }
 
 pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Failure> {
-    let mut documents = Vec::new();
-    for file in &args.files {
-        documents.extend(manifest::read(context, file)?);
-    }
     // Everything that is wrong with the documents themselves is said before anything needs a server.
-    let mut run = Run { context, reports: Vec::new(), exits: Vec::new() };
-    let mut valid = Vec::new();
-    for Document { label, sync } in documents {
-        match sync.and_then(|sync| manifest::name_of(&sync).map(|name| (sync, name))) {
-            Ok((sync, name)) => valid.push((label, sync, name)),
-            Err(failure) => run.failed(label, &failure),
+    let Documents { project, labels, syncs } = read(context, &args)?;
+    let request = ApplySyncsRequest {
+        parent: format!("projects/{project}"),
+        syncs,
+        prune: args.prune,
+        prune_filter: args.prune_filter.clone().unwrap_or_default(),
+        validate_only: args.dry_run,
+        request_id: Uuid::new_v4().to_string(),
+    };
+    let mut client = context.syncs().await?.max_encoding_message_size(usize::MAX).max_decoding_message_size(usize::MAX);
+    let applied = match client.apply_syncs(call(request)).await {
+        Ok(applied) => applied.into_inner().syncs,
+        Err(status) => return Err(refused(&status, &labels)),
+    };
+
+    let mut run = Run { context, dry_run: args.dry_run, reports: Vec::new(), exit: None };
+    let deadline = args.wait.deadline().filter(|_| !args.dry_run);
+    for one in applied {
+        let (result, changed) = (one.result(), changed(&one)?);
+        let Some(sync) = one.sync else { continue };
+        if result == ApplyResult::Deleted {
+            run.done(result, changed, &sync, false)?;
+            continue;
         }
-    }
-    if !valid.is_empty() {
-        let mut client = context.syncs().await?;
-        let mut applied = Vec::new();
-        for (label, sync, name) in valid {
-            match apply(&mut client, sync, &name.project, &name.sync).await {
-                Ok(done) => applied.push((label, done)),
-                Err(failure) => run.failed(label, &failure),
-            }
-        }
-        let deadline = args.wait.deadline();
-        for (label, Applied { result, changes, sync }) in applied {
-            match rollout::wait(&mut client, sync.clone(), deadline).await {
-                Ok(sync) => run.done(result, changes, &sync, deadline.is_some())?,
-                Err(failure) => {
-                    run.done(result, changes, &sync, false)?;
-                    run.failed(label, &failure);
-                }
+        match rollout::wait(&mut client, sync.clone(), deadline).await {
+            Ok(sync) => run.done(result, changed, &sync, deadline.is_some())?,
+            Err(failure) => {
+                run.done(result, changed, &sync, false)?;
+                run.failed(&sync.name, &failure);
             }
         }
     }
     run.end()
 }
 
-/// Creates the sync, or replaces what can be set of the one that is there.
-async fn apply(
-    client: &mut SyncServiceClient<Channel>,
-    sync: Sync,
-    project: &str,
-    id: &str,
-) -> Result<Applied, Failure> {
-    let before = match client.get_sync(call(GetSyncRequest { name: sync.name.clone() })).await {
-        Ok(before) => before.into_inner(),
-        Err(status) if status.code() == Code::NotFound => {
-            let request = CreateSyncRequest {
-                parent: format!("projects/{project}"),
-                sync_id: id.to_owned(),
-                sync: Some(sync),
-                validate_only: false,
-                ..Default::default()
-            };
-            let sync = client.create_sync(call(request)).await?.into_inner();
-            return Ok(Applied { result: Outcome::Created, changes: Vec::new(), sync });
+struct Documents {
+    project: String,
+    labels: Vec<String>,
+    syncs: Vec<Sync>,
+}
+
+fn read(context: &Context, args: &ApplyArgs) -> Result<Documents, Failure> {
+    let mut project = None;
+    let (mut labels, mut syncs, mut wrong) = (Vec::new(), Vec::new(), false);
+    let mut refuse = |label: &str, failure: Failure| {
+        note(&format!("error: {}", failure.context(label).text()));
+        wrong = true;
+    };
+    for path in &manifest::files(&args.files)? {
+        for Document { label, sync } in manifest::read(context, path)? {
+            let named = sync.and_then(|sync| manifest::name_of(&sync).map(|name| (sync, name)));
+            match named {
+                Ok((sync, name)) => {
+                    if project.get_or_insert_with(|| name.project.clone()) == &name.project {
+                        labels.push(label);
+                        syncs.push(sync);
+                    } else {
+                        let message = "is of another project than those before it: apply each project by itself";
+                        refuse(&label, Failure::invalid(message, Vec::new()));
+                    }
+                }
+                Err(failure) => refuse(&label, failure),
+            }
         }
-        Err(status) => return Err(status.into()),
+    }
+    if wrong {
+        note("nothing was applied");
+        return Err(Failure::told(Exit::Invalid));
+    }
+    let project = match project {
+        Some(project) => project,
+        None => context.project()?.project,
     };
-    // An etag in the document is the version that its author has seen.
-    let etag = if sync.etag.is_empty() { before.etag.clone() } else { sync.etag.clone() };
-    let written = Sync { etag, ..sync };
-    let request = UpdateSyncRequest {
-        sync: Some(written.clone()),
-        update_mask: Some(FieldMask { paths: vec!["*".to_owned()] }),
-        validate_only: false,
-        ..Default::default()
-    };
-    let after = client.update_sync(call(request)).await?.into_inner();
-    let changes = changes(&before, &after, &written)?;
-    let unchanged = before.etag == after.etag;
-    let result = if unchanged { Outcome::Unchanged } else { Outcome::Updated };
-    Ok(Applied { result, changes, sync: after })
+    Ok(Documents { project, labels, syncs })
+}
+
+/// What the control plane said, with the documents' names in place of their numbers.
+fn refused(status: &Status, labels: &[String]) -> Failure {
+    if status.code() != Code::InvalidArgument {
+        return Failure::from(status.clone());
+    }
+    let details = violation::of_status(status).into_iter().map(|mut shown| {
+        let (label, field) = document(&shown.0.field, labels);
+        shown.0.field = field;
+        match label {
+            Some(label) => format!("{label}: {shown}"),
+            None => shown.to_string(),
+        }
+    });
+    Failure::invalid("nothing was applied", details.collect())
+}
+
+/// The document that `syncs[3].destination.url` is about, and the field within it.
+fn document<'l>(field: &str, labels: &'l [String]) -> (Option<&'l str>, String) {
+    let parts = field.strip_prefix("syncs[").and_then(|rest| rest.split_once(']'));
+    let found = parts.and_then(|(index, rest)| Some((labels.get(index.parse::<usize>().ok()?)?, rest)));
+    match found {
+        Some((label, rest)) => (Some(label), rest.trim_start_matches('.').to_owned()),
+        None => (None, field.to_owned()),
+    }
+}
+
+fn changed(applied: &AppliedSync) -> Result<Vec<Change>, Failure> {
+    match (&applied.previous, &applied.sync, applied.result()) {
+        (Some(previous), Some(sync), ApplyResult::Updated) => changes(previous, sync, &applied.changed_secrets),
+        _ => Ok(Vec::new()),
+    }
 }
 
 struct Run<'a> {
     context: &'a Context,
+    dry_run: bool,
     reports: Vec<Report>,
-    exits: Vec<Exit>,
+    exit: Option<Exit>,
 }
 
 impl Run<'_> {
-    fn done(&mut self, result: Outcome, changes: Vec<Change>, sync: &Sync, waited: bool) -> Result<(), Failure> {
+    fn done(&mut self, result: ApplyResult, changes: Vec<Change>, sync: &Sync, waited: bool) -> Result<(), Failure> {
         if self.context.format == Format::Table {
-            let served = rollout::served(sync, waited);
-            let line = match result {
-                Outcome::Created => format!("{}  created  {served}", sync.name),
-                Outcome::Updated => {
-                    let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
-                    format!("{}  updated ({})  {served}", sync.name, fields.join(", "))
-                }
-                Outcome::Unchanged | Outcome::Failed => format!("{}  unchanged  {served}", sync.name),
-            };
+            let would = if self.dry_run && result != ApplyResult::Unchanged { "would be " } else { "" };
+            let line = format!("{}  {would}{}  {}", sync.name, word(result), rollout::served(sync, waited));
             say(line.trim_end())?;
-            for Change { field, before, after } in &changes {
-                say(format!("  {field}: {} → {}", or_none(before), or_none(after)))?;
+            for Change { field, before, after, lines } in &changes {
+                if lines.is_empty() {
+                    say(format!("  {field}: {} → {}", or_none(before), or_none(after)))?;
+                } else {
+                    say(format!("  {field}:"))?;
+                    lines.iter().try_for_each(|line| say(format!("    {line}")))?;
+                }
             }
-            hint_if_disabled(sync)?;
+            if result != ApplyResult::Deleted {
+                hint_if_disabled(sync)?;
+            }
         }
+        let exists = result != ApplyResult::Deleted && !self.dry_run;
         self.reports.push(Report {
             name: sync.name.clone(),
-            result,
+            result: word(result),
             changes,
-            revision: Some(sync.revision),
-            serving_count: sync.rollout.as_ref().map(|rollout| rollout.serving_count),
+            revision: exists.then_some(sync.revision),
+            serving_count: sync.rollout.as_ref().filter(|_| exists).map(|rollout| rollout.serving_count),
             error: None,
         });
         Ok(())
     }
 
-    fn failed(&mut self, label: String, failure: &Failure) {
-        self.exits.push(failure.exit);
-        note(&format!("error: {}", failure.clone().context(&label).text()));
-        match self.reports.iter_mut().find(|report| report.name == label) {
-            Some(report) => report.error = Some(failure.text()),
-            None => self.reports.push(Report {
-                name: label,
-                result: Outcome::Failed,
-                changes: Vec::new(),
-                revision: None,
-                serving_count: None,
-                error: Some(failure.text()),
-            }),
+    /// The sync is stored, but not served everywhere.
+    fn failed(&mut self, name: &str, failure: &Failure) {
+        self.exit = self.exit.or(Some(failure.exit));
+        note(&format!("error: {}", failure.clone().context(name).text()));
+        if let Some(report) = self.reports.iter_mut().find(|report| report.name == name) {
+            report.error = Some(failure.text());
         }
     }
 
     fn end(self) -> Result<(), Failure> {
         if self.context.format != Format::Table {
             print(self.context.format, &self.reports, || Ok(String::new()))?;
+        } else if self.dry_run {
+            say("nothing was stored: a dry run")?;
         }
-        match worst(&self.exits) {
-            None => Ok(()),
-            Some(exit) => Err(Failure::told(exit)),
-        }
+        self.exit.map_or(Ok(()), |exit| Err(Failure::told(exit)))
     }
 }
 
-/// The exit code of a run with several failures: invalid input before all others, then the first one.
-fn worst(exits: &[Exit]) -> Option<Exit> {
-    exits.iter().find(|exit| **exit == Exit::Invalid).or(exits.first()).copied()
+fn word(result: ApplyResult) -> &'static str {
+    match result {
+        ApplyResult::Created => "created",
+        ApplyResult::Updated => "updated",
+        ApplyResult::Deleted => "deleted",
+        ApplyResult::Unchanged | ApplyResult::Unspecified => "unchanged",
+    }
 }
 
 fn or_none(value: &str) -> &str {
@@ -199,9 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_input_decides_the_exit_code() {
-        assert_eq!(worst(&[]), None);
-        assert_eq!(worst(&[Exit::Conflict, Exit::Unavailable]), Some(Exit::Conflict));
-        assert_eq!(worst(&[Exit::Conflict, Exit::Invalid]), Some(Exit::Invalid));
+    fn a_violation_is_told_of_its_document() {
+        let labels = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(document("syncs[1].destination.url", &labels), (Some("b"), "destination.url".to_owned()));
+        assert_eq!(document("syncs[0]", &labels), (Some("a"), String::new()));
+        for other in ["prune_filter", "syncs[7].name", "syncs[x]"] {
+            assert_eq!(document(other, &labels), (None, other.to_owned()));
+        }
     }
 }

@@ -20,9 +20,7 @@ use crate::{
 const MAX_EVENT_BYTES: u64 = 3 << 20;
 
 pub(crate) async fn run(context: &Context, args: PreviewArgs) -> Result<(), Failure> {
-    if args.file.as_deref().is_some_and(is_stdin) && is_stdin(&args.event) {
-        return Err(Failure::usage("draft and event cannot both come from standard input"));
-    }
+    is_twice_stdin(args.file.as_deref(), &args.event)?;
     let subject = match (&args.name, &args.file) {
         (Some(name), _) => Subject::Name(context.sync_name(name)?.to_string()),
         (None, Some(file)) => Subject::Sync(draft(context, file)?),
@@ -50,7 +48,16 @@ pub(crate) async fn run(context: &Context, args: PreviewArgs) -> Result<(), Fail
     Err(Failure::invalid(format!("the preview found {}", count(details.len() as u64, "problem")), details))
 }
 
-fn draft(context: &Context, file: &Path) -> Result<sluice_client::proto::sync::v1::Sync, Failure> {
+/// Standard input cannot be both the draft and the event.
+pub(crate) fn is_twice_stdin(draft: Option<&Path>, event: &Path) -> Result<(), Failure> {
+    if draft.is_some_and(is_stdin) && is_stdin(event) {
+        return Err(Failure::usage("draft and event cannot both come from standard input"));
+    }
+    Ok(())
+}
+
+/// The one sync of a manifest.
+pub(crate) fn draft(context: &Context, file: &Path) -> Result<sluice_client::proto::sync::v1::Sync, Failure> {
     let mut documents = manifest::read(context, file)?;
     match (documents.pop(), documents.len()) {
         (Some(document), 0) => document.sync.map_err(|failure| failure.context(&document.label)),
@@ -60,7 +67,8 @@ fn draft(context: &Context, file: &Path) -> Result<sluice_client::proto::sync::v
     }
 }
 
-fn event(path: &Path) -> Result<Bytes, Failure> {
+/// An event from a file or standard input.
+pub(crate) fn event(path: &Path) -> Result<Bytes, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("{} cannot be read: {error}", path.display()));
     let mut event = Vec::new();
     if is_stdin(path) {

@@ -1,0 +1,254 @@
+//! The built command line against a real `sluice dev`: syncs as code, a test event, dead letters, the ledger, the spool.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+struct Dev {
+    process: Child,
+    folder: tempfile::TempDir,
+    control_plane: String,
+    node: String,
+}
+
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Dev {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .env_clear()
+            .args(["dev", "--control-plane-port", "0", "--node-port", "0", "--data-dir"])
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut value = |name: &str| {
+            let line = lines.find(|line| line.as_ref().unwrap().trim_start().starts_with(name)).unwrap().unwrap();
+            line.trim_start()[name.len()..].trim().to_owned()
+        };
+        let (control_plane, node) = (value("control plane"), value("node"));
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, folder, control_plane, node }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .env_clear()
+            .env("SLUICE_CONTROL_PLANE", &self.control_plane)
+            .env("SLUICE_NODE", &self.node)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What a command prints that ends well.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}{}", run.stdout, run.stderr);
+        run.stdout
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // It is gone already where a test has stopped it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An endpoint that answers 404 to paths that begin with `/no` and 200 to all else.
+fn endpoint() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer(connection));
+        }
+    });
+    url
+}
+
+fn answer(connection: TcpStream) {
+    let mut reader = BufReader::new(connection.try_clone().unwrap());
+    let mut writer = connection;
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push_str(&line);
+        }
+        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).unwrap();
+        let status = if head.starts_with("POST /no") { "404 Not Found" } else { "200 OK" };
+        if writer.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn manifest(name: &str, url: &str, template: &str) -> String {
+    format!(
+        "name: {name}\nenabled: true\nlabels: {{ team: crm }}\ndestination:\n  url: {url}\n  headers:\n    - name: Authorization\n      \
+         secret: {{ value: 'Bearer hush-hush' }}\nevents:\n  template:\n    source: |\n      {template}\n"
+    )
+}
+
+#[test]
+fn syncs_live_in_a_folder_of_files() {
+    let dev = Dev::start();
+    let url = endpoint();
+    dev.file("syncs/a.yaml", &manifest("a", &url, "{\"a\": 1}"));
+    dev.file("syncs/more/b.yaml", &manifest("b", &url, "{\"b\": 1}"));
+    dev.file("syncs/README.md", "not a manifest");
+    let folder = dev.path("syncs");
+
+    let dry = dev.ok(&["sync", "apply", "-f", &folder, "--dry-run"]);
+    assert!(dry.contains("syncs/a  would be created") && dry.contains("a dry run"), "{dry}");
+    assert!(dev.ok(&["sync", "list"]).contains("no syncs"));
+    let applied = dev.ok(&["sync", "apply", "-f", &folder]);
+    assert!(applied.contains("syncs/b  created  served by 1 node"), "{applied}");
+    let again = dev.ok(&["sync", "apply", "-f", &folder]);
+    assert_eq!(again.matches("  unchanged").count(), 2, "{again}");
+
+    dev.file("syncs/a.yaml", &manifest("a", &format!("{url}/new"), "{\"a\": 2}").replace("hush-hush", "hush"));
+    std::fs::remove_file(dev.folder.path().join("syncs/more/b.yaml")).unwrap();
+    let changed = dev.run(&["sync", "apply", "-f", &folder, "--prune", "--prune-filter", "labels.team = crm"]);
+    // The template's lines, and that the secret is another one.
+    for part in [
+        "syncs/a  updated",
+        "destination.headers[0].secret: *** → ***",
+        "- {\"a\": 1}",
+        "+ {\"a\": 2}",
+        "syncs/b  deleted",
+    ] {
+        assert!(changed.stdout.contains(part), "{part}: {}{}", changed.stdout, changed.stderr);
+    }
+
+    // One that is wrong holds up the other, and is named.
+    dev.file("syncs/c.yaml", &manifest("c", "ftp://crm.example.com", "{}"));
+    dev.file("syncs/d.yaml", &manifest("d", &url, "{}"));
+    let refused = dev.run(&["sync", "apply", "-f", &folder]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("syncs/c: destination.url: "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing was applied"), "{}", refused.stderr);
+    assert!(!dev.ok(&["sync", "list"]).contains("/d"));
+
+    // What is exported can be applied, and changes nothing.
+    let export = dev.path("export");
+    dev.ok(&["sync", "export", "--dir", &export]);
+    let text = std::fs::read_to_string(Path::new(&export).join("a.yaml")).unwrap();
+    assert!(text.contains("/new") && !text.contains("hush") && !text.contains("etag"), "{text}");
+    assert!(dev.ok(&["sync", "apply", "-f", &export]).contains("syncs/a  unchanged"));
+    assert_eq!(dev.run(&["sync", "export", "--dir", &export]).code, 4, "no file is written over unasked");
+    let all = dev.file("all.yaml", &dev.ok(&["sync", "export"]));
+    assert!(dev.ok(&["sync", "apply", "-f", &all]).contains("syncs/a  unchanged"));
+    let json = dev.file("all.json", &dev.ok(&["sync", "export", "-o", "json"]));
+    assert!(dev.ok(&["sync", "apply", "-f", &json]).contains("syncs/a  unchanged"));
+
+    let listed = dev.ok(&["sync", "list", "--filter", "labels.team = chat"]);
+    assert!(listed.contains("no syncs that the filter takes"), "{listed}");
+    assert_eq!(dev.run(&["sync", "list", "--filter", "team = chat"]).code, 3);
+}
+
+#[test]
+fn one_event_is_sent_for_a_test() {
+    let dev = Dev::start();
+    let url = endpoint();
+    let event = dev.file("event.json", "{\"event_type\": \"Purchase\", \"device_id\": \"d\"}");
+    let good = dev.file("good.yaml", &manifest("good", &format!("{url}/yes"), "{\"a\": 1}"));
+    let told = dev.ok(&["sync", "test", "-f", &good, "--event", &event]);
+    assert!(told.contains("takes the event") && told.contains("answered 200"), "{told}");
+
+    dev.ok(&["sync", "apply", "-f", &dev.file("bad.yaml", &manifest("bad", &format!("{url}/no"), "{\"a\": 1}"))]);
+    let failed = dev.run(&["sync", "test", "bad", "--event", &event]);
+    assert_eq!(failed.code, 1, "{}", failed.stderr);
+    assert!(failed.stdout.contains("answered 404") && failed.stdout.contains("  ok"), "{}", failed.stdout);
+
+    let broken = dev.file("broken.yaml", &manifest("x", &url, "${input.nothing}"));
+    let broken = dev.run(&["sync", "test", "-f", &broken, "--event", &event]);
+    assert_eq!(broken.code, 3, "{}", broken.stderr);
+    assert!(broken.stderr.contains("nothing was sent") && broken.stderr.contains("input.nothing"), "{}", broken.stderr);
+    assert_eq!(dev.ok(&["attempts", "list", "-o", "json"]).trim(), "[]", "tests are no deliveries");
+}
+
+#[test]
+fn dead_letters_are_found_mended_and_sent_again() {
+    let mut dev = Dev::start();
+    let url = endpoint();
+    let sync = |template: &str| manifest("orders", &url, template);
+    dev.ok(&["sync", "apply", "-f", &dev.file("sync.yaml", &sync("{\"a\": ${input.nothing}}"))]);
+    let events: String =
+        (0..5).map(|n| format!("{{\"event_type\": \"Purchase\", \"device_id\": \"d{n}\"}}\n")).collect();
+    dev.ok(&["events", "send", &dev.file("events.ndjson", &events)]);
+    // The events are accepted; that they end follows within moments.
+    let mut count = String::new();
+    for _ in 0..600 {
+        count = dev.ok(&["dead-letters", "count", "-o", "json"]);
+        if count.contains("\"count\": \"5\"") || count.contains("\"count\": 5") {
+            break;
+        }
+    }
+    assert!(count.contains('5'), "{count}");
+    let list = dev.ok(&["dead-letters", "list", "--sync", "orders"]);
+    assert_eq!(list.matches("Purchase").count(), 5, "{list}");
+    let export = dev.path("dead.ndjson");
+    dev.ok(&["dead-letters", "export", &export]);
+    assert_eq!(std::fs::read_to_string(&export).unwrap().lines().count(), 5);
+
+    dev.ok(&["sync", "apply", "-f", &dev.file("sync.yaml", &sync("{\"a\": 1}"))]);
+    dev.ok(&["dead-letters", "redeliver", "--sync", "orders", "--yes"]);
+    let drained = dev.ok(&["nodes", "drain", &node_name(&dev), "--until-empty"]);
+    assert!(drained.contains("safe to delete"), "{drained}");
+    let ledger = dev.ok(&["ledger"]);
+    assert!(ledger.contains("orders"), "{ledger}");
+    let refused = dev.run(&["events", "send", &dev.path("events.ndjson")]);
+    assert_ne!(refused.code, 0, "a node that drains takes no events");
+
+    dev.process.kill().unwrap();
+    dev.process.wait().unwrap();
+    let verified = dev.ok(&["spool", "verify", "--data-dir", &dev.path("data/node")]);
+    assert!(!verified.is_empty());
+}
+
+fn node_name(dev: &Dev) -> String {
+    let listed: serde_json::Value = serde_json::from_str(&dev.ok(&["nodes", "list", "-o", "json"])).unwrap();
+    listed[0]["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+}
