@@ -3,7 +3,10 @@
 
 mod support;
 
-use sluice_proto::sync::v1::{Filter, PreviewSyncRequest, PreviewSyncResponse, Sync, preview_sync_request::Subject};
+use sluice_proto::sync::v1::{
+    Condition, ConditionList, Filter, PreviewSyncRequest, PreviewSyncResponse, PropertyCondition, PropertyOperator,
+    PropertyRoot, Sync, condition, preview_sync_request::Subject,
+};
 use tonic::{Code, Status};
 
 use self::support::{Plane, fields, name, reason, secret, sync, with_headers, with_template};
@@ -20,7 +23,7 @@ async fn of_draft(plane: &Plane, draft: Sync) -> PreviewSyncResponse {
 }
 
 fn only(event_type: &str, mut sync: Sync) -> Sync {
-    let filter = Filter { event_types: vec![event_type.into()], conditions: Vec::new() };
+    let filter = Filter { event_types: vec![event_type.into()], ..Filter::default() };
     sync.events.as_mut().unwrap().filter = Some(filter);
     sync
 }
@@ -110,4 +113,53 @@ async fn a_preview_needs_a_subject_that_is_there() {
     assert_eq!(fields(&plane.syncs().preview_sync(request).await.unwrap_err()), ["subject"]);
     let status = preview(&plane, Subject::Name(name("gone")), EVENT).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "SYNC_NOT_FOUND".into()));
+}
+
+#[tokio::test]
+async fn every_part_of_a_filter_says_what_it_found() {
+    let plane = Plane::start().await;
+    let test = |path: &str, operator: PropertyOperator, value: &str| Condition {
+        condition: Some(condition::Condition::Property(PropertyCondition {
+            root: PropertyRoot::Event.into(),
+            path: vec![path.into()],
+            operator: operator.into(),
+            values: vec![value.into()],
+        })),
+    };
+    let either = ConditionList {
+        conditions: vec![
+            test("platform", PropertyOperator::Is, "web"),
+            test("country", PropertyOperator::Regex, "^(CH|AT)$"),
+        ],
+    };
+    let mut draft = sync();
+    draft.events.as_mut().unwrap().filter = Some(Filter {
+        event_type_patterns: vec!["order.*".into()],
+        conditions: vec![Condition { condition: Some(condition::Condition::Any(either)) }],
+        ..Filter::default()
+    });
+    let preview =
+        preview(&plane, Subject::Sync(draft), r#"{"event_type": "order.paid", "device_id": "d", "country": "AT"}"#)
+            .await
+            .unwrap();
+    assert!(preview.matched, "{}", preview.verdict);
+    let told: Vec<_> =
+        preview.conditions.iter().map(|part| (part.field.as_str(), part.holds, part.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("events.filter.event_types", true, "event_type is \"order.paid\", which fits \"order.*\""),
+            ("events.filter.conditions[0]", true, "any of 2"),
+            (
+                "events.filter.conditions[0].any.conditions[0]",
+                false,
+                "platform is missing or null: being \"web\" does not hold"
+            ),
+            (
+                "events.filter.conditions[0].any.conditions[1]",
+                true,
+                "country is \"AT\": fitting the expression \"^(CH|AT)$\" holds"
+            ),
+        ]
+    );
 }

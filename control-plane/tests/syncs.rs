@@ -283,7 +283,7 @@ async fn a_sync_that_no_message_to_a_node_could_carry_is_refused() {
     let mut huge = sync();
     let values = (0..1_000).map(|number| format!("{number}{}", "x".repeat(1_500))).collect();
     huge.events.as_mut().unwrap().filter =
-        Some(sluice_proto::sync::v1::Filter { event_types: values, conditions: Vec::new() });
+        Some(sluice_proto::sync::v1::Filter { event_types: values, ..Default::default() });
     let status = plane.syncs().create_sync(Request::new(create("huge", huge))).await.unwrap_err();
     assert!(fields(&status).contains(&"sync".to_owned()), "{status}");
 }

@@ -4,10 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a script: a failure here is a failed run
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashSet,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -53,10 +51,17 @@ async fn main() {
     let node = Plane::node_with(&data, "127.0.0.1:0", control_plane.address(), &Setup::default()).await.unwrap();
     let endpoints = [Endpoint::start().await, Endpoint::start().await, Endpoint::start().await];
     endpoints.iter().for_each(Endpoint::only_count);
-    // The third one fails every other request: its deliveries come again.
-    let asked = AtomicUsize::new(0);
-    endpoints[2]
-        .decide(move |_| status(if asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { 500 } else { 200 }));
+    // The third one fails the first request of each delivery: all of them come again.
+    let failed = Mutex::new(HashSet::new());
+    endpoints[2].decide(move |request| {
+        let id = request.header("webhook-id").to_owned();
+        let mut failed = failed.lock().unwrap();
+        if failed.remove(&id) {
+            return status(200);
+        }
+        failed.insert(id);
+        status(500)
+    });
     create(&control_plane.url(), "everything", sync_to(&endpoints[0].url("/"))).await;
     let template = sync_to(&endpoints[1].url("/")).event_types(&["purchase"]);
     create(&control_plane.url(), "purchases", template.template(r#"{"user": "${input.user_id}"}"#)).await;

@@ -272,27 +272,33 @@ impl Cluster {
 
     /// Waits until the control plane has stored `count` attempts of a sync; gives them, the oldest first.
     pub async fn wait_for_attempts(&self, id: &str, count: usize) -> Vec<Attempt> {
-        eventually(&format!("{count} attempts of {id} are stored"), async || {
+        let what = format!("{count} attempts of {id} are stored");
+        let stored = eventually(&what, async || {
             let attempts = self.attempts(id).await;
             (attempts.len() >= count).then_some(attempts)
-        })
-        .await
+        });
+        self.redialling(stored).await
+    }
+
+    /// Waits for what needs a stream between the planes: a node that has lost one, since much time passed at once, waits before it
+    /// dials again, by the clock.
+    pub async fn redialling<T>(&self, what: impl Future<Output = T>) -> T {
+        let redial = async {
+            loop {
+                self.time.advance_to_next("redial").await;
+            }
+        };
+        tokio::select! {
+            done = what => done,
+            () = redial => unreachable!("it goes on for ever"),
+        }
     }
 
     /// The dead letters of a sync.
     pub async fn dead_letters(&self, id: &str) -> Vec<DeadLetter> {
         let control = format!("http://{}", self.control_address);
         let told = eventually("the nodes tell their dead letters", async || ledger::dead_letters(&control, id).await);
-        let redialling = async {
-            loop {
-                self.time.advance_to_next("redial").await;
-            }
-        };
-        tokio::select! {
-            letters = told => letters,
-            // A node that has lost its command stream waits before it dials again: by the clock.
-            () = redialling => unreachable!("it goes on for ever"),
-        }
+        self.redialling(told).await
     }
 
     /// Moves the clock to when the node wants to look at its lanes again, once no round is under way; gives that time.

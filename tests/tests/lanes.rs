@@ -110,21 +110,7 @@ impl Run {
     async fn set_limits(&self, at: usize, limits: Limits) {
         let mut sync = self.cluster.get(&id(at)).await;
         sync.destination.as_mut().unwrap().limits = Some(limits);
-        self.redialling(self.cluster.update(sync)).await;
-    }
-
-    /// Waits for what needs the control plane: a node that has lost it, since much time passed at once, waits before it dials
-    /// again.
-    async fn redialling<T>(&self, what: impl Future<Output = T>) -> T {
-        let redial = async {
-            loop {
-                self.cluster.time.advance_to_next("redial").await;
-            }
-        };
-        tokio::select! {
-            done = what => done,
-            () = redial => unreachable!("it goes on for ever"),
-        }
+        self.cluster.redialling(self.cluster.update(sync)).await;
     }
 
     async fn switch(&mut self, at: usize) {
@@ -133,9 +119,9 @@ impl Run {
         self.note(format!("sync {at} enabled: {enabled}"));
         let id = id(at);
         if enabled {
-            self.redialling(self.cluster.enable(&id)).await;
+            self.cluster.redialling(self.cluster.enable(&id)).await;
         } else {
-            self.redialling(self.cluster.disable(&id)).await;
+            self.cluster.redialling(self.cluster.disable(&id)).await;
         }
     }
 
@@ -144,7 +130,7 @@ impl Run {
         self.note(format!("sync {at} is made anew"));
         self.cluster.delete(&id(at)).await;
         let sync = sync_to(&self.endpoints[at].url("/"));
-        self.redialling(self.cluster.create(&id(at), sync)).await;
+        self.cluster.redialling(self.cluster.create(&id(at), sync)).await;
         self.enabled[at] = true;
     }
 
@@ -171,7 +157,7 @@ impl Run {
             }
         };
         // It may have lost its command stream too.
-        self.redialling(redeliver).await;
+        self.cluster.redialling(redeliver).await;
     }
 
     fn pass_time(&mut self) {
@@ -187,7 +173,7 @@ impl Run {
             self.endpoints[at].release();
             self.set_limits(at, Limits::default()).await;
             if !self.enabled[at] {
-                self.redialling(self.cluster.enable(&id(at))).await;
+                self.cluster.redialling(self.cluster.enable(&id(at))).await;
             }
         }
         let rounds = async {

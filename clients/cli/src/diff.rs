@@ -167,7 +167,7 @@ mod tests {
             events: Some(EventSelection {
                 filter: Some(Filter {
                     event_types: types.iter().map(|&event_type| event_type.to_owned()).collect(),
-                    conditions: Vec::new(),
+                    ..Filter::default()
                 }),
                 payload: None,
             }),

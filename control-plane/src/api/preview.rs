@@ -2,6 +2,7 @@
 
 use sluice_pipeline::{
     event::{Event, EventId, MAX_EVENT_BYTES, WebhookId},
+    filter::ConditionVerdict,
     request,
     sync::{CompiledSync, compile, required_features},
     violation::{Violation, reason},
@@ -36,7 +37,12 @@ pub(super) async fn preview(context: &Context, request: PreviewSyncRequest) -> R
         Ok(rendered) => (rendered.body, Vec::new()),
         Err(error) => (bytes::Bytes::new(), proto(vec![error.into()])),
     };
-    Ok(PreviewSyncResponse { matched: verdict.matched, verdict: verdict.reason, body, headers, violations })
+    let conditions = compiled.filter.verdicts(&event).into_iter().map(|verdict| {
+        let ConditionVerdict { field, holds, reason } = verdict;
+        v1::ConditionVerdict { field, holds, reason }
+    });
+    let conditions = conditions.collect();
+    Ok(PreviewSyncResponse { matched: verdict.matched, verdict: verdict.reason, body, headers, violations, conditions })
 }
 
 /// The event that a caller gave.

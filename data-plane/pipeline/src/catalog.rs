@@ -12,6 +12,7 @@ use sluice_proto::{node::v1 as node, sync::v1};
 pub use crate::snapshot::{Snapshot, SnapshotAssembler, SnapshotBroken, syncs};
 use crate::{
     event::Event,
+    matching::Index,
     sync::{self, CompiledSync, Rules},
     violation::Violation,
 };
@@ -218,8 +219,7 @@ impl Catalog {
         let Some(index) = self.by_project.get(project) else {
             return;
         };
-        let of_type = index.by_type.get(event.event_type()).into_iter().flatten();
-        out.extend(of_type.chain(&index.any_type).filter(|sync| sync.filter.conditions_hold(event)));
+        index.matching(event, out);
     }
 
     fn hold(&self, latest: v1::Sync, rules: &Rules) -> Arc<Held> {
@@ -315,27 +315,4 @@ fn disabled(good: &v1::Sync, rules: &Rules) -> Option<Arc<CompiledSync>> {
 
 fn by_uid(held: Arc<Held>) -> (Arc<str>, Arc<Held>) {
     (held.entry.latest.uid.as_str().into(), held)
-}
-
-/// The enabled syncs of one project by the event types that they take.
-#[derive(Default)]
-struct Index {
-    by_type: HashMap<Box<str>, Vec<Arc<CompiledSync>>>,
-    any_type: Vec<Arc<CompiledSync>>,
-}
-
-impl Index {
-    fn add(&mut self, sync: &Arc<CompiledSync>) {
-        let mut types: Vec<_> = sync.filter.event_types().collect();
-        if types.is_empty() {
-            self.any_type.push(Arc::clone(sync));
-            return;
-        }
-        // a type that is listed twice matches once
-        types.sort_unstable();
-        types.dedup();
-        for event_type in types {
-            self.by_type.entry(event_type.into()).or_default().push(Arc::clone(sync));
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashSet};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use crate::decimal::Decimal;
+use crate::{decimal::Decimal, pattern::Patterns};
 
 /// A JSON string (or a boolean, by its text), or a number by its text.
 #[derive(Clone, Copy)]
@@ -33,6 +33,10 @@ pub(crate) enum Comparison {
     EndsWith(Words),
     /// As numbers if both read as numbers, else as strings, by their characters.
     Ordered { order: Order, values: Vec<Box<str>> },
+    /// Both of two.
+    Both(Box<(Self, Self)>),
+    /// The text fits a pattern.
+    Fits(Patterns),
     /// No value at all.
     Never,
 }
@@ -70,6 +74,8 @@ impl Comparison {
                     })
                 })
             }
+            Self::Both(both) => both.0.holds(value) && both.1.holds(value),
+            Self::Fits(patterns) => patterns.fit(value.text()),
             Self::Never => false,
         }
     }

@@ -1,277 +1,189 @@
-//! One condition of a filter: a test of one property.
+//! One condition of a filter: a test of a property, or conditions put together.
 
-use sluice_freemarker::json::{Kind, Node};
-use sluice_proto::sync::v1::{self, PropertyOperator, PropertyRoot};
+use sha2::{Digest as _, Sha256};
+use sluice_freemarker::json::Node;
+use sluice_proto::sync::v1::{self, condition};
 
 use crate::{
-    comparison::{Comparison, Numbers, Order, Text, Words},
-    event::kind_in_words,
-    filter::{list, quoted},
-    violation::{Violations, reason, shown},
+    property::Property,
+    violation::{Violations, reason},
 };
 
-const MAX_VALUES: usize = 1000;
-const MAX_VALUE_CHARS: usize = 1024;
-const MAX_SEGMENTS: usize = 64;
-
-/// What stands for a missing or null property among the values.
-pub(crate) const NONE: &str = "(none)";
+const MAX_DEPTH: usize = 8;
+/// Conditions of one filter, those within others too.
+pub(crate) const MAX_CONDITIONS_IN_ALL: usize = 200;
 
 /// A compiled condition.
 pub(crate) struct Condition {
-    /// Keys from the event object down, the root's one included.
-    path: Vec<Box<str>>,
+    /// Conditions with the same are the same.
+    fingerprint: [u8; 32],
     test: Test,
-    /// Whether the condition holds where the test does not.
-    negated: bool,
-    /// As the user wrote them, for messages.
-    operator: PropertyOperator,
-    values: Vec<String>,
 }
 
 enum Test {
-    /// Present and not null.
-    IsSet,
-    /// A value, or any element of an array, compares so; or the property is missing and `(none)` is among the values.
-    Any { comparison: Comparison, or_missing: bool },
+    Property(Property),
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    Not(Box<Test>),
+}
+
+/// What a condition says of an event, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Path of the condition, such as `events.filter.conditions[1].any.conditions[0]`.
+    pub field: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What it asks, and what the event has.
+    pub reason: String,
 }
 
 impl Condition {
-    pub(crate) fn compile(property: &v1::PropertyCondition, field: &str, violations: &mut Violations) -> Option<Self> {
-        let root = root(property.root, field, violations);
-        let path = path(&property.path, field, violations);
-        let operator = operator(property.operator, field, violations)?;
-        let values = values(operator, &property.values, field, violations)?;
-        let (root, path) = (root?, path?);
-        let texts = || values.iter().map(String::as_str).filter(|value| *value != NONE);
-        let comparison = match operator {
-            PropertyOperator::Is | PropertyOperator::IsNot => {
-                Comparison::Equal { texts: texts().map(Into::into).collect(), numbers: Numbers::new(texts()) }
-            }
-            PropertyOperator::Contains | PropertyOperator::DoesNotContain => {
-                let Some(contains) = Comparison::contains(texts()) else {
-                    let field = format!("{field}.values");
-                    violations.add(field, reason::TOO_LONG, "the values are too long altogether");
-                    return None;
-                };
-                contains
-            }
-            PropertyOperator::StartsWith => Comparison::StartsWith(Words::new(texts())),
-            PropertyOperator::EndsWith => Comparison::EndsWith(Words::new(texts())),
-            PropertyOperator::Less => Comparison::ordered(Order::Less, texts()),
-            PropertyOperator::LessOrEqual => Comparison::ordered(Order::LessOrEqual, texts()),
-            PropertyOperator::Greater => Comparison::ordered(Order::Greater, texts()),
-            PropertyOperator::GreaterOrEqual => Comparison::ordered(Order::GreaterOrEqual, texts()),
-            PropertyOperator::IsSet | PropertyOperator::IsNotSet | PropertyOperator::Unspecified => Comparison::Never,
-        };
-        let test = match operator {
-            PropertyOperator::IsSet | PropertyOperator::IsNotSet => Test::IsSet,
-            _ => Test::Any { comparison, or_missing: values.iter().any(|value| value == NONE) },
-        };
-        let negated =
-            matches!(operator, PropertyOperator::IsNot | PropertyOperator::DoesNotContain | PropertyOperator::IsNotSet);
-        let path = root.into_iter().map(Into::into).chain(path).collect();
-        Some(Self { path, test, negated, operator, values })
+    /// `None` if there is a violation. `left` counts down the conditions that the filter may still have.
+    pub(crate) fn compile(
+        condition: &v1::Condition,
+        field: &str,
+        left: &mut usize,
+        violations: &mut Violations,
+    ) -> Option<Self> {
+        use prost::Message as _;
+        let test = Test::compile(condition, field, 1, left, violations)?;
+        Some(Self { fingerprint: Sha256::digest(condition.encode_to_vec()).into(), test })
+    }
+
+    /// Conditions with the same fingerprint hold for the same events.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// Whether the condition holds for an event's object.
     pub(crate) fn holds(&self, event: Node<'_>) -> bool {
-        self.holds_for(self.property(event))
+        self.test.holds(event)
     }
 
     /// The same with the reason, such as `user_properties.orders is 4: greater than "2" holds`.
     pub(crate) fn explain(&self, event: Node<'_>) -> (bool, String) {
-        let property = self.property(event);
-        let holds = self.holds_for(property);
-        let verb = if holds { "holds" } else { "does not hold" };
-        let text = format!("{} is {}: {} {verb}", self.label(), found(property), self.demand());
+        self.test.explain(event)
+    }
+
+    /// What it and each condition within it says.
+    pub(crate) fn verdicts(&self, event: Node<'_>, field: String, verdicts: &mut Vec<Verdict>) {
+        self.test.verdicts(event, field, verdicts);
+    }
+}
+
+impl Test {
+    fn compile(
+        condition: &v1::Condition,
+        field: &str,
+        depth: usize,
+        left: &mut usize,
+        violations: &mut Violations,
+    ) -> Option<Self> {
+        if *left == 0 {
+            let description =
+                format!("a filter has at most {MAX_CONDITIONS_IN_ALL} conditions, those within others too");
+            violations.add(field, reason::TOO_MANY, description);
+            return None;
+        }
+        *left -= 1;
+        if depth > MAX_DEPTH {
+            let description = format!("conditions are nested at most {MAX_DEPTH} deep");
+            violations.add(field, reason::TOO_MANY, description);
+            return None;
+        }
+        match &condition.condition {
+            Some(condition::Condition::Property(property)) => {
+                Property::compile(property, &format!("{field}.property"), violations).map(Self::Property)
+            }
+            Some(condition::Condition::All(list)) => {
+                Self::list(list, &format!("{field}.all"), depth, left, violations).map(Self::All)
+            }
+            Some(condition::Condition::Any(list)) => {
+                Self::list(list, &format!("{field}.any"), depth, left, violations).map(Self::Any)
+            }
+            Some(condition::Condition::Not(inner)) => {
+                let inner = Self::compile(inner, &format!("{field}.not"), depth + 1, left, violations)?;
+                Some(Self::Not(Box::new(inner)))
+            }
+            None => {
+                violations.add(
+                    field,
+                    reason::UNKNOWN_VARIANT,
+                    "the condition is empty, or of a kind that this version does not know",
+                );
+                None
+            }
+        }
+    }
+
+    fn list(
+        list: &v1::ConditionList,
+        field: &str,
+        depth: usize,
+        left: &mut usize,
+        violations: &mut Violations,
+    ) -> Option<Vec<Self>> {
+        if list.conditions.is_empty() {
+            let description = "the list is empty: it takes at least one condition";
+            violations.add(format!("{field}.conditions"), reason::REQUIRED, description);
+            return None;
+        }
+        let mut tests = Vec::new();
+        for (index, condition) in list.conditions.iter().enumerate() {
+            let none_left = *left == 0;
+            let field = format!("{field}.conditions[{index}]");
+            tests.extend(Self::compile(condition, &field, depth + 1, left, violations));
+            if none_left {
+                // Said once, where there is one too many.
+                return None;
+            }
+        }
+        (tests.len() == list.conditions.len()).then_some(tests)
+    }
+
+    fn holds(&self, event: Node<'_>) -> bool {
+        match self {
+            Self::Property(property) => property.holds(event),
+            Self::All(tests) => tests.iter().all(|test| test.holds(event)),
+            Self::Any(tests) => tests.iter().any(|test| test.holds(event)),
+            Self::Not(test) => !test.holds(event),
+        }
+    }
+
+    fn explain(&self, event: Node<'_>) -> (bool, String) {
+        let holds = self.holds(event);
+        let text = match self {
+            Self::Property(property) => return property.explain(event),
+            // What decided: everything that holds if it holds, else everything that doesn't.
+            Self::All(tests) | Self::Any(tests) => {
+                let told = tests.iter().map(|test| test.explain(event));
+                let told: Vec<_> = told.filter(|(part, _)| *part == holds).map(|(_, text)| text).collect();
+                let words = if matches!(self, Self::All(_)) { "all" } else { "any" };
+                format!("{words} of {} ({})", tests.len(), told.join("; "))
+            }
+            Self::Not(test) => format!("not ({})", test.explain(event).1),
+        };
         (holds, text)
     }
 
-    /// The property, if it is present and not null.
-    fn property<'d>(&self, event: Node<'d>) -> Option<Node<'d>> {
-        self.path.iter().try_fold(event, |node, key| node.get(key)).filter(|node| !node.is_null())
-    }
-
-    fn holds_for(&self, property: Option<Node<'_>>) -> bool {
-        let test_holds = match (&self.test, property) {
-            (Test::IsSet, property) => property.is_some(),
-            (Test::Any { or_missing, .. }, None) => *or_missing,
-            (Test::Any { comparison, .. }, Some(property)) => any_element(property, comparison),
+    fn verdicts(&self, event: Node<'_>, field: String, verdicts: &mut Vec<Verdict>) {
+        let (holds, reason) = match self {
+            Self::Property(property) => property.explain(event),
+            Self::All(tests) => (self.holds(event), format!("all of {}", tests.len())),
+            Self::Any(tests) => (self.holds(event), format!("any of {}", tests.len())),
+            Self::Not(_) => (self.holds(event), "not".to_owned()),
         };
-        test_holds != self.negated
-    }
-
-    /// The path as people write it: `user_properties.orders`, `event_properties["Page.path"]`.
-    fn label(&self) -> String {
-        let mut label = String::new();
-        for key in &self.path {
-            let is_plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'));
-            if !is_plain || key.is_empty() {
-                label.push_str(&format!("[{}]", quoted(key)));
-            } else {
-                if !label.is_empty() {
-                    label.push('.');
+        verdicts.push(Verdict { field: field.clone(), holds, reason });
+        match self {
+            Self::Property(_) => {}
+            Self::All(tests) | Self::Any(tests) => {
+                let word = if matches!(self, Self::All(_)) { "all" } else { "any" };
+                for (index, test) in tests.iter().enumerate() {
+                    test.verdicts(event, format!("{field}.{word}.conditions[{index}]"), verdicts);
                 }
-                label.push_str(&shown(key, 64));
             }
-        }
-        label
-    }
-
-    fn demand(&self) -> String {
-        let words = match self.operator {
-            PropertyOperator::Is => "being",
-            PropertyOperator::IsNot => "not being",
-            PropertyOperator::Contains => "containing",
-            PropertyOperator::DoesNotContain => "not containing",
-            PropertyOperator::StartsWith => "starting with",
-            PropertyOperator::EndsWith => "ending with",
-            PropertyOperator::Less => "less than",
-            PropertyOperator::LessOrEqual => "less than or equal to",
-            PropertyOperator::Greater => "greater than",
-            PropertyOperator::GreaterOrEqual => "greater than or equal to",
-            PropertyOperator::IsSet => return "being set".into(),
-            PropertyOperator::IsNotSet | PropertyOperator::Unspecified => return "not being set".into(),
-        };
-        let any_of = if self.values.len() > 1 { "any of " } else { "" };
-        format!("{words} {any_of}{}", list(self.values.iter().map(String::as_str)))
-    }
-}
-
-/// Whether the value, or any element of an array of arrays …, compares so. Nulls and objects never do.
-fn any_element(node: Node<'_>, comparison: &Comparison) -> bool {
-    match node.kind() {
-        Kind::Array => node.items().any(|item| any_element(item, comparison)),
-        Kind::Object | Kind::Null => false,
-        Kind::String => node.as_str().is_some_and(|text| comparison.holds(Text::String(text))),
-        Kind::Number => node.number_text().is_some_and(|text| comparison.holds(Text::Number(text))),
-        Kind::Bool => node.as_bool().is_some_and(|value| comparison.holds(Text::String(bool_text(value)))),
-    }
-}
-
-fn bool_text(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
-}
-
-fn found(property: Option<Node<'_>>) -> String {
-    let Some(property) = property else {
-        return "missing or null".into();
-    };
-    match property.kind() {
-        Kind::String => quoted(property.as_str().unwrap_or_default()),
-        Kind::Number | Kind::Bool => {
-            let text = property.number_text().or(property.as_bool().map(bool_text));
-            shown(text.unwrap_or_default(), 64)
-        }
-        Kind::Array => match property.len() {
-            1 => "an array of 1 element".into(),
-            count => format!("an array of {count} elements"),
-        },
-        kind => kind_in_words(kind).into(),
-    }
-}
-
-/// The key of the event that holds the root; `None` within if it is the event itself.
-fn root(root: i32, field: &str, violations: &mut Violations) -> Option<Option<&'static str>> {
-    match PropertyRoot::try_from(root) {
-        Ok(PropertyRoot::Event) => Some(None),
-        Ok(PropertyRoot::EventProperties) => Some(Some("event_properties")),
-        Ok(PropertyRoot::UserProperties) => Some(Some("user_properties")),
-        Ok(PropertyRoot::GroupProperties) => Some(Some("group_properties")),
-        Ok(PropertyRoot::Groups) => Some(Some("groups")),
-        Ok(PropertyRoot::Unspecified) => {
-            violations.add(
-                format!("{field}.root"),
-                reason::REQUIRED,
-                "no root is chosen: `PROPERTY_ROOT_EVENT` (the event itself), `…_EVENT_PROPERTIES`, `…_USER_PROPERTIES`, \
-                 `…_GROUP_PROPERTIES` or `…_GROUPS` is expected",
-            );
-            None
-        }
-        Err(_) => {
-            violations.add(
-                format!("{field}.root"),
-                reason::UNKNOWN_VARIANT,
-                format!("this version does not know the root {root}"),
-            );
-            None
+            Self::Not(test) => test.verdicts(event, format!("{field}.not"), verdicts),
         }
     }
-}
-
-fn path(path: &[String], field: &str, violations: &mut Violations) -> Option<Vec<Box<str>>> {
-    let field = format!("{field}.path");
-    if path.is_empty() {
-        violations.add(
-            field,
-            reason::REQUIRED,
-            "the path is empty: it holds the keys from the root down to the property",
-        );
-        return None;
-    }
-    if path.len() > MAX_SEGMENTS {
-        violations.add(
-            field,
-            reason::TOO_MANY,
-            format!("{} keys; events are nested at most {MAX_SEGMENTS} deep", path.len()),
-        );
-        return None;
-    }
-    Some(path.iter().map(|key| key.as_str().into()).collect())
-}
-
-fn operator(operator: i32, field: &str, violations: &mut Violations) -> Option<PropertyOperator> {
-    let field = format!("{field}.operator");
-    match PropertyOperator::try_from(operator) {
-        Ok(PropertyOperator::Unspecified) => {
-            violations.add(field, reason::REQUIRED, "no operator is chosen, such as `PROPERTY_OPERATOR_IS`");
-            None
-        }
-        Ok(operator) => Some(operator),
-        Err(_) => {
-            violations.add(
-                field,
-                reason::UNKNOWN_VARIANT,
-                format!("this version does not know the operator {operator}"),
-            );
-            None
-        }
-    }
-}
-
-fn values(
-    operator: PropertyOperator,
-    values: &[String],
-    field: &str,
-    violations: &mut Violations,
-) -> Option<Vec<String>> {
-    let takes_none = matches!(operator, PropertyOperator::IsSet | PropertyOperator::IsNotSet);
-    let is_order = matches!(
-        operator,
-        PropertyOperator::Less
-            | PropertyOperator::LessOrEqual
-            | PropertyOperator::Greater
-            | PropertyOperator::GreaterOrEqual
-    );
-    let is_equality = matches!(operator, PropertyOperator::Is | PropertyOperator::IsNot);
-    let first = |what: &dyn Fn(&String) -> bool| values.iter().position(what);
-    let (at, reason, description) = if takes_none && !values.is_empty() {
-        (None, reason::INVALID_VALUE, "the operator takes no values".to_owned())
-    } else if !takes_none && values.is_empty() {
-        (None, reason::REQUIRED, "there is no value to compare with".to_owned())
-    } else if values.len() > MAX_VALUES {
-        (None, reason::TOO_MANY, format!("{} values; at most {MAX_VALUES} are taken", values.len()))
-    } else if let Some(at) = first(&|value| value.chars().nth(MAX_VALUE_CHARS).is_some()) {
-        (Some(at), reason::TOO_LONG, format!("the value has more than {MAX_VALUE_CHARS} characters"))
-    } else if let Some(at) = first(&|value| is_order && value == NONE) {
-        (Some(at), reason::INVALID_VALUE, format!("nothing is less or greater than `{NONE}`"))
-    } else if let Some(at) = first(&|value| !is_equality && value.is_empty()) {
-        (Some(at), reason::INVALID_VALUE, "the value is empty, which compares alike with every text".to_owned())
-    } else {
-        return Some(values.to_vec());
-    };
-    let at = at.map_or_else(String::new, |at| format!("[{at}]"));
-    violations.add(format!("{field}.values{at}"), reason, description);
-    None
 }

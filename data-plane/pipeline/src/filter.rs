@@ -1,17 +1,21 @@
 //! Which events a sync takes: any of the types, and all of the conditions.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
-use sluice_proto::sync::v1::{self, condition};
+use sluice_proto::sync::v1;
 
+pub use crate::condition::Verdict as ConditionVerdict;
 use crate::{
-    condition::Condition,
+    condition::{Condition, MAX_CONDITIONS_IN_ALL},
     event::Event,
+    pattern::{Patterns, literal_prefix},
     violation::{Violations, reason, shown},
 };
 
 const MAX_EVENT_TYPES: usize = 1000;
 const MAX_CONDITIONS: usize = 50;
+const MAX_PATTERNS: usize = 100;
+const MAX_PATTERN_CHARS: usize = 1024;
 
 /// A compiled filter. The empty one takes every event.
 #[derive(Default)]
@@ -20,7 +24,24 @@ pub struct Filter {
     event_types: Vec<Box<str>>,
     /// The same, to look them up.
     event_type_set: HashSet<Box<str>>,
-    conditions: Vec<Condition>,
+    /// Patterns of event types, beside those.
+    patterns: Vec<TypePattern>,
+    conditions: Vec<Arc<Condition>>,
+}
+
+/// A pattern of event types.
+pub(crate) struct TypePattern {
+    glob: Box<str>,
+    /// What every type that fits begins with.
+    pub(crate) prefix: String,
+    pattern: Patterns,
+}
+
+impl TypePattern {
+    /// Whether the event type fits.
+    pub(crate) fn fits(&self, event_type: &str) -> bool {
+        self.pattern.fit(event_type)
+    }
 }
 
 /// Whether a filter takes an event, and why.
@@ -63,6 +84,39 @@ impl Filter {
         self.conditions.iter().all(|condition| condition.holds(event.root()))
     }
 
+    /// Whether it takes every event type.
+    pub(crate) fn takes_any_type(&self) -> bool {
+        self.event_types.is_empty() && self.patterns.is_empty()
+    }
+
+    /// The patterns of event types that it takes beside [`Filter::event_types`].
+    pub(crate) fn patterns(&self) -> &[TypePattern] {
+        &self.patterns
+    }
+
+    /// Whether it names the event type exactly.
+    pub(crate) fn names(&self, event_type: &str) -> bool {
+        self.event_type_set.contains(event_type)
+    }
+
+    /// Its conditions, all of which must hold.
+    pub(crate) fn conditions(&self) -> &[Arc<Condition>] {
+        &self.conditions
+    }
+
+    /// What each part of the filter says of the event, whether or not it decided. For people only.
+    #[must_use]
+    pub fn verdicts(&self, event: &Event<'_>) -> Vec<ConditionVerdict> {
+        let mut verdicts = Vec::new();
+        if let Some((holds, reason)) = self.explain_type(event.event_type()) {
+            verdicts.push(ConditionVerdict { field: "events.filter.event_types".to_owned(), holds, reason });
+        }
+        for (index, condition) in self.conditions.iter().enumerate() {
+            condition.verdicts(event.root(), format!("events.filter.conditions[{index}]"), &mut verdicts);
+        }
+        verdicts
+    }
+
     pub(crate) fn compile(filter: Option<&v1::Filter>, violations: &mut Violations) -> Self {
         let Some(filter) = filter else {
             return Self::default();
@@ -76,48 +130,44 @@ impl Filter {
                 format!("{count} conditions; at most {MAX_CONDITIONS} are taken"),
             );
         }
-        let conditions = filter
-            .conditions
-            .iter()
-            .take(MAX_CONDITIONS)
-            .enumerate()
+        let mut left = MAX_CONDITIONS_IN_ALL;
+        let conditions = filter.conditions.iter().take(MAX_CONDITIONS).enumerate();
+        let conditions = conditions
             .filter_map(|(index, condition)| {
                 let field = format!("events.filter.conditions[{index}]");
-                match &condition.condition {
-                    Some(condition::Condition::Property(property)) => {
-                        Condition::compile(property, &format!("{field}.property"), violations)
-                    }
-                    None => {
-                        violations.add(
-                            field,
-                            reason::UNKNOWN_VARIANT,
-                            "the condition is empty, or of a kind that this version does not know",
-                        );
-                        None
-                    }
-                }
+                Condition::compile(condition, &field, &mut left, violations).map(Arc::new)
             })
             .collect();
+        let patterns = patterns(&filter.event_type_patterns, violations);
         Self {
             event_types: filter.event_types.iter().map(|event_type| event_type.as_str().into()).collect(),
             event_type_set: filter.event_types.iter().map(|event_type| event_type.as_str().into()).collect(),
+            patterns,
             conditions,
         }
     }
 
     fn takes_type(&self, event_type: &str) -> bool {
-        self.event_type_set.is_empty() || self.event_type_set.contains(event_type)
+        self.takes_any_type()
+            || self.event_type_set.contains(event_type)
+            || self.patterns.iter().any(|pattern| pattern.fits(event_type))
     }
 
     fn explain_type(&self, event_type: &str) -> Option<(bool, String)> {
-        if self.event_types.is_empty() {
+        if self.takes_any_type() {
             return None;
         }
         let takes = self.takes_type(event_type);
-        let (event_type, list) = (quoted(event_type), list(self.event_types()));
+        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.fits(event_type)) {
+            let text = format!("event_type is {}, which fits {}", quoted(event_type), quoted(&pattern.glob));
+            return Some((true, text));
+        }
+        let wanted: Vec<&str> =
+            self.event_types().chain(self.patterns.iter().map(|pattern| pattern.glob.as_ref())).collect();
+        let (event_type, count, list) = (quoted(event_type), wanted.len(), list(wanted.into_iter()));
         Some((
             takes,
-            match (takes, self.event_types.len()) {
+            match (takes, count) {
                 (true, 1) => format!("event_type is {event_type}"),
                 (true, _) => format!("event_type is {event_type}, one of {list}"),
                 (false, 1) => format!("event_type is {event_type}, not {list}"),
@@ -150,6 +200,31 @@ pub(crate) fn list<'v>(values: impl ExactSizeIterator<Item = &'v str>) -> String
 /// A text in quotes as messages show it.
 pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text, 64))
+}
+
+fn patterns(globs: &[String], violations: &mut Violations) -> Vec<TypePattern> {
+    const FIELD: &str = "events.filter.event_type_patterns";
+    if globs.len() > MAX_PATTERNS {
+        let description = format!("{} patterns; at most {MAX_PATTERNS} are taken", globs.len());
+        violations.add(FIELD, reason::TOO_MANY, description);
+    }
+    let mut patterns = Vec::new();
+    for (index, glob) in globs.iter().take(MAX_PATTERNS).enumerate() {
+        let compiled = if glob.is_empty() {
+            Err((reason::REQUIRED, "the pattern is empty, and no event's type is".to_owned()))
+        } else if glob.chars().nth(MAX_PATTERN_CHARS).is_some() {
+            Err((reason::TOO_LONG, format!("the pattern has more than {MAX_PATTERN_CHARS} characters")))
+        } else {
+            Patterns::globs([glob.as_str()].into_iter()).map_err(|(_, why)| (reason::INVALID_VALUE, why))
+        };
+        match compiled {
+            Ok(pattern) => {
+                patterns.push(TypePattern { glob: glob.as_str().into(), prefix: literal_prefix(glob), pattern });
+            }
+            Err((reason, why)) => violations.add(format!("{FIELD}[{index}]"), reason, why),
+        }
+    }
+    patterns
 }
 
 fn event_types(event_types: &[String], violations: &mut Violations) {

@@ -26,9 +26,19 @@ pub use crate::{
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 
 /// The features that this version has; see [`required_features`].
-pub const FEATURES: &[&str] = &[DESTINATION_TRUSTED_CA, FILTER_PROPERTY, LIMITS_BACKLOG, LIMITS_RATE, PAYLOAD_TEMPLATE];
+pub const FEATURES: &[&str] = &[
+    DESTINATION_TRUSTED_CA,
+    FILTER_EVENT_TYPE_PATTERNS,
+    FILTER_NESTED,
+    FILTER_PROPERTY,
+    LIMITS_BACKLOG,
+    LIMITS_RATE,
+    PAYLOAD_TEMPLATE,
+];
 
 const DESTINATION_TRUSTED_CA: &str = "destination.trusted_ca";
+const FILTER_EVENT_TYPE_PATTERNS: &str = "filter.event_type_patterns";
+const FILTER_NESTED: &str = "filter.nested";
 const FILTER_PROPERTY: &str = "filter.property";
 const LIMITS_BACKLOG: &str = "limits.backlog";
 const LIMITS_RATE: &str = "limits.rate";
@@ -155,6 +165,8 @@ pub fn required_features(sync: &v1::Sync) -> Vec<String> {
     let limits = destination.and_then(|destination| destination.limits.as_ref());
     [
         (destination.is_some_and(|destination| !destination.trusted_ca_pem.is_empty()), DESTINATION_TRUSTED_CA),
+        (filter.is_some_and(|filter| !filter.event_type_patterns.is_empty()), FILTER_EVENT_TYPE_PATTERNS),
+        (filter.is_some_and(|filter| filter.conditions.iter().any(is_nested)), FILTER_NESTED),
         (filter.is_some_and(|filter| !filter.conditions.is_empty()), FILTER_PROPERTY),
         (limits.is_some_and(|limits| limits.max_backlog != 0), LIMITS_BACKLOG),
         (limits.is_some_and(|limits| limits.max_requests_per_second != 0.0), LIMITS_RATE),
@@ -164,6 +176,10 @@ pub fn required_features(sync: &v1::Sync) -> Vec<String> {
     .filter(|(needed, _)| *needed)
     .map(|(_, feature)| feature.to_owned())
     .collect()
+}
+
+fn is_nested(condition: &v1::Condition) -> bool {
+    !matches!(condition.condition, Some(v1::condition::Condition::Property(_)) | None)
 }
 
 fn name(name: &str, violations: &mut Violations) -> Option<SyncName> {

@@ -219,32 +219,51 @@ pub struct TemplatePayload {
     #[prost(bool, tag = "2")]
     pub allow_invalid_json: bool,
 }
-/// A predicate over events: any of the types, and all of the conditions.
+/// A predicate over events: any of the types and patterns, and all of the conditions.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Filter {
-    /// Exact values of `event_type`, at most 1,000; empty: every type.
+    /// Exact values of `event_type`, at most 1,000. With `event_type_patterns` alternatives; both empty: every type.
     #[prost(string, repeated, tag = "1")]
     pub event_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Conditions that must all hold, at most 50.
+    /// Conditions that must all hold, at most 50; with those within them at most 200.
     #[prost(message, repeated, tag = "2")]
     pub conditions: ::prost::alloc::vec::Vec<Condition>,
+    /// Patterns of `event_type` (see `PROPERTY_OPERATOR_GLOB`), at most 100.
+    #[prost(string, repeated, tag = "3")]
+    pub event_type_patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One condition of a filter.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Condition {
     /// What is asked. A node that does not know the variant refuses the sync.
-    #[prost(oneof = "condition::Condition", tags = "1")]
+    #[prost(oneof = "condition::Condition", tags = "1, 2, 3, 4")]
     pub condition: ::core::option::Option<condition::Condition>,
 }
 /// Nested message and enum types in `Condition`.
 pub mod condition {
     /// What is asked. A node that does not know the variant refuses the sync.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Condition {
         /// A test of one property.
         #[prost(message, tag = "1")]
         Property(super::PropertyCondition),
+        /// All of these hold.
+        #[prost(message, tag = "2")]
+        All(super::ConditionList),
+        /// At least one of these holds.
+        #[prost(message, tag = "3")]
+        Any(super::ConditionList),
+        /// This does not hold.
+        #[prost(message, tag = "4")]
+        Not(::prost::alloc::boxed::Box<super::Condition>),
     }
+}
+/// Conditions within another one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConditionList {
+    /// At least one; conditions are nested at most eight deep.
+    #[prost(message, repeated, tag = "1")]
+    pub conditions: ::prost::alloc::vec::Vec<Condition>,
 }
 /// A test of one property of the event.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -259,8 +278,8 @@ pub struct PropertyCondition {
     #[prost(enumeration = "PropertyOperator", tag = "3")]
     pub operator: i32,
     /// What it is compared with: values are alternatives (any for `IS`, none for `IS_NOT`). `(none)` stands for a missing or
-    /// null property. Numbers and booleans as their JSON text. None for `IS_SET` and `IS_NOT_SET`; else 1 to 1,000 of at most
-    /// 1,024 characters each.
+    /// null property. Numbers and booleans as their JSON text. None for `IS_SET` and `IS_NOT_SET`, two for `BETWEEN`; else 1 to
+    /// 1,000 (for `IS` and `IS_NOT` 10,000, for patterns 20) of at most 1,024 characters each.
     #[prost(string, repeated, tag = "4")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -389,6 +408,31 @@ pub enum PropertyOperator {
     IsSet = 11,
     /// Missing or null.
     IsNotSet = 12,
+    /// Not `STARTS_WITH`.
+    DoesNotStartWith = 13,
+    /// Not `ENDS_WITH`.
+    DoesNotEndWith = 14,
+    /// Not less than the first value and not greater than the second.
+    Between = 15,
+    /// The array holds exactly the values, in any order and however often; a single value counts as an array of one. Nulls and
+    /// objects in it don't count.
+    SetIs = 16,
+    /// Not `SET_IS`.
+    SetIsNot = 17,
+    /// The array holds all of the values, and maybe others.
+    SetContains = 18,
+    /// The array holds none of the values.
+    SetDoesNotContain = 19,
+    /// The whole text fits one of the patterns, case counts: `*` any characters but `/`, `**` any characters, `?` one character but
+    /// `/`, `\[a-z0-9\]` one of these, `\[!a-z\]` none of these, `\` takes the next character as it is.
+    Glob = 20,
+    /// Not `GLOB`.
+    DoesNotGlob = 21,
+    /// One of the regular expressions is found somewhere in the text; case counts unless it begins with `(?i)`. Syntax of the Rust
+    /// crate `regex`: no back-references and no look-around, so that it takes linear time.
+    Regex = 22,
+    /// Not `REGEX`.
+    DoesNotRegex = 23,
 }
 impl PropertyOperator {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -410,6 +454,17 @@ impl PropertyOperator {
             Self::GreaterOrEqual => "PROPERTY_OPERATOR_GREATER_OR_EQUAL",
             Self::IsSet => "PROPERTY_OPERATOR_IS_SET",
             Self::IsNotSet => "PROPERTY_OPERATOR_IS_NOT_SET",
+            Self::DoesNotStartWith => "PROPERTY_OPERATOR_DOES_NOT_START_WITH",
+            Self::DoesNotEndWith => "PROPERTY_OPERATOR_DOES_NOT_END_WITH",
+            Self::Between => "PROPERTY_OPERATOR_BETWEEN",
+            Self::SetIs => "PROPERTY_OPERATOR_SET_IS",
+            Self::SetIsNot => "PROPERTY_OPERATOR_SET_IS_NOT",
+            Self::SetContains => "PROPERTY_OPERATOR_SET_CONTAINS",
+            Self::SetDoesNotContain => "PROPERTY_OPERATOR_SET_DOES_NOT_CONTAIN",
+            Self::Glob => "PROPERTY_OPERATOR_GLOB",
+            Self::DoesNotGlob => "PROPERTY_OPERATOR_DOES_NOT_GLOB",
+            Self::Regex => "PROPERTY_OPERATOR_REGEX",
+            Self::DoesNotRegex => "PROPERTY_OPERATOR_DOES_NOT_REGEX",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -428,6 +483,17 @@ impl PropertyOperator {
             "PROPERTY_OPERATOR_GREATER_OR_EQUAL" => Some(Self::GreaterOrEqual),
             "PROPERTY_OPERATOR_IS_SET" => Some(Self::IsSet),
             "PROPERTY_OPERATOR_IS_NOT_SET" => Some(Self::IsNotSet),
+            "PROPERTY_OPERATOR_DOES_NOT_START_WITH" => Some(Self::DoesNotStartWith),
+            "PROPERTY_OPERATOR_DOES_NOT_END_WITH" => Some(Self::DoesNotEndWith),
+            "PROPERTY_OPERATOR_BETWEEN" => Some(Self::Between),
+            "PROPERTY_OPERATOR_SET_IS" => Some(Self::SetIs),
+            "PROPERTY_OPERATOR_SET_IS_NOT" => Some(Self::SetIsNot),
+            "PROPERTY_OPERATOR_SET_CONTAINS" => Some(Self::SetContains),
+            "PROPERTY_OPERATOR_SET_DOES_NOT_CONTAIN" => Some(Self::SetDoesNotContain),
+            "PROPERTY_OPERATOR_GLOB" => Some(Self::Glob),
+            "PROPERTY_OPERATOR_DOES_NOT_GLOB" => Some(Self::DoesNotGlob),
+            "PROPERTY_OPERATOR_REGEX" => Some(Self::Regex),
+            "PROPERTY_OPERATOR_DOES_NOT_REGEX" => Some(Self::DoesNotRegex),
             _ => None,
         }
     }
@@ -602,6 +668,22 @@ pub struct PreviewSyncResponse {
     /// What is wrong with the draft, its template or its output for this event.
     #[prost(message, repeated, tag = "5")]
     pub violations: ::prost::alloc::vec::Vec<Violation>,
+    /// Every part of the filter, whether or not it decided.
+    #[prost(message, repeated, tag = "6")]
+    pub conditions: ::prost::alloc::vec::Vec<ConditionVerdict>,
+}
+/// What one part of a filter says of an event.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConditionVerdict {
+    /// Path of the part, such as `events.filter.conditions\[1\].any.conditions\[0\]`.
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    /// Whether it holds.
+    #[prost(bool, tag = "2")]
+    pub holds: bool,
+    /// What it asks and what the event has, for people.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// A header as it would be sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

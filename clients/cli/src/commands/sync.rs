@@ -422,7 +422,7 @@ mod tests {
             events: Some(EventSelection {
                 filter: Some(Filter {
                     event_types: ["a", "b", "c", "d"].map(str::to_owned).into(),
-                    conditions: Vec::new(),
+                    ..Filter::default()
                 }),
                 payload: Some(Payload::Template(TemplatePayload { source: "{\n}".into(), allow_invalid_json: false })),
             }),

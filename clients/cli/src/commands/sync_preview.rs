@@ -3,7 +3,9 @@
 use std::{io::Read, path::Path};
 
 use bytes::Bytes;
-use sluice_client::proto::sync::v1::{PreviewSyncRequest, PreviewSyncResponse, preview_sync_request::Subject};
+use sluice_client::proto::sync::v1::{
+    ConditionVerdict, PreviewSyncRequest, PreviewSyncResponse, preview_sync_request::Subject,
+};
 
 use crate::{
     cli::Format,
@@ -88,6 +90,10 @@ fn show(response: &PreviewSyncResponse) -> Result<(), Failure> {
     let verdict = if response.matched { "takes the event" } else { "does not take the event" };
     let reason = if response.verdict.is_empty() { String::new() } else { format!(": {}", response.verdict) };
     say(format!("The filter {verdict}{reason}."))?;
+    for ConditionVerdict { field, holds, reason } in &response.conditions {
+        let field = field.strip_prefix("events.filter.").unwrap_or(field);
+        say(format!("  {} {field}: {reason}", if *holds { "✓" } else { "✗" }))?;
+    }
     if !response.headers.is_empty() {
         say("\nHeaders")?;
         for header in &response.headers {

@@ -81,6 +81,7 @@ impl DemoSync {
                 let filter = Filter {
                     event_types: PURCHASE_TYPES.map(str::to_owned).into(),
                     conditions: vec![Condition { condition: Some(condition::Condition::Property(condition)) }],
+                    ..Filter::default()
                 };
                 let payload = Some(Payload::Original(OriginalPayload {}));
                 (Vec::new(), EventSelection { filter: Some(filter), payload })

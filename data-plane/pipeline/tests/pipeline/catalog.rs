@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use sluice_pipeline::{
     catalog::{Catalog, DeltaRefused, Entry, SnapshotAssembler, SnapshotBroken, catalog_hash},
     event::Event,
@@ -10,10 +11,10 @@ use sluice_pipeline::{
 };
 use sluice_proto::{
     node::v1::{RefusedSync, Resource, SnapshotChunk, resource},
-    sync::v1::{PropertyOperator, PropertyRoot, Sync},
+    sync::v1::{Filter, PropertyOperator, PropertyRoot, Sync},
 };
 
-use crate::support::{SyncExt, conditions, property, secret, sync, types};
+use crate::support::{SyncExt, compiled, conditions, property, secret, sync, types};
 
 fn rules() -> Rules {
     Rules::default()
@@ -89,6 +90,48 @@ fn events_match_by_type_then_conditions_within_their_project() {
     assert_eq!(matching(&catalog, "other", purchase), ["foreign"]);
     assert_eq!(matching(&catalog, "nobody", purchase), [""; 0]);
     assert_eq!(catalog.syncs().count(), 7);
+}
+
+/// A sync by numbers: which types and patterns it takes, which conditions it has.
+fn arbitrary_sync(number: usize, types: &[usize], patterns: &[usize], asks: &[usize]) -> Sync {
+    let pick = |from: &[&str], at: &[usize]| at.iter().map(|&at| from[at % from.len()].to_owned()).collect();
+    let conditions = asks.iter().map(|&ask| {
+        let value = ["iOS", "web", "(none)"][ask % 3];
+        property(PropertyRoot::Event, "platform", PropertyOperator::Is, &[value])
+    });
+    sync(&format!("s{number}")).with_filter(Filter {
+        event_types: pick(&["a", "ab", "abc", "b"], types),
+        event_type_patterns: pick(&["a*", "ab?", "*", "[ab]", "b**", "**c"], patterns),
+        conditions: conditions.collect(),
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_catalog_matches_what_each_filter_matches_and_each_sync_once(
+        syncs in prop::collection::vec(
+            (prop::collection::vec(0_usize..4, 0..3), prop::collection::vec(0_usize..6, 0..4), prop::collection::vec(0_usize..3, 0..3)),
+            1..12,
+        ),
+        event_type in prop::sample::select(vec!["a", "ab", "abc", "b", "c", "a/b"]),
+        platform in prop::sample::select(vec!["iOS", "web", "tv"]),
+    ) {
+        let syncs: Vec<_> = syncs
+            .iter()
+            .enumerate()
+            .map(|(number, (types, patterns, asks))| arbitrary_sync(number, types, patterns, asks))
+            .collect();
+        let json = format!(r#"{{"event_type": "{event_type}", "device_id": "d", "platform": "{platform}"}}"#);
+        let event = Event::parse(json.as_bytes()).unwrap();
+        let mut expected: Vec<_> = syncs
+            .iter()
+            .map(compiled)
+            .filter(|sync| sync.filter.matches(&event))
+            .map(|sync| sync.name.sync.clone())
+            .collect();
+        expected.sort_unstable();
+        prop_assert_eq!(matching(&catalog(syncs), "default", &json), expected);
+    }
 }
 
 #[test]

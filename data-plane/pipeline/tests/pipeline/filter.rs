@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 use sluice_pipeline::{event::Event, filter::Verdict, violation::reason};
 use sluice_proto::sync::v1::{
-    Condition, Filter,
+    Condition, ConditionList, Filter,
     PropertyOperator::{self, *},
     PropertyRoot::{self, *},
+    condition,
 };
 
-use crate::support::{SyncExt, compiled, conditions, property, sync, types, violations};
+use crate::support::{SyncExt, compiled, conditions, property, sync, types as types_of, violations};
 
 const EVENT: &str = r#"{
     "event_type": "purchase", "user_id": null, "platform": "iOS", "empty": "",
@@ -42,7 +43,12 @@ fn check(path: &str, operator: PropertyOperator, values: &[&str], expected: bool
     let negation = match operator {
         Is => IsNot,
         Contains => DoesNotContain,
+        StartsWith => DoesNotStartWith,
+        EndsWith => DoesNotEndWith,
         IsSet => IsNotSet,
+        SetIs => SetIsNot,
+        Glob => DoesNotGlob,
+        Regex => DoesNotRegex,
         _ => return,
     };
     assert_eq!(holds(negation), !expected, "{path} {negation:?} {values:?}");
@@ -58,7 +64,7 @@ fn an_empty_filter_takes_everything() {
 #[test]
 fn event_types_are_alternatives_and_exact() {
     let reason = |event_types: &[&str]| {
-        let verdict = verdict(types(event_types), EVENT);
+        let verdict = verdict(types_of(event_types), EVENT);
         (verdict.matched, verdict.reason)
     };
     assert_eq!(reason(&["purchase"]), (true, r#"event_type is "purchase""#.into()));
@@ -184,6 +190,133 @@ fn objects_are_set_and_compare_with_nothing() {
 }
 
 #[test]
+fn between_takes_both_ends() {
+    check("price", Between, &["10.5", "11"], true);
+    check("price", Between, &["9", "10.50"], true);
+    check("price", Between, &["9", "10"], false);
+    check("sizes", Between, &["1.5", "3"], true);
+    check("missing", Between, &["0", "9"], false);
+    assert!(holds(property(UserProperties, "since", Between, &["2026-11-01", "2026-11-30"])));
+}
+
+#[test]
+fn sets_are_compared_whatever_their_order() {
+    check("sizes", SetIs, &["2", "1.0"], true);
+    check("sizes", SetIs, &["1"], false);
+    check("sizes", SetIs, &["1", "2", "3"], false);
+    check("sizes", SetContains, &["2"], true);
+    check("sizes", SetContains, &["2", "3"], false);
+    check("sizes", SetDoesNotContain, &["3", "4"], true);
+    check("sizes", SetDoesNotContain, &["3", "2"], false);
+    check("skus", SetContains, &["A-1", "deep"], true);
+    check("skus", SetIs, &["A-1", "b-2", "deep"], true);
+    check("text number", SetIs, &["10"], true);
+    check("true", SetIs, &["true"], true);
+    check("none", SetIs, &["a"], false);
+    check("none", SetDoesNotContain, &["a"], true);
+    check("missing", SetContains, &["a"], false);
+    check("missing", SetDoesNotContain, &["a"], true);
+}
+
+#[test]
+fn patterns_fit_texts() {
+    check("Page.path", Glob, &["/Checkout/*"], true);
+    check("Page.path", Glob, &["/Checkout"], false);
+    check("Page.path", Glob, &["/*"], false);
+    check("Page.path", Glob, &["/cart", "/**"], true);
+    check("Page.path", Regex, &["thanks$"], false);
+    check("Page.path", Regex, &["(?i)thanks$"], true);
+    check("price", Regex, &["^10\\.5"], true);
+    check("skus", Glob, &["b-[0-9]"], true);
+    check("missing", Glob, &["**"], false);
+}
+
+fn all(conditions: Vec<Condition>) -> Condition {
+    Condition { condition: Some(condition::Condition::All(ConditionList { conditions })) }
+}
+
+fn any_of(conditions: Vec<Condition>) -> Condition {
+    Condition { condition: Some(condition::Condition::Any(ConditionList { conditions })) }
+}
+
+fn not(inner: Condition) -> Condition {
+    Condition { condition: Some(condition::Condition::Not(Box::new(inner))) }
+}
+
+fn plan(value: &str) -> Condition {
+    property(UserProperties, "plan", Is, &[value])
+}
+
+#[test]
+fn conditions_are_put_together() {
+    assert!(holds(any_of(vec![plan("free"), plan("pro")])));
+    assert!(!holds(all(vec![plan("free"), plan("pro")])));
+    assert!(holds(not(plan("free"))));
+    assert!(holds(all(vec![not(any_of(vec![plan("a"), plan("b")])), plan("pro")])));
+    let told = verdict(conditions([any_of(vec![plan("free"), plan("pro")])]), EVENT).reason;
+    assert_eq!(told, "any of 2 (user_properties.plan is \"pro\": being \"pro\" holds)");
+
+    let sync = compiled(&sync("s").with_filter(conditions([not(any_of(vec![plan("free"), plan("pro")]))])));
+    let verdicts = sync.filter.verdicts(&Event::parse(EVENT.as_bytes()).unwrap());
+    let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.field.as_str(), verdict.holds)).collect();
+    assert_eq!(
+        told,
+        [
+            ("events.filter.conditions[0]", false),
+            ("events.filter.conditions[0].not", true),
+            ("events.filter.conditions[0].not.any.conditions[0]", false),
+            ("events.filter.conditions[0].not.any.conditions[1]", true),
+        ]
+    );
+}
+
+#[test]
+fn nesting_is_bounded_and_empty_lists_are_refused() {
+    let told = |condition: Condition| violations(&sync("s").with_filter(conditions([condition])));
+    assert_eq!(told(any_of(Vec::new())), [("events.filter.conditions[0].any.conditions".into(), reason::REQUIRED)]);
+    let nested = |depth| (1..depth).fold(plan("a"), |inner, _| not(inner));
+    compiled(&sync("s").with_filter(conditions([nested(8)])));
+    assert_eq!(told(nested(9)), [(format!("events.filter.conditions[0]{}", ".not".repeat(8)), reason::TOO_MANY)]);
+    let wide = any_of(vec![plan("a"); 200]);
+    assert_eq!(told(wide), [("events.filter.conditions[0].any.conditions[199]".into(), reason::TOO_MANY)]);
+    compiled(&sync("s").with_filter(conditions([any_of(vec![plan("a"); 199])])));
+    let broken = all(vec![plan("a"), not(property(Groups, "a", Is, &[]))]);
+    assert_eq!(
+        told(broken),
+        [("events.filter.conditions[0].all.conditions[1].not.property.values".into(), reason::REQUIRED)]
+    );
+}
+
+#[test]
+fn event_types_may_be_patterns() {
+    let filter = |types: &[&str], patterns: &[&str]| Filter {
+        event_type_patterns: patterns.iter().map(ToString::to_string).collect(),
+        ..types_of(types)
+    };
+    assert!(verdict(filter(&[], &["pur*"]), EVENT).matched);
+    assert!(verdict(filter(&["a"], &["b", "p?rch[a-b]se"]), EVENT).matched);
+    let refused = verdict(filter(&["a"], &["Pur*"]), EVENT);
+    assert_eq!(
+        (refused.matched, refused.reason.as_str()),
+        (false, "event_type is \"purchase\", not one of \"a\", \"Pur*\"")
+    );
+    let taken = verdict(filter(&[], &["pur*"]), EVENT).reason;
+    assert_eq!(taken, "event_type is \"purchase\", which fits \"pur*\"");
+    let wrong = violations(&sync("s").with_filter(filter(&[], &["", "[a"])));
+    let field = |index: usize| format!("events.filter.event_type_patterns[{index}]");
+    assert_eq!(wrong, [(field(0), reason::REQUIRED), (field(1), reason::INVALID_VALUE)]);
+}
+
+#[test]
+fn a_filter_names_the_features_that_a_node_must_have() {
+    let needs = |filter| sluice_pipeline::sync::required_features(&sync("s").with_filter(filter));
+    assert_eq!(needs(conditions([plan("a")])), ["filter.property"]);
+    assert_eq!(needs(conditions([not(plan("a"))])), ["filter.nested", "filter.property"]);
+    let patterns = Filter { event_type_patterns: vec!["a*".into()], ..Filter::default() };
+    assert_eq!(needs(patterns), ["filter.event_type_patterns"]);
+}
+
+#[test]
 fn every_root_is_reached() {
     assert!(holds(property(PropertyRoot::Event, "platform", Is, &["iOS"])));
     assert!(holds(property(PropertyRoot::Event, "empty", Is, &[""])));
@@ -201,6 +334,7 @@ fn the_reason_tells_every_condition_that_holds_or_those_that_do_not() {
             property(EventProperties, "Page.path", Contains, &["thanks", "bye"]),
             property(PropertyRoot::Event, "user_id", IsNotSet, &[]),
         ],
+        ..Filter::default()
     };
     assert_eq!(
         verdict(filter("2"), EVENT).reason,
@@ -227,7 +361,14 @@ fn what_makes_no_sense_is_a_violation() {
         (property(Groups, "a", IsSet, &["x"]), ".property.values", reason::INVALID_VALUE),
         (property(Groups, "a", Contains, &["x", ""]), ".property.values[1]", reason::INVALID_VALUE),
         (property(Groups, "a", Less, &["(none)"]), ".property.values[0]", reason::INVALID_VALUE),
-        (property(Groups, "a", Is, &["x"; 1001]), ".property.values", reason::TOO_MANY),
+        (property(Groups, "a", Is, &["x"; 10_001]), ".property.values", reason::TOO_MANY),
+        (property(Groups, "a", Contains, &["x"; 1001]), ".property.values", reason::TOO_MANY),
+        (property(Groups, "a", Regex, &["x"; 21]), ".property.values", reason::TOO_MANY),
+        (property(Groups, "a", Regex, &["ok", "(x"]), ".property.values[1]", reason::INVALID_VALUE),
+        (property(Groups, "a", Glob, &["[x"]), ".property.values[0]", reason::INVALID_VALUE),
+        (property(Groups, "a", Between, &["1"]), ".property.values", reason::INVALID_VALUE),
+        (property(Groups, "a", Between, &["10", "9"]), ".property.values", reason::INVALID_VALUE),
+        (property(Groups, "a", SetIs, &["(none)"]), ".property.values[0]", reason::INVALID_VALUE),
         (property(Groups, "a", Is, &[&"x".repeat(1025)]), ".property.values[0]", reason::TOO_LONG),
         (property(Groups, &["a"; 65].join("/"), Is, &["x"]), ".property.path", reason::TOO_MANY),
     ] {
@@ -241,6 +382,7 @@ fn unknown_roots_and_operators_are_violations_never_no_condition() {
         let mut condition = property(Groups, "a", Is, &["x"]);
         match condition.condition.as_mut().unwrap() {
             sluice_proto::sync::v1::condition::Condition::Property(property) => change(property),
+            other => panic!("{other:?}"),
         }
         violations(&sync("s").with_filter(conditions([condition])))
     };
@@ -259,6 +401,7 @@ fn filters_are_bounded() {
     let many = Filter {
         event_types: (0..1001).map(|n| n.to_string()).chain([String::new()]).collect(),
         conditions: vec![property(Groups, "a", IsSet, &[]); 51],
+        event_type_patterns: vec!["*".into(); 101],
     };
     assert_eq!(
         violations(&sync("s").with_filter(many)),
@@ -266,6 +409,7 @@ fn filters_are_bounded() {
             ("events.filter.event_types".to_owned(), reason::TOO_MANY),
             ("events.filter.event_types[1001]".to_owned(), reason::REQUIRED),
             ("events.filter.conditions".to_owned(), reason::TOO_MANY),
+            ("events.filter.event_type_patterns".to_owned(), reason::TOO_MANY),
         ]
     );
 }

@@ -59,11 +59,11 @@ impl SyncExt for Sync {
 }
 
 pub(crate) fn types(event_types: &[&str]) -> Filter {
-    Filter { event_types: event_types.iter().map(ToString::to_string).collect(), conditions: Vec::new() }
+    Filter { event_types: event_types.iter().map(ToString::to_string).collect(), ..Filter::default() }
 }
 
 pub(crate) fn conditions(conditions: impl IntoIterator<Item = Condition>) -> Filter {
-    Filter { event_types: Vec::new(), conditions: conditions.into_iter().collect() }
+    Filter { conditions: conditions.into_iter().collect(), ..Filter::default() }
 }
 
 /// A test of a property below `root`; the path's keys are separated by `/`.
