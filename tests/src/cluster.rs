@@ -272,16 +272,15 @@ impl Cluster {
 
     /// Waits until the control plane has stored `count` attempts of a sync; gives them, the oldest first.
     pub async fn wait_for_attempts(&self, id: &str, count: usize) -> Vec<Attempt> {
-        let what = format!("{count} attempts of {id} are stored");
-        let stored = eventually(&what, async || {
+        eventually(&format!("{count} attempts of {id} are stored"), async || {
             let attempts = self.attempts(id).await;
             (attempts.len() >= count).then_some(attempts)
-        });
-        self.redialling(stored).await
+        })
+        .await
     }
 
     /// Waits for what needs a stream between the planes: a node that has lost one, since much time passed at once, waits before it
-    /// dials again, by the clock.
+    /// dials again, by the clock, which this moves.
     pub async fn redialling<T>(&self, what: impl Future<Output = T>) -> T {
         let redial = async {
             loop {
