@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use sluice_host::clock::Clock;
+use sluice_host::{clock::Clock, sealing::SecretsKey};
 use sluice_pipeline::sync::Rules;
 
 /// Port on which a control plane listens unless told otherwise.
@@ -24,6 +24,8 @@ pub struct Config {
     pub rules: Rules,
     /// How many syncs a project may have; beyond, creating one is RESOURCE_EXHAUSTED.
     pub max_syncs_per_project: usize,
+    /// Key that secrets are sealed with; none: one that is made in the data folder.
+    pub secrets_key: Option<SecretsKey>,
     /// The time.
     pub clock: Clock,
 }

@@ -30,6 +30,6 @@ mod time;
 
 pub use self::{
     config::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
-    server::{ControlPlane, StartError, start},
+    server::{ControlPlane, StartError, rotate_secrets_key, start},
     store::StoreError,
 };

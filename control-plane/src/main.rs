@@ -5,7 +5,7 @@ mod settings;
 use std::{error::Error, io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use sluice_control_plane::{ControlPlane, StartError, start};
+use sluice_control_plane::{ControlPlane, StartError, StoreError, start};
 
 use self::settings::{Flags, LogFormat, Settings, SettingsError};
 
@@ -69,6 +69,7 @@ async fn until_told_to_stop(control_plane: &ControlPlane) -> std::io::Result<()>
 fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Listen(_) | StartError::DataFolder(_) => CANNOT_START,
+        StartError::SecretsKey(_) | StartError::Store(StoreError::OtherKey) => CANNOT_START,
         StartError::Store(_) | StartError::Reflection(_) => FAILED,
     }
 }
@@ -77,6 +78,7 @@ impl SettingsError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::Invalid { .. } => USAGE,
+            Self::SecretsKey(_) => CANNOT_START,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Starts and stops a control plane.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use sluice_host::{
     data_folder::{DataFolder, DataFolderError},
     listen::{self, ListenError},
+    sealing::{KEY_FILE, KeyError, SecretsKey},
 };
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The data folder is not ours, or another process holds it.
     #[error(transparent)]
     DataFolder(#[from] DataFolderError),
+    /// The key for secrets at rest cannot be used.
+    #[error(transparent)]
+    SecretsKey(#[from] KeyError),
     /// The store in the data folder cannot be opened.
     #[error("the store in the data folder cannot be opened")]
     Store(#[from] StoreError),
@@ -77,7 +81,11 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let listener = listen::bind(config.listen, config.insecure_listen).await?;
     let address = listener.local_addr().map_err(|source| ListenError::Io { address: config.listen, source })?;
     let publisher = Publisher::new();
-    let store = Store::open(folder.path(), publisher.clone()).await?;
+    let key = match config.secrets_key {
+        Some(key) => key,
+        None => SecretsKey::of_folder(&folder)?,
+    };
+    let store = Store::open(folder.path(), &key, publisher.clone()).await?;
 
     let mut rules = config.rules;
     rules.own_ports.push(address.port());
@@ -118,6 +126,24 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned()));
     tracing::info!(%address, data_dir = %folder.path().display(), "control plane started");
     Ok(ControlPlane { address, stopping: stopping.drop_guard(), tasks, store, server, folder })
+}
+
+/// Seals the secrets of a control plane that does not run with another key: those who know the old one alone cannot open them any
+/// longer, nor any copy that is made from now on.
+///
+/// # Errors
+/// If the folder is in use or not a control plane's, or `old` is not the key that it was started with.
+pub async fn rotate_secrets_key(data_dir: &Path, old: Option<SecretsKey>, new: &SecretsKey) -> Result<(), StartError> {
+    let folder = DataFolder::open(data_dir, "control-plane")?;
+    let Some(old) = old else {
+        let old = SecretsKey::of_folder(&folder)?;
+        Store::rotate_key(folder.path(), &old, new).await?;
+        // A start without the new key must not find another one and stumble over it.
+        let path = folder.path().join(KEY_FILE);
+        return std::fs::remove_file(&path)
+            .map_err(|source| KeyError::File { path: path.display().to_string(), source }.into());
+    };
+    Ok(Store::rotate_key(folder.path(), &old, new).await?)
 }
 
 async fn set_serving(health: &HealthReporter) {

@@ -10,7 +10,10 @@ use clap::{ArgAction, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_control_plane::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
-use sluice_host::clock::Clock;
+use sluice_host::{
+    clock::Clock,
+    sealing::{KeyError, SecretsKey},
+};
 use sluice_pipeline::sync::Rules;
 use thiserror::Error;
 
@@ -59,6 +62,10 @@ pub(crate) struct Flags {
     /// Syncs that a project may have; beyond, creating one fails [default: 10000]
     #[arg(long, env = "SLUICE_CONTROL_PLANE_MAX_SYNCS_PER_PROJECT", value_name = "COUNT")]
     max_syncs_per_project: Option<usize>,
+    /// File with the key that secrets are sealed with on disk, 64 hexadecimal digits (`openssl rand -hex 32`); else the variable
+    /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_SECRETS_KEY_FILE", value_name = "FILE")]
+    secrets_key_file: Option<PathBuf>,
     /// Listen on an address that is not loopback, although everybody who reaches it may read and change everything
     #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_LISTEN", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
@@ -89,6 +96,7 @@ pub(crate) struct Settings {
     data_dir: PathBuf,
     rules: Rules,
     max_syncs_per_project: usize,
+    secrets_key: Option<SecretsKey>,
     insecure_listen: bool,
     /// What to log.
     pub(crate) log: String,
@@ -107,6 +115,9 @@ pub(crate) enum SettingsError {
         /// What the system said.
         source: io::Error,
     },
+    /// The key for secrets at rest cannot be used.
+    #[error(transparent)]
+    SecretsKey(#[from] KeyError),
     /// It is not TOML, or holds a setting that there is not.
     #[error("the configuration file {path} is invalid")]
     Invalid {
@@ -130,6 +141,7 @@ struct File {
     #[serde(default)]
     allow_network: Vec<IpNet>,
     max_syncs_per_project: Option<usize>,
+    secrets_key_file: Option<PathBuf>,
     insecure_listen: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -159,6 +171,7 @@ impl Settings {
                 .max_syncs_per_project
                 .or(file.max_syncs_per_project)
                 .unwrap_or(DEFAULT_MAX_SYNCS_PER_PROJECT),
+            secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
             insecure_listen: flags.insecure_listen.or(file.insecure_listen).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
@@ -173,6 +186,7 @@ impl Settings {
             data_dir: self.data_dir,
             rules: self.rules,
             max_syncs_per_project: self.max_syncs_per_project,
+            secrets_key: self.secrets_key,
             clock: Clock::system(),
         }
     }

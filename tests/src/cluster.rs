@@ -101,6 +101,7 @@ impl Cluster {
             data_dir: self.folder.path().join("control-plane"),
             rules: rules(),
             max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
+            secrets_key: None,
             clock: self.clock.clone(),
         };
         let control_plane = sluice_control_plane::start(config).await.unwrap();
@@ -126,6 +127,7 @@ impl Cluster {
             resolver: sluice_node::guard::Resolver::system(),
             limits: self.limits.clone(),
             spool: self.spool.clone(),
+            secrets_key: None,
             clock: self.clock.clone(),
         };
         self.node = Some(sluice_node::start(config).await.unwrap());

@@ -226,6 +226,7 @@ async fn start_node(folder: &TempDir, control_plane: SocketAddr, clock: Clock) -
         resolver: sluice_node::guard::Resolver::system(),
         limits: sluice_node::config::Limits::default(),
         spool: sluice_node::spool::SpoolLimits::default(),
+        secrets_key: None,
         clock,
     };
     sluice_node::start(config).await.unwrap()

@@ -181,6 +181,7 @@ async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
         resolver: sluice_node::guard::Resolver::system(),
         limits: sluice_node::config::Limits::default(),
         spool: sluice_node::spool::SpoolLimits::default(),
+        secrets_key: None,
         clock,
     })
     .await

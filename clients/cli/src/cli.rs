@@ -93,6 +93,9 @@ pub(crate) enum Command {
     Nodes(commands::nodes::NodesCommand),
     /// Show what the nodes have counted, and whether it adds up
     Ledger(commands::ledger::LedgerArgs),
+    /// See to the keys that secrets are sealed with on disk
+    #[command(subcommand)]
+    Secrets(commands::secrets::SecretsCommand),
     /// Look into a node's spool
     #[command(subcommand)]
     Spool(commands::spool::SpoolCommand),

@@ -56,13 +56,14 @@ impl LocalPlanes {
             data_dir: data_dir.join("control-plane"),
             rules: rules.clone(),
             max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
+            secrets_key: None,
             clock: clock.clone(),
         })
         .await
         .map_err(|error| {
             use sluice_control_plane::StartError;
             let exit = match &error {
-                StartError::Listen(_) | StartError::DataFolder(_) => Exit::CannotStart,
+                StartError::Listen(_) | StartError::DataFolder(_) | StartError::SecretsKey(_) => Exit::CannotStart,
                 StartError::Store(_) | StartError::Reflection(_) => Exit::Failed,
             };
             cannot_start("the control plane", exit, &error)
@@ -78,6 +79,7 @@ impl LocalPlanes {
             resolver: sluice_node::guard::Resolver::system(),
             limits: sluice_node::config::Limits::default(),
             spool: sluice_node::spool::SpoolLimits::default(),
+            secrets_key: None,
             clock,
         })
         .await;
@@ -86,7 +88,7 @@ impl LocalPlanes {
             Err(error) => {
                 use sluice_node::StartError;
                 let exit = match &error {
-                    StartError::Listen(_) | StartError::DataFolder(_) => Exit::CannotStart,
+                    StartError::Listen(_) | StartError::DataFolder(_) | StartError::SecretsKey(_) => Exit::CannotStart,
                     _ => Exit::Failed,
                 };
                 let failure = cannot_start("the node", exit, &error);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
+use sluice_host::sealing::Sealer;
 use sluice_pipeline::{
     sync::Rules,
     violation::{Violation, reason},
@@ -52,6 +53,7 @@ pub(super) async fn apply(context: &Context, request: ApplySyncsRequest) -> Resu
         now_ms,
         prune: prune.then_some(filter),
         project: project.clone(),
+        sealer: context.store.sealer().clone(),
     };
     let applied = if validate_only {
         let revision = context.store.newest().await?.revision.saturating_add(1);
@@ -164,6 +166,7 @@ struct Plan {
     /// Which of the others are deleted; none: no pruning.
     prune: Option<SyncFilter>,
     project: String,
+    sealer: Sealer,
 }
 
 impl Plan {
@@ -204,7 +207,7 @@ impl Plan {
                     applied.push(Applied::new(ApplyResult::Unchanged, Some(stored.clone()), stored));
                 }
                 stored => {
-                    let sync = finish(draft, stored.as_ref(), revision, self.now_ms);
+                    let sync = finish(draft, stored.as_ref(), revision, self.now_ms, &self.sealer);
                     revision = revision.saturating_add(1);
                     created_count += usize::from(stored.is_none());
                     let result = if stored.is_none() { ApplyResult::Created } else { ApplyResult::Updated };

@@ -1,6 +1,7 @@
 //! `SyncService`: how operators manage syncs.
 
 use prost::Message as _;
+use sluice_host::sealing::Sealer;
 use sluice_pipeline::{
     sync::{Rules, compile, etag, required_features},
     violation::{Violation, reason},
@@ -136,12 +137,12 @@ impl Syncs {
         let once = once(&request_id, &name.project, now_ms, "CreateSync", &parts)?;
         self.check_room(&name.project).await?;
 
-        let shown_name = name.to_string();
+        let (shown_name, sealer) = (name.to_string(), self.0.store.sealer().clone());
         let created = self.change(&name, validate_only, once, move |current, revision| {
             if current.is_some() {
                 return Err(Error::AlreadyExists { name: shown_name });
             }
-            Ok(Change::Put(Box::new(finish(draft, None, revision, now_ms))))
+            Ok(Change::Put(Box::new(finish(draft, None, revision, now_ms, &sealer))))
         });
         let created = created.await?.ok_or_else(|| sync_not_found(&name))?;
         if !validate_only {
@@ -171,6 +172,7 @@ impl Syncs {
         let name = sync_name(&sync.name)?;
         let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
         let (now_ms, rules, shown_name) = (self.0.clock.now_ms(), self.0.rules.clone(), name.clone());
+        let sealer = self.0.store.sealer().clone();
         let mut without_secrets = sync.clone();
         secrets::mask(&mut without_secrets);
         let parts = [without_secrets.encode_to_vec(), paths.join(",").into_bytes()];
@@ -189,7 +191,7 @@ impl Syncs {
             if draft == *current {
                 return Ok(Change::Keep);
             }
-            Ok(Change::Put(Box::new(finish(draft, Some(current), revision, now_ms))))
+            Ok(Change::Put(Box::new(finish(draft, Some(current), revision, now_ms, &sealer))))
         });
         let updated = updated.await?.ok_or_else(|| sync_not_found(&name))?;
         if !validate_only {
@@ -221,6 +223,7 @@ impl Syncs {
         let Switch { name, etag, validate_only, request_id, enabled } = switch;
         let name = sync_name(&name)?;
         let (now_ms, rules, shown_name) = (self.0.clock.now_ms(), self.0.rules.clone(), name.clone());
+        let sealer = self.0.store.sealer().clone();
         let method = if enabled { "EnableSync" } else { "DisableSync" };
         let parts = [name.sync.as_bytes(), etag.as_bytes()];
         let once = once(&request_id, &name.project, now_ms, method, &parts)?;
@@ -235,7 +238,7 @@ impl Syncs {
             if enabled {
                 compile(&draft, &rules).map_err(Error::Invalid)?;
             }
-            Ok(Change::Put(Box::new(finish(draft, Some(current), revision, now_ms))))
+            Ok(Change::Put(Box::new(finish(draft, Some(current), revision, now_ms, &sealer))))
         });
         let switched = switched.await?.ok_or_else(|| sync_not_found(&name))?;
         if !validate_only {
@@ -299,7 +302,7 @@ pub(super) fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) ->
 }
 
 /// Sets what the control plane sets with every change.
-pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64) -> Sync {
+pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64, sealer: &Sealer) -> Sync {
     let mut sync = Sync {
         revision,
         create_time: Some(before.and_then(|before| before.create_time).unwrap_or_else(|| timestamp(now_ms))),
@@ -307,7 +310,8 @@ pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: 
         rollout: None,
         ..draft
     };
-    sync.etag = etag(&sync);
+    // It covers secrets: without the key nobody can find out by trying which ones.
+    sync.etag = sealer.fingerprint(&etag(&sync));
     sync
 }
 

@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 use super::{
     Store, StoreError,
     requests::{Once, Written, remember},
-    syncs::{content, delete, log_change, log_step, put},
+    syncs::{delete, log_change, log_step, put},
 };
 
 /// One of many changes.
@@ -61,7 +61,7 @@ impl Store {
             .fetch_all(&mut *transaction)
             .await
             .map_err(StoreError::from)?;
-        let current = rows.iter().map(content).collect::<Result<_, StoreError>>()?;
+        let current = rows.iter().map(|row| self.content(row)).collect::<Result<_, StoreError>>()?;
         let newest: i64 = sqlx::query_scalar("SELECT revision FROM meta")
             .fetch_one(&mut *transaction)
             .await
@@ -74,7 +74,7 @@ impl Store {
         for (revision, (index, step)) in (first..).zip(steps.into_iter().enumerate()) {
             let (uid, kind) = match step {
                 Step::Put(name, sync) => {
-                    put(&mut transaction, &name, &sync).await?;
+                    put(&self.sealer, &mut transaction, &name, &sync).await?;
                     (sync.uid, "upsert")
                 }
                 Step::Delete(name, uid) => {

@@ -8,11 +8,13 @@ mod batch;
 mod metrics;
 mod reports;
 mod requests;
+mod sealed;
 mod sqlite;
 mod syncs;
 
 use std::{io, path::Path};
 
+use sluice_host::sealing::{Sealer, SecretsKey, Unopenable};
 use sqlx::SqlitePool;
 use thiserror::Error;
 
@@ -32,6 +34,7 @@ pub(crate) struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     publisher: Publisher,
+    sealer: Sealer,
 }
 
 /// Why the store could not be opened or used.
@@ -59,21 +62,48 @@ pub enum StoreError {
         /// Why.
         source: prost::DecodeError,
     },
+    /// The store's secrets are sealed with another key.
+    #[error(
+        "the store's secrets are sealed with another key: give the one that it was started with before (--secrets-key-file)"
+    )]
+    OtherKey,
+    /// A secret of a sync cannot be opened.
+    #[error("a secret of {sync} cannot be opened")]
+    Sealed {
+        /// The sync's name.
+        sync: String,
+        /// Why.
+        source: Unopenable,
+    },
     /// The task that wrote was ended before it was done.
     #[error("the write was broken off")]
     BrokenOff,
 }
 
 impl Store {
-    /// Opens the store in `folder`, made if it is not there, and tells `publisher` where it stands.
+    /// Opens the store in `folder`, made if it is not there, whose secrets are sealed with `key`, and tells `publisher` where it
+    /// stands.
     ///
     /// # Errors
     /// If the file cannot be used or holds something else.
-    pub(crate) async fn open(folder: &Path, publisher: Publisher) -> Result<Self, StoreError> {
-        let (writer, readers) = sqlite::open(folder).await?;
-        let store = Self { writer, readers, publisher };
+    pub(crate) async fn open(folder: &Path, key: &SecretsKey, publisher: Publisher) -> Result<Self, StoreError> {
+        let (writer, readers, sealer) = sqlite::open(folder, key).await?;
+        let store = Self { writer, readers, publisher, sealer };
         store.publisher.revision(store.newest().await?);
         Ok(store)
+    }
+
+    /// What keeps an etag from telling anything of the secrets that it covers.
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Seals the data key of the store in `folder`, which nobody uses, with another key.
+    pub(crate) async fn rotate_key(folder: &Path, old: &SecretsKey, new: &SecretsKey) -> Result<(), StoreError> {
+        let (_, writer) = sqlite::open_writer(folder).await?;
+        let rotated = sealed::rotate(&writer, old, new).await;
+        writer.close().await;
+        rotated
     }
 
     /// Waits for what is under way and closes the files.
@@ -89,6 +119,10 @@ mod tests {
 
     use super::*;
 
+    fn key() -> SecretsKey {
+        "00".repeat(32).parse().unwrap()
+    }
+
     async fn put(store: &Store, id: &'static str) {
         let name = SyncName { project: "default".into(), sync: id.into() };
         let put = move |_: Option<&Sync>, revision| {
@@ -101,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn beyond_the_kept_revisions_nothing_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), Publisher::new()).await.unwrap();
+        let store = Store::open(folder.path(), &key(), Publisher::new()).await.unwrap();
         for id in ["a", "b", "c", "d"] {
             put(&store, id).await;
         }
@@ -119,13 +153,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut epochs = Vec::new();
         for _ in 0..2 {
-            let store = Store::open(folder.path(), Publisher::new()).await.unwrap();
+            let store = Store::open(folder.path(), &key(), Publisher::new()).await.unwrap();
             epochs.push(store.newest().await.unwrap().epoch);
             store.close().await;
         }
         assert_eq!(epochs[0], epochs[1]);
         let other = tempfile::tempdir().unwrap();
-        let store = Store::open(other.path(), Publisher::new()).await.unwrap();
+        let store = Store::open(other.path(), &key(), Publisher::new()).await.unwrap();
         assert_ne!(store.newest().await.unwrap().epoch, epochs[0]);
         store.close().await;
     }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use sluice_host::sealing::{Sealer, SecretsKey};
 use sluice_pipeline::catalog::catalog_hash;
 use sqlx::{
     SqlitePool,
@@ -14,20 +15,15 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, sealed};
 
 const FILE: &str = "control-plane.sqlite";
 const READERS: u32 = 4;
 
-/// Opens the file in `folder`: a pool of one connection that writes, and one of several that read.
-pub(super) async fn open(folder: &Path) -> Result<(SqlitePool, SqlitePool), StoreError> {
-    let path = folder.join(FILE);
-    make_private(&path).map_err(|source| StoreError::File { path: path.display().to_string(), source })?;
-
-    let writer =
-        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options(&path));
-    let writer = writer.await?;
-    sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+/// Opens the file in `folder`: a pool of one connection that writes, one of several that read, and what opens its secrets.
+pub(super) async fn open(folder: &Path, key: &SecretsKey) -> Result<(SqlitePool, SqlitePool, Sealer), StoreError> {
+    let (path, writer) = open_writer(folder).await?;
+    let sealer = sealed::unlock(&writer, key).await?;
     begin_epoch(&writer).await?;
 
     let readers = SqlitePoolOptions::new()
@@ -36,7 +32,18 @@ pub(super) async fn open(folder: &Path) -> Result<(SqlitePool, SqlitePool), Stor
         .max_lifetime(None)
         .connect_with(options(&path).pragma("query_only", "ON"))
         .await?;
-    Ok((writer, readers))
+    Ok((writer, readers, sealer))
+}
+
+/// Opens the file in `folder` for the one that writes, its tables brought to this version's form.
+pub(super) async fn open_writer(folder: &Path) -> Result<(PathBuf, SqlitePool), StoreError> {
+    let path = folder.join(FILE);
+    make_private(&path).map_err(|source| StoreError::File { path: path.display().to_string(), source })?;
+    let writer =
+        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options(&path));
+    let writer = writer.await?;
+    sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+    Ok((path, writer))
 }
 
 fn options(path: &PathBuf) -> SqliteConnectOptions {

@@ -1,6 +1,6 @@
 //! Syncs and the log of their changes.
 
-use prost::Message as _;
+use sluice_host::sealing::Sealer;
 use sluice_pipeline::catalog::catalog_hash;
 use sluice_proto::{name::SyncName, sync::v1::Sync};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
@@ -8,6 +8,7 @@ use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 use super::{
     Store, StoreError,
     requests::{Once, Written, remember},
+    sealed,
 };
 use crate::changelog::{Changes, Position, Snapshot};
 
@@ -47,7 +48,7 @@ impl Store {
             .bind(&name.sync)
             .fetch_optional(&self.readers)
             .await?;
-        row.as_ref().map(content).transpose()
+        row.as_ref().map(|row| self.content(row)).transpose()
     }
 
     /// Up to `limit` syncs of a project whose ids follow `after`, in the order of their ids, secrets in clear.
@@ -58,7 +59,7 @@ impl Store {
             .bind(limit)
             .fetch_all(&self.readers)
             .await?;
-        rows.iter().map(content).collect()
+        rows.iter().map(|row| self.content(row)).collect()
     }
 
     /// Changes the sync with that name as `decide` says, which sees it as it is (if it is) and the revision that the
@@ -106,7 +107,7 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await
             .map_err(StoreError::from)?;
-        let current = row.as_ref().map(content).transpose()?;
+        let current = row.as_ref().map(|row| self.content(row)).transpose()?;
         let revision = position(&mut transaction).await?.revision.saturating_add(1);
         let decided = decide(current.as_ref(), revision)?;
         if let Some(once) = &once {
@@ -126,7 +127,7 @@ impl Store {
         if deleted {
             delete(&mut transaction, name).await?;
         } else {
-            put(&mut transaction, name, &changed).await?;
+            put(&self.sealer, &mut transaction, name, &changed).await?;
         }
         let position = log_change(&mut transaction, revision, &changed.uid, kind).await?;
         transaction.commit().await.map_err(StoreError::from)?;
@@ -145,7 +146,7 @@ impl Store {
         let mut transaction = self.readers.begin().await?;
         let position = position(&mut transaction).await?;
         let rows = sqlx::query("SELECT content FROM syncs ORDER BY uid").fetch_all(&mut *transaction).await?;
-        Ok(Snapshot { position, syncs: rows.iter().map(content).collect::<Result<_, _>>()? })
+        Ok(Snapshot { position, syncs: rows.iter().map(|row| self.content(row)).collect::<Result<_, _>>()? })
     }
 
     /// What has changed since `revision`; none if the change log doesn't go back that far.
@@ -169,7 +170,16 @@ impl Store {
         .bind(revision)
         .fetch_all(&mut *transaction)
         .await?;
-        Ok(Some(Changes { position, upserts: rows.iter().map(content).collect::<Result<_, _>>()?, deletions }))
+        Ok(Some(Changes {
+            position,
+            upserts: rows.iter().map(|row| self.content(row)).collect::<Result<_, _>>()?,
+            deletions,
+        }))
+    }
+
+    /// The sync in a row's first column, secrets in clear.
+    pub(super) fn content(&self, row: &SqliteRow) -> Result<Sync, StoreError> {
+        sealed::decode(&self.sealer, row.try_get(0)?)
     }
 
     /// Forgets what the change log holds beyond the last `kept` revisions.
@@ -182,11 +192,6 @@ impl Store {
     }
 }
 
-pub(super) fn content(row: &SqliteRow) -> Result<Sync, StoreError> {
-    let bytes: &[u8] = row.try_get(0)?;
-    Sync::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a sync", source })
-}
-
 async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position, StoreError> {
     let row = sqlx::query("SELECT epoch, revision, catalog_hash FROM meta JOIN change_log USING (revision)")
         .fetch_one(&mut **transaction)
@@ -194,7 +199,9 @@ async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position,
     Ok(Position { epoch: row.try_get(0)?, revision: row.try_get(1)?, hash: row.try_get(2)? })
 }
 
+/// Stores a sync, its secrets sealed.
 pub(super) async fn put(
+    sealer: &Sealer,
     transaction: &mut Transaction<'_, Sqlite>,
     name: &SyncName,
     sync: &Sync,
@@ -209,7 +216,7 @@ pub(super) async fn put(
     .bind(&sync.uid)
     .bind(sync.revision)
     .bind(&sync.etag)
-    .bind(sync.encode_to_vec())
+    .bind(sealed::encode(sealer, sync)?)
     .execute(&mut **transaction)
     .await?;
     Ok(())

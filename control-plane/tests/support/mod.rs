@@ -130,6 +130,7 @@ pub(crate) fn config(folder: &Path, clock: Clock) -> Config {
         data_dir: folder.to_owned(),
         rules: Rules::default(),
         max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
+        secrets_key: None,
         clock,
     }
 }

@@ -6,3 +6,4 @@ pub mod data_folder;
 pub mod listen;
 pub mod logs;
 pub mod open_files;
+pub mod sealing;

@@ -3,9 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sluice_host::clock::Clock;
+use sluice_host::{
+    clock::Clock,
+    sealing::{Sealer, Unopenable},
+};
 use sluice_pipeline::{
     catalog::{Catalog, Entry, SnapshotAssembler, syncs},
+    secret::change_secrets,
     sync::{FEATURES, Rules},
 };
 use sluice_proto::{
@@ -15,6 +19,7 @@ use sluice_proto::{
         SyncCatalogResponse, SyncLoad, node_session_service_client::NodeSessionServiceClient,
         sync_catalog_request::Message as ToControlPlane, sync_catalog_response::Message as FromControlPlane,
     },
+    sync::v1::Sync,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +29,10 @@ use tonic::{Code, Status, Streaming, transport::Endpoint};
 use crate::{
     drain::Drain,
     redial::Redial,
-    spool::{AcceptError, Spool, store::CatalogChange},
+    spool::{
+        AcceptError, Spool,
+        store::{CatalogChange, StoreError},
+    },
     stop,
 };
 
@@ -64,6 +72,8 @@ pub struct Control {
     pub rules: Rules,
     /// Keeps the copy.
     pub spool: Spool,
+    /// Seals the secrets in it.
+    pub sealer: Sealer,
     /// The catalog that serves.
     pub catalog: watch::Sender<Arc<Catalog>>,
     /// Whether the node drains.
@@ -84,18 +94,59 @@ enum SessionError {
     Ended,
     #[error("the catalog could not be stored")]
     Store(#[from] AcceptError),
+    #[error("a secret could not be sealed")]
+    Sealing(#[from] Unopenable),
+}
+
+/// Why the stored copy of the catalog cannot be used.
+#[derive(Debug, Error)]
+pub enum StoredCatalogError {
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Spool(#[from] StoreError),
+    /// A secret of a sync cannot be opened.
+    #[error("a secret of {sync} cannot be opened")]
+    Sealed {
+        /// The sync's name.
+        sync: String,
+        /// Why.
+        source: Unopenable,
+    },
+}
+
+/// What sealed secrets begin with in the stored copy.
+const SEALED: &str = "sealed:";
+
+fn seal(sealer: &Sealer, sync: &Sync) -> Result<Sync, Unopenable> {
+    let mut sealed = sync.clone();
+    change_secrets(&mut sealed, |place, value| Ok(format!("{SEALED}{}", sealer.seal_text(place, value)?)))?;
+    Ok(sealed)
+}
+
+/// Secrets of a copy that was made before they were sealed are in clear.
+fn open(sealer: &Sealer, mut sync: Sync) -> Result<Sync, StoredCatalogError> {
+    let opened = change_secrets(&mut sync, |place, value| match value.strip_prefix(SEALED) {
+        Some(sealed) => sealer.open_text(place, sealed),
+        None => Ok(value.to_owned()),
+    });
+    match opened {
+        Ok(()) => Ok(sync),
+        Err(source) => Err(StoredCatalogError::Sealed { sync: sync.name, source }),
+    }
 }
 
 /// The catalog as the spool holds it.
 ///
 /// # Errors
-/// If the spool cannot be read.
-pub async fn stored_catalog(spool: &Spool, rules: &Rules) -> Result<Catalog, crate::spool::store::StoreError> {
-    let stored = spool.read(|reader| reader.catalog()).await?;
-    Ok(stored.map_or_else(Catalog::empty, |stored| {
-        let entries = stored.entries.into_iter().map(|(latest, good)| Entry { latest, good }).collect();
-        Catalog::restore(&stored.epoch, stored.revision, entries, rules)
-    }))
+/// If the spool cannot be read, or a secret not be opened.
+pub async fn stored_catalog(spool: &Spool, rules: &Rules, sealer: &Sealer) -> Result<Catalog, StoredCatalogError> {
+    let Some(stored) = spool.read(|reader| reader.catalog()).await? else { return Ok(Catalog::empty()) };
+    let entries = stored.entries.into_iter().map(|(latest, good)| {
+        let good = good.map(|good| open(sealer, good)).transpose()?;
+        Ok(Entry { latest: open(sealer, latest)?, good })
+    });
+    let entries = entries.collect::<Result<_, StoredCatalogError>>()?;
+    Ok(Catalog::restore(&stored.epoch, stored.revision, entries, rules))
 }
 
 impl Control {
@@ -257,7 +308,7 @@ impl Session<'_> {
             epoch: catalog.epoch().to_owned(),
             revision: catalog.revision(),
             replace: true,
-            upserts: catalog.entries().map(|entry| (entry.latest.clone(), entry.good.clone())).collect(),
+            upserts: catalog.entries().map(|entry| self.sealed(entry)).collect::<Result<_, _>>()?,
             deletions: Vec::new(),
         };
         self.serve(catalog, change).await
@@ -290,11 +341,17 @@ impl Session<'_> {
             upserts: changed
                 .iter()
                 .filter_map(|uid| catalog.entry(uid))
-                .map(|entry| (entry.latest.clone(), entry.good.clone()))
-                .collect(),
+                .map(|entry| self.sealed(entry))
+                .collect::<Result<_, _>>()?,
             deletions: delta.deletions,
         };
         self.serve(catalog, change).await
+    }
+
+    /// As it is stored.
+    fn sealed(&self, entry: &Entry) -> Result<(Sync, Option<Sync>), Unopenable> {
+        let sealer = &self.control.sealer;
+        Ok((seal(sealer, &entry.latest)?, entry.good.as_ref().map(|good| seal(sealer, good)).transpose()?))
     }
 
     /// Stores the catalog, then serves it, then says so.

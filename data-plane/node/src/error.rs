@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use sluice_host::{data_folder::DataFolderError, listen::ListenError};
+use sluice_host::{data_folder::DataFolderError, listen::ListenError, sealing::KeyError};
 use sluice_proto::name::ID_RULE;
 use thiserror::Error;
 
@@ -15,6 +15,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The key for secrets at rest cannot be used.
+    #[error(transparent)]
+    SecretsKey(#[from] KeyError),
     /// The spool cannot be opened.
     #[error("the spool cannot be opened")]
     Spool(#[from] StoreError),
@@ -43,7 +46,7 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::DataFolder(_) | Self::Listen(_) => 6,
+            Self::DataFolder(_) | Self::Listen(_) | Self::SecretsKey(_) => 6,
             _ => 1,
         }
     }

@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sluice_host::{clock::Clock, data_folder::DataFolder, listen, open_files};
+use sluice_host::{
+    clock::Clock,
+    data_folder::DataFolder,
+    listen, open_files,
+    sealing::{Sealer, SecretsKey},
+};
 use sluice_pipeline::catalog::Catalog;
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
@@ -101,7 +106,11 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     )?;
     let spool = started.spool;
     let lanes = spool.read(|reader| reader.lanes()).await?;
-    let stored = control::stored_catalog(&spool, &config.rules).await.unwrap_or_else(|error| {
+    let sealer = Sealer::new(match config.secrets_key {
+        Some(key) => key,
+        None => SecretsKey::of_folder(&data)?,
+    });
+    let stored = control::stored_catalog(&spool, &config.rules, &sealer).await.unwrap_or_else(|error| {
         // A damaged copy is no catalog: the control plane sends another, and until then nothing is delivered wrongly.
         tracing::error!(error = &error as &dyn std::error::Error, "the stored catalog cannot be used");
         Catalog::empty()
@@ -144,6 +153,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         identity,
         rules: config.rules,
         spool: spool.clone(),
+        sealer,
         catalog: catalog_sender,
         drain: drain.clone(),
         clock: config.clock.clone(),

@@ -16,6 +16,7 @@
 //! | [`catalog`] | which syncs a node serves at a revision; snapshots and deltas |
 //! | [`request`], [`profile`] | the body and headers of a request |
 //! | [`outcome`], [`retry_after`], [`excerpt`] | what an attempt came to |
+//! | [`secret`] | the secrets of a sync, to be sealed where it is stored |
 //! | [`schedule`], [`delivery`] | when a delivery is tried again, and when it has ended |
 //! | [`breaker`] | whether a lane may make requests, or its endpoint is down |
 
@@ -44,6 +45,7 @@ pub mod request;
 pub mod retry_after;
 mod rules;
 pub mod schedule;
+pub mod secret;
 mod set;
 mod snapshot;
 pub mod sync;

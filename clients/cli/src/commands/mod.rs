@@ -11,6 +11,7 @@ pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod nodes;
 mod nodes_drain;
+pub(crate) mod secrets;
 pub(crate) mod spool;
 pub(crate) mod sync;
 mod sync_apply;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use ipnet::IpNet;
 use serde::Deserialize;
-use sluice_host::clock::Clock;
+use sluice_host::{clock::Clock, sealing::SecretsKey};
 use sluice_pipeline::sync::Rules;
 
 use self::spool::SpoolOptions;
@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much the spool may hold, and for how long.
     pub spool: SpoolLimits,
+    /// Key that the secrets in the copy of the catalog are sealed with; none: one that is made in the data folder.
+    pub secrets_key: Option<SecretsKey>,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -143,6 +145,10 @@ struct Options {
     max_concurrency_per_host: Option<u32>,
     #[command(flatten)]
     spool: SpoolOptions,
+    /// File with the key that secrets are sealed with on disk, 64 hexadecimal digits (`openssl rand -hex 32`); else the variable
+    /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
+    #[arg(long, env = "SLUICE_NODE_SECRETS_KEY_FILE", value_name = "FILE")]
+    secrets_key_file: Option<PathBuf>,
     /// Listen on addresses other than loopback although there is no access control
     #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
@@ -233,6 +239,7 @@ impl Args {
                     ),
                 },
                 spool: flags.spool.limits(file.spool)?,
+                secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
                 clock: Clock::system(),
             },
             stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),

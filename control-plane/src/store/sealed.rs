@@ -1,0 +1,83 @@
+//! Syncs as they are stored: their secrets sealed, all else readable.
+
+use prost::Message as _;
+use sluice_host::sealing::{Sealer, SecretsKey, Unopenable};
+use sluice_pipeline::secret::change_secrets;
+use sluice_proto::sync::v1::Sync;
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+
+use super::StoreError;
+
+/// The form in which a sync is stored.
+///
+/// # Errors
+/// If a secret is too long to be sealed, which none is.
+pub(super) fn encode(sealer: &Sealer, sync: &Sync) -> Result<Vec<u8>, StoreError> {
+    let mut sealed = sync.clone();
+    change_secrets(&mut sealed, |place, value| sealer.seal_text(place, value))
+        .map_err(|source| StoreError::Sealed { sync: sync.name.clone(), source })?;
+    Ok(sealed.encode_to_vec())
+}
+
+/// The sync that is stored so, its secrets in clear.
+///
+/// # Errors
+/// If it cannot be read, or one of its secrets cannot be opened.
+pub(super) fn decode(sealer: &Sealer, bytes: &[u8]) -> Result<Sync, StoreError> {
+    let mut sync = Sync::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a sync", source })?;
+    match change_secrets(&mut sync, |place, value| sealer.open_text(place, value)) {
+        Ok(()) => Ok(sync),
+        Err(source) => Err(StoreError::Sealed { sync: sync.name, source }),
+    }
+}
+
+/// Opens the store's data key with the operator's. A store that has none yet gets one: what it holds in clear is sealed, and no page
+/// of its files holds it any longer.
+pub(super) async fn unlock(writer: &SqlitePool, key: &SecretsKey) -> Result<Sealer, StoreError> {
+    let mut connection = writer.acquire().await?;
+    if let Some(kept) = kept(&mut connection).await? {
+        return Sealer::with_data_key(key, &kept).map_err(|_| StoreError::OtherKey);
+    }
+    let (sealer, kept) = Sealer::with_new_data_key(key).map_err(|_| StoreError::OtherKey)?;
+    let mut transaction = writer_begin(&mut connection).await?;
+    let rows = sqlx::query("SELECT rowid, content FROM syncs").fetch_all(&mut *transaction).await?;
+    let is_empty = rows.is_empty();
+    for row in rows {
+        let (id, content): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+        let sync = Sync::decode(content).map_err(|source| StoreError::Unreadable { what: "a sync", source })?;
+        let sealed = encode(&sealer, &sync)?;
+        sqlx::query("UPDATE syncs SET content = ? WHERE rowid = ?")
+            .bind(sealed)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    sqlx::query("INSERT INTO data_key (id, kept) VALUES (1, ?)").bind(kept).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    if !is_empty {
+        // Free pages and the write-ahead log still hold what was there.
+        sqlx::query("VACUUM").execute(&mut *connection).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
+        tracing::warn!("the secrets in the store were in clear and are sealed now");
+    }
+    Ok(sealer)
+}
+
+async fn writer_begin(connection: &mut SqliteConnection) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, StoreError> {
+    let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE");
+    Ok(sqlx::Transaction::<sqlx::Sqlite>::begin(connection, Some(begin)).await?)
+}
+
+async fn kept(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT kept FROM data_key").fetch_optional(connection).await?)
+}
+
+/// Seals the data key with another key of the operator, in one transaction.
+pub(super) async fn rotate(writer: &SqlitePool, old: &SecretsKey, new: &SecretsKey) -> Result<(), StoreError> {
+    let mut connection = writer.acquire().await?;
+    let kept = kept(&mut connection).await?.ok_or(StoreError::OtherKey)?;
+    let kept = Sealer::rewrapped(old, new, &kept).map_err(|Unopenable| StoreError::OtherKey)?;
+    sqlx::query("UPDATE data_key SET kept = ?").bind(kept).execute(&mut *connection).await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
+    Ok(())
+}
