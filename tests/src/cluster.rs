@@ -145,6 +145,12 @@ impl Cluster {
         self.node.as_ref().unwrap()
     }
 
+    /// Where both planes keep their data.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where the node keeps its data.
     #[must_use]
     pub fn node_folder(&self) -> PathBuf {

@@ -252,3 +252,29 @@ fn node_name(dev: &Dev) -> String {
     let listed: serde_json::Value = serde_json::from_str(&dev.ok(&["nodes", "list", "-o", "json"])).unwrap();
     listed[0]["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
 }
+
+#[test]
+fn the_key_of_secrets_is_rotated_while_nothing_runs() {
+    let mut dev = Dev::start();
+    dev.ok(&["sync", "apply", "-f", &dev.file("sync.yaml", &manifest("a", &endpoint(), "{}"))]);
+    let data = dev.path("data/control-plane");
+    let (new, newer) = (dev.file("new.key", &"0a".repeat(32)), dev.file("newer.key", &"0b".repeat(32)));
+    let rotate = |dev: &Dev, old: &[&str], new: &str| {
+        dev.run(&[&["secrets", "rotate-key", "--data-dir", &data, "--new-secrets-key-file", new], old].concat())
+    };
+    assert_eq!(rotate(&dev, &[], &new).code, 6, "it runs");
+    dev.process.kill().unwrap();
+    dev.process.wait().unwrap();
+
+    let done = rotate(&dev, &[], &new);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(!Path::new(&data).join("secrets.key").exists(), "the folder's own key is gone");
+    let wrong = rotate(&dev, &["--secrets-key-file", &newer], &new);
+    assert_eq!(wrong.code, 4, "{}", wrong.stderr);
+    let bad = dev.file("bad.key", "0a");
+    assert_eq!(rotate(&dev, &["--secrets-key-file", &bad], &new).code, 6);
+    assert_eq!(rotate(&dev, &["--secrets-key-file", &new], &newer).code, 0);
+    let nowhere =
+        dev.run(&["secrets", "rotate-key", "--data-dir", &dev.path("nowhere"), "--new-secrets-key-file", &new]);
+    assert_eq!(nowhere.code, 6, "{}", nowhere.stderr);
+}

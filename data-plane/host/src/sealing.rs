@@ -95,7 +95,7 @@ impl SecretsKey {
             let key = Self::random();
             let file = |source| KeyError::File { path: path.display().to_string(), source };
             folder.write(KEY_FILE, format!("{}\n", key.text()).as_bytes()).map_err(file)?;
-            tracing::warn!(
+            tracing::info!(
                 file = %path.display(),
                 "a key for secrets at rest was made beside them: whoever copies the whole folder can open them; give a key of your own \
                  with --secrets-key-file"
