@@ -2,20 +2,25 @@
 //! await: what a node is doing is only true while it is connected.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sluice_proto::{
     node::v1::{Hello, Node, RefusedSync, SyncLoad},
-    sync::v1::{Refusal, Rollout, Sync},
+    sync::v1::{Refusal, Rollout, RolloutState, Sync, SyncRollout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{changelog::Position, time::timestamp};
+use crate::{
+    changelog::Position,
+    time::{millis, timestamp},
+};
 
 const MAX_REFUSALS: usize = 5;
 const MAX_VIOLATIONS: usize = 10;
+/// Acks of a node whose times are remembered.
+const MAX_ACKS: usize = 1_000;
 /// Nodes that are remembered; beyond, those that have been gone longest are forgotten.
 const MAX_NODES: usize = 10_000;
 
@@ -45,6 +50,8 @@ struct Entry {
     /// Whether `refused` is what it refuses at `serves`: it has acked that.
     acked: bool,
     refused: Vec<RefusedSync>,
+    /// When which revision was acked, the newest last.
+    acks: VecDeque<(i64, i64)>,
     pending: BTreeMap<String, i64>,
     draining: bool,
 }
@@ -87,6 +94,7 @@ impl Nodes {
             serves: Position { epoch: hello.epoch, revision: hello.revision, hash: hello.catalog_hash },
             acked: false,
             refused: Vec::new(),
+            acks: VecDeque::new(),
             pending: BTreeMap::new(),
             draining: false,
         };
@@ -153,6 +161,13 @@ impl Nodes {
         rollout
     }
 
+    /// What up to `limit` connected nodes whose names follow `after` make of this revision of the sync, in the order of their names.
+    pub(crate) fn rollouts(&self, sync: &Sync, epoch: &str, after: &str, limit: usize) -> Vec<SyncRollout> {
+        let registry = self.lock();
+        let following = registry.nodes.iter().filter(|(name, entry)| entry.connected && name.as_str() > after);
+        following.take(limit).map(|(name, entry)| entry.rollout(name, sync, epoch)).collect()
+    }
+
     /// Open deliveries of a sync on connected nodes, by their last heartbeats.
     pub(crate) fn pending_count(&self, sync_uid: &str) -> i64 {
         let registry = self.lock();
@@ -179,7 +194,16 @@ impl Membership {
 
     /// The node serves `position` but for the syncs that it refuses.
     pub(crate) fn acked(&self, position: Position, refused: Vec<RefusedSync>) {
+        let now_ms = (self.now_ms)();
         self.update(|entry| {
+            // Another epoch counts anew.
+            if entry.serves.epoch != position.epoch {
+                entry.acks.clear();
+            }
+            entry.acks.push_back((position.revision, now_ms));
+            if entry.acks.len() > MAX_ACKS {
+                entry.acks.pop_front();
+            }
             entry.serves = position;
             entry.acked = true;
             entry.refused = refused;
@@ -218,6 +242,30 @@ impl Drop for Membership {
 }
 
 impl Entry {
+    fn rollout(&self, name: &str, sync: &Sync, epoch: &str) -> SyncRollout {
+        let refused = self.refused.iter().find(|refused| refused.uid == sync.uid);
+        let is_acked = self.acked && self.serves.epoch == epoch && self.serves.revision >= sync.revision;
+        let (state, violations) = match (is_acked, refused) {
+            (false, _) => (RolloutState::Pending, Vec::new()),
+            (true, None) => (RolloutState::Serving, Vec::new()),
+            (true, Some(refused)) => {
+                (RolloutState::Refused, refused.violations.iter().take(MAX_VIOLATIONS).cloned().collect())
+            }
+        };
+        let first_ack = self.acks.iter().find(|(revision, _)| *revision >= sync.revision);
+        let since_ms = match first_ack {
+            Some((_, ms)) if is_acked => *ms,
+            _ => millis(sync.update_time.as_ref()).max(self.state_change_ms),
+        };
+        SyncRollout {
+            node: name.to_owned(),
+            state: state.into(),
+            revision: self.serves.revision,
+            since_time: Some(timestamp(since_ms)),
+            violations,
+        }
+    }
+
     fn shown(&self, name: &str) -> Node {
         Node {
             name: name.to_owned(),
@@ -287,6 +335,36 @@ mod tests {
         assert_eq!(nodes.rollout(&sync, "another life").pending_count, 4);
         drop(members);
         assert_eq!(nodes.rollout(&sync, "e"), Rollout::default());
+    }
+
+    #[test]
+    fn each_node_tells_what_it_makes_of_a_sync_and_since_when() {
+        let nodes = Nodes::default();
+        let times = Arc::new(std::sync::atomic::AtomicI64::new(10));
+        let clock = |times: &Arc<std::sync::atomic::AtomicI64>| {
+            let times = times.clone();
+            move || times.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        let members: Vec<_> = ["a", "b", "c"].map(|name| nodes.join(hello(name), clock(&times))).into();
+        let set = |ms| times.store(ms, std::sync::atomic::Ordering::Relaxed);
+        let sync = Sync { uid: "u".into(), revision: 5, update_time: Some(timestamp(15)), ..Default::default() };
+        for (ms, revision) in [(12, 4), (20, 5), (30, 6)] {
+            set(ms);
+            members[0].acked(at(revision), Vec::new());
+        }
+        members[1].acked(at(6), vec![RefusedSync { uid: "u".into(), ..Default::default() }]);
+        let told = |after| nodes.rollouts(&sync, "e", after, 9);
+        let states: Vec<_> = told("").iter().map(|one| (one.state(), one.since_time.unwrap())).collect();
+        assert_eq!(
+            states,
+            [
+                (RolloutState::Serving, timestamp(20)),
+                (RolloutState::Refused, timestamp(30)),
+                (RolloutState::Pending, timestamp(15)),
+            ]
+        );
+        assert_eq!(told("nodes/b").len(), 1);
+        assert!(nodes.rollouts(&sync, "another life", "", 9).iter().all(|one| one.state() == RolloutState::Pending));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use sluice_proto::{
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use self::support::{FakeNode, Held, Plane, Update, hello, name, reason, sync, with_template};
+use self::support::{FakeNode, Held, Plane, START_MS, Update, hello, name, reason, sync, timestamp, with_template};
 
 async fn rename(plane: &Plane, id: &str, display_name: &str) -> Sync {
     let sync = Sync { name: name(id), display_name: display_name.into(), ..Default::default() };
@@ -346,4 +346,44 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     let request = ListNodesRequest { page_size: 2, page_token: first.next_page_token };
     let rest = plane.nodes().list_nodes(request).await.unwrap().into_inner();
     assert_eq!((rest.nodes.len(), rest.nodes[0].name.as_str(), rest.next_page_token.as_str()), (1, "nodes/c", ""));
+}
+
+#[tokio::test]
+async fn a_rollout_is_told_node_by_node() {
+    use sluice_proto::sync::v1::{ListSyncRolloutsRequest, RolloutState};
+    let plane = Plane::start().await;
+    let sync = plane.create("a", sync()).await;
+    let mut nodes = Vec::new();
+    for name in ["n1", "n2", "n3"] {
+        let mut node = plane.node(name, &Held::default()).await;
+        node.welcome().await;
+        node.update().await;
+        nodes.push(node);
+    }
+    nodes[0].ack().await;
+    let violations = vec![Violation { field: "events".into(), ..Default::default() }];
+    nodes[1]
+        .ack_refusing(vec![RefusedSync { uid: sync.uid.clone(), revision: 1, violations: violations.clone() }])
+        .await;
+
+    let list = async |page_size, page_token: &str| {
+        let request = ListSyncRolloutsRequest { parent: name("a"), page_size, page_token: page_token.into() };
+        plane.syncs().list_sync_rollouts(request).await.unwrap().into_inner()
+    };
+    let states = [RolloutState::Serving, RolloutState::Refused, RolloutState::Pending];
+    let rollouts = loop {
+        let rollouts = list(0, "").await.rollouts;
+        // Acks are on their way.
+        if rollouts.iter().map(|rollout| rollout.state()).eq(states) {
+            break rollouts;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(rollouts[1].violations, violations);
+    assert!(rollouts.iter().all(|rollout| rollout.since_time == Some(timestamp(START_MS))));
+    let first = list(2, "").await;
+    let second = list(2, &first.next_page_token).await;
+    assert_eq!((first.rollouts.len(), second.rollouts.len(), second.next_page_token.as_str()), (2, 1, ""));
+    let missing = ListSyncRolloutsRequest { parent: name("b"), ..Default::default() };
+    assert_eq!(plane.syncs().list_sync_rollouts(missing).await.unwrap_err().code(), tonic::Code::NotFound);
 }

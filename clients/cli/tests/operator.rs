@@ -145,6 +145,9 @@ fn syncs_live_in_a_folder_of_files() {
     assert!(dev.ok(&["sync", "list"]).contains("no syncs"));
     let applied = dev.ok(&["sync", "apply", "-f", &folder]);
     assert!(applied.contains("syncs/b  created  served by 1 node"), "{applied}");
+    let rollout = dev.ok(&["sync", "rollout", "a"]);
+    assert!(rollout.contains("nodes/local") && rollout.contains("serving"), "{rollout}");
+    assert!(dev.ok(&["metrics", "a", "--summary"]).contains("\"timePeriod\": \"ONE_HOUR\""));
     let again = dev.ok(&["sync", "apply", "-f", &folder]);
     assert_eq!(again.matches("  unchanged").count(), 2, "{again}");
 

@@ -14,6 +14,7 @@ pub(crate) mod page;
 pub(crate) mod preview;
 mod redeliver;
 pub(crate) mod reports;
+mod rollouts;
 pub(crate) mod syncs;
 mod test_sync;
 mod watch;

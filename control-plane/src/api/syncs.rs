@@ -10,9 +10,9 @@ use sluice_proto::{
     name::{ID_RULE, SyncName, is_valid_id},
     sync::v1::{
         ApplySyncsRequest, ApplySyncsResponse, CreateSyncRequest, DeleteSyncRequest, DisableSyncRequest,
-        EnableSyncRequest, GetSyncRequest, ListSyncsRequest, ListSyncsResponse, PreviewSyncRequest,
-        PreviewSyncResponse, Sync, TestSyncRequest, TestSyncResponse, UpdateSyncRequest,
-        sync_service_server::SyncService,
+        EnableSyncRequest, GetSyncRequest, ListSyncRolloutsRequest, ListSyncRolloutsResponse, ListSyncsRequest,
+        ListSyncsResponse, PreviewSyncRequest, PreviewSyncResponse, Sync, TestSyncRequest, TestSyncResponse,
+        UpdateSyncRequest, sync_service_server::SyncService,
     },
 };
 use tonic::{Request, Response, Status};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     Context, apply, list_syncs, mask,
     once::{done, once},
-    preview, project_name, shown, sync_name, sync_not_found, test_sync,
+    preview, project_name, rollouts, shown, sync_name, sync_not_found, test_sync,
 };
 use crate::{
     error::{Error, shorten, violation},
@@ -66,6 +66,13 @@ impl SyncService for Syncs {
     async fn disable_sync(&self, request: Request<DisableSyncRequest>) -> Result<Response<Sync>, Status> {
         let DisableSyncRequest { name, etag, validate_only, request_id } = request.into_inner();
         Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: false }).await?))
+    }
+
+    async fn list_sync_rollouts(
+        &self,
+        request: Request<ListSyncRolloutsRequest>,
+    ) -> Result<Response<ListSyncRolloutsResponse>, Status> {
+        Ok(Response::new(rollouts::list(&self.0, &request.into_inner()).await?))
     }
 
     async fn preview_sync(

@@ -627,6 +627,48 @@ pub struct DisableSyncRequest {
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
 }
+/// Asks how far a sync's newest revision has come.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSyncRolloutsRequest {
+    /// `projects/{project}/syncs/{sync}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// At most so many; 0: 50; more than 1,000 counts as 1,000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of nodes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSyncRolloutsResponse {
+    /// One for each connected node.
+    #[prost(message, repeated, tag = "1")]
+    pub rollouts: ::prost::alloc::vec::Vec<SyncRollout>,
+    /// Token of the next page; empty: this is the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// What one node makes of a sync's newest revision.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncRollout {
+    /// `nodes/{node}`.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Whether it serves it.
+    #[prost(enumeration = "RolloutState", tag = "2")]
+    pub state: i32,
+    /// The catalog's revision that the node serves.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+    /// Since when, as far as the control plane remembers: since its start at most.
+    #[prost(message, optional, tag = "4")]
+    pub since_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it refuses the sync.
+    #[prost(message, repeated, tag = "5")]
+    pub violations: ::prost::alloc::vec::Vec<Violation>,
+}
 /// Asks for a preview.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PreviewSyncRequest {
@@ -789,6 +831,43 @@ pub struct AppliedSync {
     /// Names of headers whose secret is another one now.
     #[prost(string, repeated, tag = "4")]
     pub changed_secrets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What a node makes of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RolloutState {
+    /// Not a state.
+    Unspecified = 0,
+    /// It is compiled and serving.
+    Serving = 1,
+    /// The node has not answered yet.
+    Pending = 2,
+    /// The node refuses it; its last good version keeps serving there.
+    Refused = 3,
+}
+impl RolloutState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLLOUT_STATE_UNSPECIFIED",
+            Self::Serving => "ROLLOUT_STATE_SERVING",
+            Self::Pending => "ROLLOUT_STATE_PENDING",
+            Self::Refused => "ROLLOUT_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLLOUT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLLOUT_STATE_SERVING" => Some(Self::Serving),
+            "ROLLOUT_STATE_PENDING" => Some(Self::Pending),
+            "ROLLOUT_STATE_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
 }
 /// What was done to a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1082,6 +1161,33 @@ pub mod sync_service_client {
                 .insert(GrpcMethod::new("sluice.sync.v1.SyncService", "DisableSync"));
             self.inner.unary(req, path, codec).await
         }
+        /// Tells of each connected node whether it serves a sync's newest revision, ordered by node.
+        pub async fn list_sync_rollouts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSyncRolloutsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSyncRolloutsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.sync.v1.SyncService/ListSyncRollouts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("sluice.sync.v1.SyncService", "ListSyncRollouts"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Tells what a sync would make of an event. Sends nothing, stores nothing.
         pub async fn preview_sync(
             &mut self,
@@ -1213,6 +1319,14 @@ pub mod sync_service_server {
             &self,
             request: tonic::Request<super::DisableSyncRequest>,
         ) -> std::result::Result<tonic::Response<super::Sync>, tonic::Status>;
+        /// Tells of each connected node whether it serves a sync's newest revision, ordered by node.
+        async fn list_sync_rollouts(
+            &self,
+            request: tonic::Request<super::ListSyncRolloutsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSyncRolloutsResponse>,
+            tonic::Status,
+        >;
         /// Tells what a sync would make of an event. Sends nothing, stores nothing.
         async fn preview_sync(
             &self,
@@ -1618,6 +1732,52 @@ pub mod sync_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DisableSyncSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.sync.v1.SyncService/ListSyncRollouts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSyncRolloutsSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::ListSyncRolloutsRequest>
+                    for ListSyncRolloutsSvc<T> {
+                        type Response = super::ListSyncRolloutsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSyncRolloutsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::list_sync_rollouts(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSyncRolloutsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

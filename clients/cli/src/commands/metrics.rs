@@ -12,7 +12,7 @@ use crate::{
     context::{Context, call},
     duration,
     exit::Failure,
-    output::{print, table, thousands, time},
+    output::{print, say, table, thousands, time},
     proto_json::Printed,
 };
 
@@ -24,6 +24,7 @@ Examples:
   sluice metrics orders --window 1d
   sluice metrics orders --from 2026-11-23T08:00:00Z --to 2026-11-23T09:00:00Z
   sluice metrics orders -o json | jq .delivery_rate
+  sluice metrics orders --window 4h --summary # the fields of Amplitude's delivery-metrics-summary, as JSON
 
 Counted are the deliveries that ended and the attempts that began within the time. Latency is from the moment a node
 accepted the event to the 2xx.")]
@@ -39,6 +40,27 @@ pub(crate) struct MetricsArgs {
     /// Up to this instant; now if it is left out
     #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
     to: Option<Timestamp>,
+    /// Print JSON with the fields that Amplitude's delivery-metrics-summary has, for tools that read those
+    #[arg(long)]
+    summary: bool,
+}
+
+/// The answer of Amplitude's `GET /api/2/event-streaming/delivery-metrics-summary`.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    time_period: &'static str,
+    events_delivered: i64,
+    events_not_delivered: i64,
+    delivery_rate: f64,
+    /// The 95th percentile.
+    latency_in_seconds: f64,
+    time_period_start: String,
+    time_period_end: String,
+    success_on_first_attempt: i64,
+    success_after_retry: i64,
+    events_expired: i64,
+    events_discarded: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,6 +81,7 @@ enum Window {
 
 pub(crate) async fn run(context: &Context, args: MetricsArgs) -> Result<(), Failure> {
     let name = context.sync_name(&args.name)?.to_string();
+    let time_period = if args.from.is_some() { "CUSTOM" } else { args.window.in_summaries() };
     let period = match args.from {
         Some(start) => Period::Interval(Interval {
             start_time_inclusive: Some(start),
@@ -68,11 +91,46 @@ pub(crate) async fn run(context: &Context, args: MetricsArgs) -> Result<(), Fail
     };
     let request = GetSyncMetricsRequest { name, period: Some(period) };
     let metrics = context.deliveries().await?.get_sync_metrics(call(request)).await?.into_inner();
+    if args.summary {
+        let summary = Summary::new(&metrics, time_period);
+        let text = serde_json::to_string_pretty(&summary).map_err(|error| Failure::failed(error.to_string()))?;
+        return say(text);
+    }
     let printed = Printed::new("sluice.delivery.v1.SyncMetrics", &metrics)?;
     print(context.format, &printed, || Ok(show(&metrics)))
 }
 
+impl Summary {
+    fn new(metrics: &SyncMetrics, time_period: &'static str) -> Self {
+        let interval = metrics.interval.unwrap_or_default();
+        Self {
+            time_period,
+            events_delivered: metrics.delivered_count,
+            events_not_delivered: metrics.not_delivered_count,
+            delivery_rate: metrics.delivery_rate,
+            latency_in_seconds: metrics.latency_p95_seconds,
+            time_period_start: microseconds(interval.start_time_inclusive.unwrap_or_default()),
+            time_period_end: microseconds(interval.end_time_exclusive.unwrap_or_default()),
+            success_on_first_attempt: metrics.delivered_first_attempt_count,
+            success_after_retry: metrics.delivered_after_retry_count,
+            events_expired: metrics.expired_count,
+            events_discarded: metrics.discarded_count,
+        }
+    }
+}
+
+/// An instant as Amplitude writes it: `2022-10-01 06:00:00.000000`, in UTC.
+fn microseconds(time: Timestamp) -> String {
+    let text = time.to_string();
+    format!("{}.{:06}", text.get(..19).unwrap_or(&text).replace('T', " "), time.nanos / 1_000)
+}
+
 impl Window {
+    fn in_summaries(self) -> &'static str {
+        let name = self.on_the_wire().as_str_name();
+        name.strip_prefix("METRICS_WINDOW_").unwrap_or(name)
+    }
+
     fn on_the_wire(self) -> MetricsWindow {
         match self {
             Self::TenMinutes => MetricsWindow::TenMinutes,
@@ -130,6 +188,40 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_has_the_fields_of_amplitudes() {
+        let metrics = SyncMetrics {
+            interval: Some(Interval {
+                start_time_inclusive: Some(Timestamp { seconds: 1_664_604_000, nanos: 0 }),
+                end_time_exclusive: Some(Timestamp { seconds: 1_664_618_400, nanos: 795_000_000 }),
+            }),
+            delivered_count: 9,
+            not_delivered_count: 3,
+            delivery_rate: 0.75,
+            latency_p95_seconds: 1.5,
+            delivered_first_attempt_count: 7,
+            delivered_after_retry_count: 2,
+            expired_count: 1,
+            discarded_count: 2,
+            ..SyncMetrics::default()
+        };
+        let summary = serde_json::to_value(Summary::new(&metrics, Window::FourHours.in_summaries())).unwrap();
+        let expected = serde_json::json!({
+            "timePeriod": "FOUR_HOURS",
+            "eventsDelivered": 9,
+            "eventsNotDelivered": 3,
+            "deliveryRate": 0.75,
+            "latencyInSeconds": 1.5,
+            "timePeriodStart": "2022-10-01 06:00:00.000000",
+            "timePeriodEnd": "2022-10-01 10:00:00.795000",
+            "successOnFirstAttempt": 7,
+            "successAfterRetry": 2,
+            "eventsExpired": 1,
+            "eventsDiscarded": 2,
+        });
+        assert_eq!(summary, expected);
+    }
 
     #[test]
     fn all_figures_are_shown() {

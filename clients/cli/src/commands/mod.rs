@@ -17,4 +17,5 @@ pub(crate) mod sync;
 mod sync_apply;
 mod sync_export;
 mod sync_preview;
+mod sync_rollout;
 mod sync_test;

@@ -9,7 +9,7 @@ use sluice_client::proto::sync::v1::{
 };
 
 use crate::{
-    commands::{sync_apply, sync_export, sync_preview, sync_test},
+    commands::{sync_apply, sync_export, sync_preview, sync_rollout, sync_test},
     context::{Context, call},
     exit::Failure,
     output::{print, say, table, time},
@@ -84,6 +84,17 @@ Examples:
         /// Delete only if the sync still has this etag
         #[arg(long, default_value = "", hide_default_value = true)]
         etag: String,
+    },
+    /// Show node by node whether a sync's newest revision is served
+    #[command(after_help = "\
+Examples:
+  sluice sync rollout orders
+  sluice sync rollout orders -o json | jq -r '.[] | select(.state != \"ROLLOUT_STATE_SERVING\") | .node'
+
+Exit code 3 if a node refuses it: its last good version keeps serving there.")]
+    Rollout {
+        /// The sync, such as `orders`
+        name: String,
     },
     /// Show what a sync makes of an event, without sending anything
     #[command(after_help = "\
@@ -229,6 +240,7 @@ pub(crate) async fn run(context: &Context, command: SyncCommand) -> Result<(), F
         SyncCommand::Enable { name, wait } => set_enabled(context, &name, true, wait).await,
         SyncCommand::Disable { name, wait } => set_enabled(context, &name, false, wait).await,
         SyncCommand::Delete { name, etag } => delete(context, &name, etag).await,
+        SyncCommand::Rollout { name } => sync_rollout::run(context, &name).await,
         SyncCommand::Preview(args) => sync_preview::run(context, args).await,
         SyncCommand::Test(args) => sync_test::run(context, args).await,
     }
