@@ -1,8 +1,12 @@
 //! What a control plane is started with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
-use sluice_host::{clock::Clock, sealing::SecretsKey};
+use sluice_access::{AccessMode, ApiKey};
+use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
 
 /// Port on which a control plane listens unless told otherwise.
@@ -16,8 +20,12 @@ pub const DEFAULT_MAX_SYNCS_PER_PROJECT: usize = 10_000;
 pub struct Config {
     /// Address to listen on; port 0: any free one.
     pub listen: SocketAddr,
-    /// Whether the address may be another than loopback, although everybody who reaches it may do everything.
-    pub insecure_listen: bool,
+    /// Who may call.
+    pub access: AccessMode,
+    /// The first admin key; none: one that is made in the data folder. Of no use if everybody may call.
+    pub admin_key: Option<ApiKey>,
+    /// The listener's certificates; none: it speaks plaintext.
+    pub tls: Option<TlsFiles>,
     /// Folder of the store: its own, or a new one.
     pub data_dir: PathBuf,
     /// What syncs may be. The control plane adds the port that it listens on to `own_ports`.
@@ -28,4 +36,22 @@ pub struct Config {
     pub secrets_key: Option<SecretsKey>,
     /// The time.
     pub clock: Clock,
+}
+
+impl Config {
+    /// A control plane for this machine alone, open, on any free port of loopback: for development, and for tests.
+    #[must_use]
+    pub fn on_loopback(data_dir: PathBuf, rules: Rules, clock: Clock) -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            access: AccessMode::OPEN_ON_LOOPBACK,
+            admin_key: None,
+            tls: None,
+            data_dir,
+            rules,
+            max_syncs_per_project: DEFAULT_MAX_SYNCS_PER_PROJECT,
+            secrets_key: None,
+            clock,
+        }
+    }
 }

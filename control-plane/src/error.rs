@@ -1,5 +1,6 @@
 //! What can go wrong in a call, and the one place that makes a gRPC status of it.
 
+use sluice_access::Refusal;
 use sluice_pipeline::violation::{Violation, reason};
 use sluice_proto::sync::v1 as sync;
 use tonic::{Code, Status};
@@ -31,8 +32,10 @@ pub(crate) enum Error {
         hint: &'static str,
     },
     /// There is one with that name.
-    #[error("there is a sync {name} already: choose another id, or update that one")]
+    #[error("there is a {kind} {name} already: choose another id, or update that one")]
     AlreadyExists {
+        /// What it is: project, sync or key.
+        kind: &'static str,
         /// Its resource name.
         name: String,
     },
@@ -88,6 +91,9 @@ pub(crate) enum Error {
     /// A newer stream of the same node has taken over.
     #[error("a newer session of this node has begun")]
     Replaced,
+    /// The caller may not do that.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The process ends.
     #[error("the control plane is stopping: try again")]
     Stopping,
@@ -123,9 +129,12 @@ impl Error {
             Self::NotFound { kind: "project", .. } => (Code::NotFound, "PROJECT_NOT_FOUND"),
             Self::NotFound { kind: "node", .. } => (Code::NotFound, "NODE_NOT_FOUND"),
             Self::NotFound { kind: "dead letter", .. } => (Code::NotFound, "DEAD_LETTER_NOT_FOUND"),
+            Self::NotFound { kind: "key", .. } => (Code::NotFound, "KEY_NOT_FOUND"),
             Self::NotFound { .. } => (Code::NotFound, "SYNC_NOT_FOUND"),
             Self::NoNode => (Code::Unavailable, "NO_NODE_CONNECTED"),
             Self::NodeUnreachable { .. } => (Code::Unavailable, "NODE_UNREACHABLE"),
+            Self::AlreadyExists { kind: "project", .. } => (Code::AlreadyExists, "PROJECT_ALREADY_EXISTS"),
+            Self::AlreadyExists { kind: "key", .. } => (Code::AlreadyExists, "KEY_ALREADY_EXISTS"),
             Self::AlreadyExists { .. } => (Code::AlreadyExists, "SYNC_ALREADY_EXISTS"),
             Self::QuotaExceeded { .. } => (Code::ResourceExhausted, "QUOTA_EXCEEDED"),
             Self::StaleEtag { .. } => (Code::Aborted, "ETAG_MISMATCH"),
@@ -133,6 +142,8 @@ impl Error {
             Self::Protocol(_) => (Code::InvalidArgument, "PROTOCOL_VIOLATION"),
             Self::Silent { .. } => (Code::DeadlineExceeded, "STREAM_SILENT"),
             Self::Replaced => (Code::Aborted, "SESSION_REPLACED"),
+            // The refusal's own status is given instead.
+            Self::Refused(_) => (Code::PermissionDenied, "PERMISSION_DENIED"),
             Self::Stopping => (Code::Unavailable, "STOPPING"),
             Self::Store(_) => (Code::Internal, "STORE_FAILED"),
         }
@@ -146,6 +157,10 @@ pub(crate) fn violation(field: impl Into<String>, reason: &'static str, descript
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
+        let error = match error {
+            Error::Refused(refusal) => return refusal.into(),
+            error => error,
+        };
         let (code, reason) = error.code_and_reason();
         let mut metadata = std::collections::HashMap::new();
         let mut details = ErrorDetails::new();
@@ -156,7 +171,7 @@ impl From<Error> for Status {
                 details.set_bad_request(field_violations(violations));
             }
             Error::NotFound { name, .. }
-            | Error::AlreadyExists { name }
+            | Error::AlreadyExists { name, .. }
             | Error::StaleEtag { name }
             | Error::NodeUnreachable { name, .. } => {
                 metadata.insert("name".to_owned(), shorten(name, 200));
@@ -175,7 +190,12 @@ impl From<Error> for Status {
                 let cause: &dyn std::error::Error = cause;
                 tracing::error!(error = cause, "store failed");
             }
-            Error::Protocol(_) | Error::Silent { .. } | Error::Replaced | Error::Stopping | Error::NoNode => {}
+            Error::Protocol(_)
+            | Error::Silent { .. }
+            | Error::Replaced
+            | Error::Refused(_)
+            | Error::Stopping
+            | Error::NoNode => {}
         }
         details.set_error_info(reason, DOMAIN, metadata);
         Self::with_error_details(code, message, details)

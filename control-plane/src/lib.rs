@@ -7,6 +7,7 @@
 //! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
+//! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
 //! | `retention` | what is forgotten, and when |
@@ -18,6 +19,7 @@ mod changelog;
 mod commands;
 mod config;
 mod error;
+mod keys;
 mod nodes;
 mod publish;
 mod retention;

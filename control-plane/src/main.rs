@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, error.exit_code()),
     };
     sluice_host::logs::init(&settings.log, settings.log_format == LogFormat::Json);
+    settings.warn();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, FAILED),
@@ -70,6 +71,7 @@ fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Listen(_) | StartError::DataFolder(_) => CANNOT_START,
         StartError::SecretsKey(_) | StartError::Store(StoreError::OtherKey) => CANNOT_START,
+        StartError::AdminKey(_) | StartError::Tls(_) => CANNOT_START,
         StartError::Store(_) | StartError::Reflection(_) => FAILED,
     }
 }
@@ -77,8 +79,8 @@ fn exit_code(error: &StartError) -> u8 {
 impl SettingsError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::Invalid { .. } => USAGE,
-            Self::SecretsKey(_) => CANNOT_START,
+            Self::Unreadable { .. } | Self::Invalid { .. } | Self::Insecure(_) | Self::Tls(_) => USAGE,
+            Self::SecretsKey(_) | Self::AdminKey(_) => CANNOT_START,
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use sluice_access::{Access, AccessMode, ApiKey, Gate, key::ApiKeyError};
 use sluice_host::{
     data_folder::{DataFolder, DataFolderError},
     listen::{self, ListenError},
     sealing::{KEY_FILE, KeyError, SecretsKey},
+    tls::{self, TlsError},
 };
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
+    access::v1::{access_service_server::AccessServiceServer, project_service_server::ProjectServiceServer},
     delivery::v1::delivery_service_server::DeliveryServiceServer,
     node::v1::{node_service_server::NodeServiceServer, node_session_service_server::NodeSessionServiceServer},
     sync::v1::sync_service_server::SyncServiceServer,
@@ -24,8 +27,12 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     Config, StoreError,
-    api::{Context, catalog::NodeSessions, deliveries::Deliveries, nodes::NodeList, syncs::Syncs},
+    api::{
+        Context, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList, nodes::NodeList, projects::Projects,
+        syncs::Syncs,
+    },
     commands::Commands,
+    keys::{self, Keys},
     nodes::Nodes,
     publish::Publisher,
     retention,
@@ -53,6 +60,12 @@ pub enum StartError {
     /// The key for secrets at rest cannot be used.
     #[error(transparent)]
     SecretsKey(#[from] KeyError),
+    /// The admin key cannot be used.
+    #[error(transparent)]
+    AdminKey(#[from] ApiKeyError),
+    /// The listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store in the data folder cannot be opened.
     #[error("the store in the data folder cannot be opened")]
     Store(#[from] StoreError),
@@ -78,7 +91,8 @@ pub struct ControlPlane {
 /// See [`StartError`]; nothing runs then.
 pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let folder = DataFolder::open(&config.data_dir, "control-plane")?;
-    let listener = listen::bind(config.listen, config.insecure_listen).await?;
+    let loopback_only = config.access == AccessMode::OPEN_ON_LOOPBACK;
+    let listener = listen::bind(config.listen, loopback_only).await?;
     let address = listener.local_addr().map_err(|source| ListenError::Io { address: config.listen, source })?;
     let publisher = Publisher::new();
     let key = match config.secrets_key {
@@ -87,12 +101,24 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     };
     let store = Store::open(folder.path(), &key, publisher.clone()).await?;
 
+    let admin_key = match (config.access, config.admin_key) {
+        (AccessMode::Open { .. }, _) => None,
+        (AccessMode::Keys, Some(key)) => Some(key),
+        (AccessMode::Keys, None) => Some(ApiKey::of_folder(&folder)?),
+    };
+    let keys = Keys::open(&store, admin_key.as_ref()).await?;
+    let access = match admin_key {
+        Some(_) => Access::Keys { keyring: keys.watch(), clock: config.clock.clone() },
+        None => Access::Open,
+    };
+
     let mut rules = config.rules;
     rules.own_ports.push(address.port());
     rules.own_addresses.push(address);
     let context = Context {
         store: store.clone(),
         nodes: Nodes::default(),
+        keys,
         commands: Commands::default(),
         publisher,
         clock: config.clock,
@@ -104,6 +130,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let stopping = context.stopping.clone();
     let tasks = context.streams.clone();
     tasks.spawn(retention::run(context.clone()));
+    tasks.spawn(keys::run(context.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health).await;
@@ -114,16 +141,28 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let sessions =
         NodeSessionServiceServer::new(NodeSessions(context.clone())).max_decoding_message_size(MAX_NODE_MESSAGE_BYTES);
     let router = Server::builder()
+        .layer(Gate::new(access))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(AccessServiceServer::new(KeyList(context.clone())))
+        .add_service(ProjectServiceServer::new(Projects(context.clone())))
         .add_service(SyncServiceServer::new(Syncs(context.clone())).max_decoding_message_size(MAX_APPLY_BYTES))
         .add_service(DeliveryServiceServer::new(Deliveries(context.clone())))
         .add_service(NodeServiceServer::new(NodeList(context)))
         .add_service(sessions);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned()));
+    let stopped = stopping.clone().cancelled_owned();
+    let server = match config.tls {
+        Some(files) => {
+            let incoming = tls::incoming(listener, files)?;
+            tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
+        }
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
+        }
+    };
     tracing::info!(%address, data_dir = %folder.path().display(), "control plane started");
     Ok(ControlPlane { address, stopping: stopping.drop_guard(), tasks, store, server, folder })
 }
@@ -147,6 +186,8 @@ pub async fn rotate_secrets_key(data_dir: &Path, old: Option<SecretsKey>, new: &
 }
 
 async fn set_serving(health: &HealthReporter) {
+    health.set_serving::<AccessServiceServer<KeyList>>().await;
+    health.set_serving::<ProjectServiceServer<Projects>>().await;
     health.set_serving::<SyncServiceServer<Syncs>>().await;
     health.set_serving::<DeliveryServiceServer<Deliveries>>().await;
     health.set_serving::<NodeServiceServer<NodeList>>().await;

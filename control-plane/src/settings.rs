@@ -9,10 +9,16 @@ use std::{
 use clap::{ArgAction, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
+use sluice_access::{
+    AccessMode, ApiKey,
+    key::ApiKeyError,
+    serving::{Insecure, check_closed, warn_if_insecure},
+};
 use sluice_control_plane::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
 use sluice_host::{
     clock::Clock,
     sealing::{KeyError, SecretsKey},
+    tls::{TlsError, TlsFiles},
 };
 use sluice_pipeline::sync::Rules;
 use thiserror::Error;
@@ -22,8 +28,9 @@ const DEFAULT_LOG: &str = "info";
 
 /// Sluice's control plane: stores syncs, pushes them to the nodes and collects their reports.
 ///
-/// Nodes dial it (`sluice-node --control-plane http://HOST:7600`), and so does the command line (`sluice sync apply`). For
-/// a first try `sluice dev` runs it together with a node in one process.
+/// Nodes dial it (`sluice-node --control-plane https://HOST:7600`), and so does the command line (`sluice sync apply`). It
+/// serves TLS to callers with an API key, and makes the first one itself (admin.key in its data folder). For a first try
+/// `sluice dev` runs it together with a node in one process, open to this machine alone.
 ///
 /// It stops on SIGTERM and SIGINT. Exit codes: 0 stopped; 1 failed; 2 wrong usage; 6 cannot start, because the port is in
 /// use or the data folder is not its own or in use.
@@ -66,10 +73,31 @@ pub(crate) struct Flags {
     /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
     #[arg(long, env = "SLUICE_CONTROL_PLANE_SECRETS_KEY_FILE", value_name = "FILE")]
     secrets_key_file: Option<PathBuf>,
-    /// Listen on an address that is not loopback, although everybody who reaches it may read and change everything
-    #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_LISTEN", action = ArgAction::Set, num_args = 0..=1,
+    /// PEM file with the listener's certificate and what leads from it to a root; read again when it changes
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// PEM file with the authorities of clients' certificates: callers must show one (mutual TLS); a node whose certificate names it
+    /// as spiffe://DOMAIN/sluice/nodes/NODE needs no API key
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Let callers in without a certificate although there is --tls-client-ca; they need an API key
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_TLS_CLIENT_CERT_OPTIONAL", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
-    insecure_listen: Option<bool>,
+    tls_client_cert_optional: Option<bool>,
+    /// File with the first admin key; else one is made in the data folder (admin.key), which makes the other keys
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_ADMIN_KEY_FILE", value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+    /// Serve without TLS: API keys and secrets travel in clear, unless something else encrypts the connections
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_PLAINTEXT", action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    insecure_plaintext: Option<bool>,
+    /// Serve without API keys: everybody who reaches the port may read and change everything
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_OPEN", action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    insecure_open: Option<bool>,
     /// What to log to standard error, such as `warn` or `sluice_control_plane=debug,info`; RUST_LOG counts before it
     /// [default: info]
     #[arg(long, value_name = "FILTER", env = "SLUICE_CONTROL_PLANE_LOG")]
@@ -97,7 +125,9 @@ pub(crate) struct Settings {
     rules: Rules,
     max_syncs_per_project: usize,
     secrets_key: Option<SecretsKey>,
-    insecure_listen: bool,
+    access: AccessMode,
+    admin_key: Option<ApiKey>,
+    tls: Option<TlsFiles>,
     /// What to log.
     pub(crate) log: String,
     /// How to log.
@@ -115,6 +145,15 @@ pub(crate) enum SettingsError {
         /// What the system said.
         source: io::Error,
     },
+    /// It would be open, and nobody said that this is wanted.
+    #[error(transparent)]
+    Insecure(#[from] Insecure),
+    /// The files for TLS do not go together.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The admin key cannot be used.
+    #[error(transparent)]
+    AdminKey(#[from] ApiKeyError),
     /// The key for secrets at rest cannot be used.
     #[error(transparent)]
     SecretsKey(#[from] KeyError),
@@ -142,7 +181,13 @@ struct File {
     allow_network: Vec<IpNet>,
     max_syncs_per_project: Option<usize>,
     secrets_key_file: Option<PathBuf>,
-    insecure_listen: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    tls_client_cert_optional: Option<bool>,
+    admin_key_file: Option<PathBuf>,
+    insecure_plaintext: Option<bool>,
+    insecure_open: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -154,6 +199,16 @@ impl Settings {
     /// If that file cannot be used.
     pub(crate) fn read(flags: Flags) -> Result<Self, SettingsError> {
         let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let tls = TlsFiles::given(
+            flags.tls_cert.or(file.tls_cert),
+            flags.tls_key.or(file.tls_key),
+            flags.tls_client_ca.or(file.tls_client_ca),
+            flags.tls_client_cert_optional.or(file.tls_client_cert_optional).unwrap_or(false),
+        )?;
+        let open = flags.insecure_open.or(file.insecure_open).unwrap_or(false);
+        let plaintext = flags.insecure_plaintext.or(file.insecure_plaintext).unwrap_or(false);
+        check_closed(tls.is_some(), plaintext, open)?;
+        let admin_key = flags.admin_key_file.or(file.admin_key_file).map(|path| ApiKey::read(&path)).transpose()?;
         Ok(Self {
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
@@ -172,17 +227,26 @@ impl Settings {
                 .or(file.max_syncs_per_project)
                 .unwrap_or(DEFAULT_MAX_SYNCS_PER_PROJECT),
             secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
-            insecure_listen: flags.insecure_listen.or(file.insecure_listen).unwrap_or(false),
+            access: AccessMode::open(open),
+            admin_key,
+            tls,
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         })
+    }
+
+    /// What everybody who runs it this way should know.
+    pub(crate) fn warn(&self) {
+        warn_if_insecure(self.tls.is_some(), matches!(self.access, AccessMode::Open { .. }));
     }
 
     /// What the control plane is started with.
     pub(crate) fn config(self) -> Config {
         Config {
             listen: self.listen,
-            insecure_listen: self.insecure_listen,
+            access: self.access,
+            admin_key: self.admin_key,
+            tls: self.tls,
             data_dir: self.data_dir,
             rules: self.rules,
             max_syncs_per_project: self.max_syncs_per_project,
@@ -210,7 +274,7 @@ mod tests {
         fs::write(&path, file).unwrap();
         let config = format!("--config={}", path.display());
         let arguments = ["sluice-control-plane", &config].into_iter().chain(arguments.iter().copied());
-        Settings::read(Flags::try_parse_from(arguments).unwrap())
+        Settings::read(Flags::try_parse_from(arguments.chain(["--insecure-open"])).unwrap())
     }
 
     #[test]
@@ -218,7 +282,6 @@ mod tests {
         let settings = read(&[], "").unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:7600");
         assert_eq!(settings.rules, Rules::default());
-        assert!(!settings.insecure_listen);
     }
 
     #[test]
@@ -248,6 +311,22 @@ mod tests {
         let error = read(&[], "listen = \"127.0.0.1:1\"\nlisen = 3\n").unwrap_err();
         let SettingsError::Invalid { source, .. } = error else { panic!("{error}") };
         assert!(source.to_string().contains("line 2") && source.to_string().contains("lisen"), "{source}");
+    }
+
+    #[test]
+    fn without_tls_and_keys_it_does_not_start_unless_told() {
+        let read = |arguments: &[&str]| {
+            let arguments = ["sluice-control-plane"].into_iter().chain(arguments.iter().copied());
+            Settings::read(Flags::try_parse_from(arguments).unwrap())
+        };
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.contains("--tls-cert") && error.contains("--insecure-plaintext"), "{error}");
+        assert!(matches!(read(&["--tls-cert=a.pem"]), Err(SettingsError::Tls(_))));
+        let settings = read(&["--insecure-plaintext"]).unwrap();
+        assert_eq!((settings.access, settings.tls), (AccessMode::Keys, None));
+        let settings = read(&["--tls-cert=a.pem", "--tls-key=b.pem"]).unwrap();
+        assert!(settings.tls.is_some() && settings.access == AccessMode::Keys);
+        assert_eq!(read(&["--insecure-open"]).unwrap().access, AccessMode::Open { any_address: true });
     }
 
     #[test]

@@ -322,7 +322,13 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     }
     let loads =
         vec![SyncLoad { sync_uid: "u".into(), pending_count: 5 }, SyncLoad { sync_uid: "v".into(), pending_count: 2 }];
-    let beat = NodeHeartbeat { revision: 1, catalog_hash: members[1].held.hash(), loads, draining: true };
+    let beat = NodeHeartbeat {
+        revision: 1,
+        catalog_hash: members[1].held.hash(),
+        loads,
+        draining: true,
+        ..Default::default()
+    };
     plane.hand.advance(Duration::from_secs(1));
     members[1].send(Message::Heartbeat(beat)).await;
     let first = loop {

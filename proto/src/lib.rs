@@ -5,6 +5,22 @@
 
 pub mod name;
 
+/// Keys and the service that manages them.
+pub mod access {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all)]
+        include!("gen/sluice.access.v1.rs");
+
+        /// Tells whose text it is, never which.
+        impl std::fmt::Debug for CreateKeyResponse {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("CreateKeyResponse").field("key", &self.key).field("text", &"***").finish()
+            }
+        }
+    }
+}
+
 /// Syncs and the service that manages them.
 pub mod sync {
     /// Version 1.

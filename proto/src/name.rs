@@ -93,6 +93,10 @@ name! {
     /// `nodes/{node}`.
     NodeName { node } "nodes/{node}", "nodes"
 }
+name! {
+    /// `keys/{key}`.
+    KeyName { key } "keys/{key}", "keys"
+}
 
 #[cfg(test)]
 mod tests {

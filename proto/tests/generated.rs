@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 10] = [
+    "sluice/access/v1/access.proto",
+    "sluice/access/v1/access_service.proto",
+    "sluice/access/v1/project_service.proto",
     "sluice/sync/v1/sync.proto",
     "sluice/sync/v1/sync_service.proto",
     "sluice/event/v1/event_service.proto",
@@ -75,7 +78,7 @@ fn generate(root: &Path, out: &Path) {
         .out_dir(out)
         .bytes(".")
         .btree_map(".")
-        .skip_debug(["sluice.sync.v1.Secret"])
+        .skip_debug(["sluice.sync.v1.Secret", "sluice.access.v1.CreateKeyResponse"])
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .compile_fds(with_comments.clone())

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sluice_client::Connection;
 use sluice_control_plane::ControlPlane;
 use sluice_host::clock::{Clock, ManualClock};
 use sluice_node::{
@@ -25,7 +26,6 @@ use sluice_proto::{
     },
 };
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 use crate::{endpoint::PATIENCE, ledger};
 
@@ -97,12 +97,11 @@ impl Cluster {
     pub async fn start_control_plane(&mut self) {
         let config = sluice_control_plane::Config {
             listen: self.control_address,
-            insecure_listen: false,
-            data_dir: self.folder.path().join("control-plane"),
-            rules: rules(),
-            max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
-            secrets_key: None,
-            clock: self.clock.clone(),
+            ..sluice_control_plane::Config::on_loopback(
+                self.folder.path().join("control-plane"),
+                rules(),
+                self.clock.clone(),
+            )
         };
         let control_plane = sluice_control_plane::start(config).await.unwrap();
         self.control_address = control_plane.address();
@@ -116,19 +115,12 @@ impl Cluster {
 
     /// Starts the node.
     pub async fn start_node(&mut self) {
+        let data_dir = self.folder.path().join("node");
         let config = sluice_node::Config {
-            name: "n1".to_owned(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            insecure_listen: false,
-            control_plane: format!("http://{}", self.control_address),
-            data_dir: self.folder.path().join("node"),
-            rules: rules(),
             extra_roots_pem: self.ca_file.clone(),
-            resolver: sluice_node::guard::Resolver::system(),
             limits: self.limits.clone(),
             spool: self.spool.clone(),
-            secrets_key: None,
-            clock: self.clock.clone(),
+            ..sluice_node::Config::on_loopback("n1", self.control_address, data_dir, rules(), self.clock.clone())
         };
         self.node = Some(sluice_node::start(config).await.unwrap());
     }
@@ -172,17 +164,17 @@ impl Cluster {
     }
 
     /// Manages syncs.
-    pub async fn syncs(&self) -> SyncServiceClient<Channel> {
+    pub async fn syncs(&self) -> SyncServiceClient<Connection> {
         sluice_client::sync_client(self.control_channel().await)
     }
 
     /// Follows deliveries.
-    pub async fn deliveries(&self) -> DeliveryServiceClient<Channel> {
+    pub async fn deliveries(&self) -> DeliveryServiceClient<Connection> {
         sluice_client::delivery_client(self.control_channel().await)
     }
 
     /// Takes events.
-    pub async fn events(&self) -> EventServiceClient<Channel> {
+    pub async fn events(&self) -> EventServiceClient<Connection> {
         sluice_client::event_client(sluice_client::connect(&self.node_url()).await.unwrap())
     }
 
@@ -193,7 +185,7 @@ impl Cluster {
     }
 
     /// A channel to the control plane.
-    pub async fn control_channel(&self) -> Channel {
+    pub async fn control_channel(&self) -> Connection {
         sluice_client::connect(&format!("http://{}", self.control_address)).await.unwrap()
     }
 

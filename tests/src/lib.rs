@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test support: a failure here is a failed test
 #![allow(clippy::disallowed_methods)] // tests are not guarded: they are what comes to the guard from outside
 
+pub mod closed;
 pub mod cluster;
 pub mod dns;
 pub mod endpoint;

@@ -61,7 +61,8 @@ impl Plane {
     /// Starts `sluice-control-plane` on its folder and waits until it listens.
     pub async fn control_plane(data_dir: &Path, listen: &str) -> Self {
         let mut command = Command::new(binary("sluice-control-plane"));
-        command.args(["--allow-http", "--allow-private-destinations", "--listen", listen, "--log", "warn"]);
+        command.args(["--insecure-open", "--allow-http", "--allow-private-destinations"]);
+        command.args(["--listen", listen, "--log", "warn"]);
         command.arg("--data-dir").arg(data_dir);
         Self::start(command).await.expect("the control plane has ended")
     }
@@ -101,7 +102,8 @@ impl Plane {
 
     fn node_command(data_dir: &Path, listen: &str, control_plane: SocketAddr, setup: &Setup) -> Command {
         let mut command = Command::new(binary("sluice-node"));
-        command.args(["--allow-http", "--allow-private-destinations", "--name", "n1", "--log", "warn"]);
+        command.args(["--insecure-open", "--allow-http", "--allow-private-destinations"]);
+        command.args(["--name", "n1", "--log", "warn"]);
         command.args(["--listen", listen, "--control-plane", &format!("http://{control_plane}")]);
         command.arg("--data-dir").arg(data_dir).args(&setup.args).envs(setup.env.iter().cloned());
         if let Some(path) = &setup.log {

@@ -32,12 +32,12 @@ use sluice_tests::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, body::Body, transport::Channel};
+use tonic::{Code, Status, Streaming, body::Body};
 use tower::ServiceExt as _;
 
 /// Sends batches as fast as the transport takes them, whatever the window says. Gives the answers and counts the batches.
 async fn flood(
-    client: &mut EventServiceClient<Channel>,
+    client: &mut EventServiceClient<sluice_client::Connection>,
     id: &str,
     batches: u64,
     events: &[Bytes],

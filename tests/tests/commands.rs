@@ -215,20 +215,7 @@ impl Bench {
 }
 
 async fn start_node(folder: &TempDir, control_plane: SocketAddr, clock: Clock) -> Node {
-    let config = sluice_node::Config {
-        name: "n1".to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        insecure_listen: false,
-        control_plane: format!("http://{control_plane}"),
-        data_dir: folder.path().join("node"),
-        rules: rules(),
-        extra_roots_pem: None,
-        resolver: sluice_node::guard::Resolver::system(),
-        limits: sluice_node::config::Limits::default(),
-        spool: sluice_node::spool::SpoolLimits::default(),
-        secrets_key: None,
-        clock,
-    };
+    let config = sluice_node::Config::on_loopback("n1", control_plane, folder.path().join("node"), rules(), clock);
     sluice_node::start(config).await.unwrap()
 }
 

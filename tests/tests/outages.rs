@@ -170,22 +170,9 @@ async fn a_node_without_a_catalog_does_not_serve() {
 async fn lonely_node(folder: &std::path::Path, name: &str) -> Node {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (clock, _) = sluice_host::clock::Clock::manual(0);
-    sluice_node::start(sluice_node::Config {
-        name: name.to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        insecure_listen: false,
-        control_plane: format!("http://{nobody}"),
-        data_dir: folder.join("node"),
-        rules: rules(),
-        extra_roots_pem: None,
-        resolver: sluice_node::guard::Resolver::system(),
-        limits: sluice_node::config::Limits::default(),
-        spool: sluice_node::spool::SpoolLimits::default(),
-        secrets_key: None,
-        clock,
-    })
-    .await
-    .unwrap()
+    sluice_node::start(sluice_node::Config::on_loopback(name, nobody, folder.join("node"), rules(), clock))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

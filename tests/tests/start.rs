@@ -12,7 +12,7 @@ use sluice_tests::process::{Plane, binary};
 
 fn run(name: &str, args: &[&str], data_dir: &Path) -> (i32, String) {
     let mut command = Command::new(binary(name));
-    command.args(args).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
+    command.arg("--insecure-open").args(args).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
     let Output { status, stderr, .. } = command.output().unwrap();
     (status.code().unwrap(), String::from_utf8_lossy(&stderr).into_owned())
 }
@@ -56,12 +56,14 @@ async fn a_folder_in_use_is_refused() {
 }
 
 #[test]
-fn other_addresses_than_loopback_need_a_flag() {
+fn a_start_without_tls_needs_a_word() {
     for plane in PLANES {
         let folder = tempfile::tempdir().unwrap();
-        let (code, error) = run(plane, &["--listen", "0.0.0.0:0"], &folder.path().join("data"));
-        assert_eq!(code, 6, "{error}");
-        assert!(error.contains("--insecure-listen"), "{error}");
+        let mut command = Command::new(binary(plane));
+        let Output { status, stderr, .. } = command.arg("--data-dir").arg(folder.path()).output().unwrap();
+        let error = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(2), "{error}");
+        assert!(error.contains("--tls-cert") && error.contains("--insecure-plaintext"), "{error}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The arguments: the commands, and what holds for all of them.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{commands, demo};
@@ -31,7 +33,14 @@ Then, in a second terminal:
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 invalid input   4 not found, or changed by somebody else
-  5 server unavailable, or waited too long   6 cannot start (port in use, data folder not usable)";
+  5 server unavailable, or waited too long   6 cannot start (port in use, data folder not usable)
+  7 not allowed: the API key is missing, unknown, or may not do that";
+
+/// The heading of options that few need to look at.
+const ACCESS: &str = "Access";
+
+/// Variable that may hold the API key. There is no flag for it: other users of the machine see the arguments of processes.
+pub(crate) const API_KEY_VARIABLE: &str = "SLUICE_API_KEY";
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -48,6 +57,21 @@ pub(crate) struct Global {
     /// Address of the node that takes events
     #[arg(long, global = true, env = "SLUICE_NODE", value_name = "URL", default_value = "http://127.0.0.1:7601")]
     pub(crate) node: String,
+    /// File with the API key to show; else the variable SLUICE_API_KEY holds it, else none is shown
+    #[arg(long, global = true, env = "SLUICE_API_KEY_FILE", value_name = "FILE", help_heading = ACCESS)]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// PEM file with the authorities to trust, instead of the system's
+    #[arg(long, global = true, env = "SLUICE_TLS_CA", value_name = "FILE", help_heading = ACCESS)]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show
+    #[arg(long, global = true, env = "SLUICE_TLS_CERT", value_name = "FILE", help_heading = ACCESS, requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, global = true, env = "SLUICE_TLS_KEY", value_name = "FILE", help_heading = ACCESS, requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Show the API key over http to other machines too, where something else encrypts the connection
+    #[arg(long, global = true, env = "SLUICE_INSECURE_PLAINTEXT", help_heading = ACCESS)]
+    pub(crate) insecure_plaintext: bool,
     /// Project that short names such as `orders` belong to
     #[arg(long, global = true, env = "SLUICE_PROJECT", value_name = "ID", default_value = sluice_proto::name::DEFAULT_PROJECT)]
     pub(crate) project: String,
@@ -93,6 +117,12 @@ pub(crate) enum Command {
     Nodes(commands::nodes::NodesCommand),
     /// Show what the nodes have counted, and whether it adds up
     Ledger(commands::ledger::LedgerArgs),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
+    /// Make and list projects
+    #[command(subcommand)]
+    Projects(commands::projects::ProjectsCommand),
     /// See to the keys that secrets are sealed with on disk
     #[command(subcommand)]
     Secrets(commands::secrets::SecretsCommand),

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use sluice_client::proto::{
-    delivery::v1::delivery_service_client::DeliveryServiceClient,
-    name::{ProjectName, SyncName, is_valid_id},
-    node::v1::node_service_client::NodeServiceClient,
-    sync::v1::sync_service_client::SyncServiceClient,
+use sluice_client::{
+    Connection, Credentials,
+    proto::{
+        access::v1::{access_service_client::AccessServiceClient, project_service_client::ProjectServiceClient},
+        delivery::v1::delivery_service_client::DeliveryServiceClient,
+        name::{ProjectName, SyncName, is_valid_id},
+        node::v1::node_service_client::NodeServiceClient,
+        sync::v1::sync_service_client::SyncServiceClient,
+    },
 };
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
 use crate::{
-    cli::{Format, Global},
+    cli::{API_KEY_VARIABLE, Format, Global},
     exit::Failure,
 };
 
@@ -24,24 +28,35 @@ pub(crate) struct Context {
     pub(crate) control_plane: String,
     pub(crate) node: String,
     pub(crate) format: Format,
+    /// What is shown to both.
+    pub(crate) credentials: Credentials,
     project: String,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        let Global { control_plane, node, project, output } = global;
-        Self { control_plane, node, format: output, project }
+        let credentials = credentials(&global);
+        let Global { control_plane, node, project, output, .. } = global;
+        Self { control_plane, node, format: output, credentials, project }
     }
 
-    pub(crate) async fn syncs(&self) -> Result<SyncServiceClient<Channel>, Failure> {
+    pub(crate) async fn access(&self) -> Result<AccessServiceClient<Connection>, Failure> {
+        Ok(sluice_client::access_client(self.connect().await?))
+    }
+
+    pub(crate) async fn projects(&self) -> Result<ProjectServiceClient<Connection>, Failure> {
+        Ok(sluice_client::project_client(self.connect().await?))
+    }
+
+    pub(crate) async fn syncs(&self) -> Result<SyncServiceClient<Connection>, Failure> {
         Ok(sluice_client::sync_client(self.connect().await?))
     }
 
-    pub(crate) async fn deliveries(&self) -> Result<DeliveryServiceClient<Channel>, Failure> {
+    pub(crate) async fn deliveries(&self) -> Result<DeliveryServiceClient<Connection>, Failure> {
         Ok(sluice_client::delivery_client(self.connect().await?))
     }
 
-    pub(crate) async fn nodes(&self) -> Result<NodeServiceClient<Channel>, Failure> {
+    pub(crate) async fn nodes(&self) -> Result<NodeServiceClient<Connection>, Failure> {
         Ok(sluice_client::node_client(self.connect().await?))
     }
 
@@ -68,12 +83,28 @@ impl Context {
         }
     }
 
-    async fn connect(&self) -> Result<Channel, Failure> {
-        sluice_client::connect(&self.control_plane).await.map_err(|error| {
+    async fn connect(&self) -> Result<Connection, Failure> {
+        self.credentials.connect(&self.control_plane).await.map_err(|error| {
             Failure::from(error)
                 .hint("start one with `sluice dev`, or name yours with --control-plane or SLUICE_CONTROL_PLANE")
         })
     }
+}
+
+fn credentials(global: &Global) -> Credentials {
+    let mut credentials = Credentials::default().allow_plaintext(global.insecure_plaintext);
+    if let Some(path) = &global.api_key_file {
+        credentials = credentials.api_key_file(path);
+    } else if let Some(text) = std::env::var(API_KEY_VARIABLE).ok().filter(|text| !text.is_empty()) {
+        credentials = credentials.api_key(&text);
+    }
+    if let Some(path) = &global.tls_ca {
+        credentials = credentials.ca_file(path);
+    }
+    if let (Some(cert), Some(key)) = (&global.tls_cert, &global.tls_key) {
+        credentials = credentials.certificate(cert, key);
+    }
+    credentials
 }
 
 /// A call that ends in time.

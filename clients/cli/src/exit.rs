@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     Unavailable = 5,
     /// Cannot start here.
     CannotStart = 6,
+    /// The API key is missing, unknown, or may not do that.
+    Denied = 7,
 }
 
 /// Why a run did not end well.
@@ -116,7 +118,7 @@ impl From<Error> for Failure {
             return Self::from((**status).clone());
         }
         let exit = match &error {
-            Error::InvalidAddress { .. } | Error::InvalidSetting { .. } => Exit::Usage,
+            Error::InvalidAddress { .. } | Error::InvalidSetting { .. } | Error::Credentials(_) => Exit::Usage,
             Error::Unreachable { .. } | Error::Outage { .. } | Error::Silent { .. } | Error::Closed(_) => {
                 Exit::Unavailable
             }
@@ -150,6 +152,7 @@ fn exit_of(code: Code) -> Exit {
         Code::InvalidArgument | Code::OutOfRange => Exit::Invalid,
         Code::NotFound | Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => Exit::Conflict,
         Code::Unavailable | Code::DeadlineExceeded => Exit::Unavailable,
+        Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         _ => Exit::Failed,
     }
 }

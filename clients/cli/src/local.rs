@@ -52,35 +52,20 @@ impl LocalPlanes {
         })?;
         let control_plane = sluice_control_plane::start(sluice_control_plane::Config {
             listen: loopback(ports.control_plane),
-            insecure_listen: false,
-            data_dir: data_dir.join("control-plane"),
-            rules: rules.clone(),
-            max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
-            secrets_key: None,
-            clock: clock.clone(),
+            ..sluice_control_plane::Config::on_loopback(data_dir.join("control-plane"), rules.clone(), clock.clone())
         })
         .await
         .map_err(|error| {
             use sluice_control_plane::StartError;
             let exit = match &error {
-                StartError::Listen(_) | StartError::DataFolder(_) | StartError::SecretsKey(_) => Exit::CannotStart,
                 StartError::Store(_) | StartError::Reflection(_) => Exit::Failed,
+                _ => Exit::CannotStart,
             };
             cannot_start("the control plane", exit, &error)
         })?;
         let node = sluice_node::start(sluice_node::Config {
-            name: "local".to_owned(),
             listen: loopback(ports.node),
-            insecure_listen: false,
-            control_plane: format!("http://{}", control_plane.address()),
-            data_dir: data_dir.join("node"),
-            rules,
-            extra_roots_pem: None,
-            resolver: sluice_node::guard::Resolver::system(),
-            limits: sluice_node::config::Limits::default(),
-            spool: sluice_node::spool::SpoolLimits::default(),
-            secrets_key: None,
-            clock,
+            ..sluice_node::Config::on_loopback("local", control_plane.address(), data_dir.join("node"), rules, clock)
         })
         .await;
         let node = match node {

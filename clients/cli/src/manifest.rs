@@ -209,15 +209,10 @@ mod tests {
     use sluice_client::proto::sync::v1::{event_selection, header};
 
     use super::*;
-    use crate::cli::{Format, Global};
+    use crate::cli::Cli;
 
     fn context() -> Context {
-        Context::new(Global {
-            control_plane: String::new(),
-            node: String::new(),
-            project: "default".into(),
-            output: Format::Table,
-        })
+        Context::new(<Cli as clap::Parser>::parse_from(["sluice", "sync", "list"]).global)
     }
 
     fn read_text(text: &str) -> Result<Vec<Document>, Failure> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use sluice_client::proto::sync::v1::{GetSyncRequest, Rollout, Sync, sync_service_client::SyncServiceClient};
 use tokio::time::{Instant, sleep};
-use tonic::transport::Channel;
 
 use crate::{
     context::call,
@@ -39,7 +38,7 @@ impl WaitArgs {
 ///
 /// A node that refuses the sync is a failure; so are nodes that do not answer in time, with exit code 5.
 pub(crate) async fn wait(
-    client: &mut SyncServiceClient<Channel>,
+    client: &mut SyncServiceClient<sluice_client::Connection>,
     sync: Sync,
     until: Option<Instant>,
 ) -> Result<Sync, Failure> {

@@ -15,6 +15,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the caller was to show, or to trust, cannot be used; says what is wrong with it, never what it is.
+    #[error("{0}")]
+    Credentials(String),
     /// Nobody answers at the address.
     #[error("nobody answers at {address}")]
     Unreachable {
@@ -105,6 +108,7 @@ impl Error {
             ),
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Closed(_) => true,
             Self::InvalidAddress { .. }
+            | Self::Credentials(_)
             | Self::Outage { .. }
             | Self::Fenced { .. }
             | Self::Gap { .. }

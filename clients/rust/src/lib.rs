@@ -14,6 +14,7 @@
 
 mod backoff;
 mod connect;
+mod credentials;
 mod error;
 mod publisher;
 mod window;
@@ -21,7 +22,11 @@ mod worker;
 
 pub use crate::{
     backoff::{Backoff, InvalidBackoff},
-    connect::{MAX_MESSAGE_BYTES, connect, delivery_client, endpoint, event_client, node_client, sync_client},
+    connect::{
+        MAX_MESSAGE_BYTES, access_client, connect, delivery_client, event_client, node_client, project_client,
+        sync_client,
+    },
+    credentials::{Connection, Credentials},
     error::Error,
     publisher::{Builder, Progress, Publisher, Summary},
     window::{MAX_EVENT_BYTES, Rejected},

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     backoff::Backoff,
-    connect::endpoint,
+    credentials::Credentials,
     error::Error,
     window::{MAX_EVENT_BYTES, Rejected},
     worker::{End, Worker},
@@ -95,6 +95,7 @@ impl Publisher {
     pub fn builder(address: &str) -> Builder {
         Builder {
             address: address.to_owned(),
+            credentials: Credentials::default(),
             producer_id: None,
             first_sequence: 1,
             buffer_bytes: 8 << 20,
@@ -176,6 +177,7 @@ pub(crate) type OnRejection = Box<dyn FnMut(&Rejected) + Send>;
 /// Settings of a [`Publisher`].
 pub struct Builder {
     address: String,
+    credentials: Credentials,
     producer_id: Option<String>,
     first_sequence: u64,
     buffer_bytes: usize,
@@ -185,6 +187,13 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// What is shown to the node, such as an API key, and whom to trust; by default nothing, and the system's roots.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
     /// Identity of one life of this producer, 1 to 128 visible ASCII characters. Random by default. Give one only if the
     /// same events get the same sequences again after a restart: the node stores a sequence of a producer once.
     #[must_use]
@@ -257,8 +266,8 @@ impl Builder {
             watch::channel(Progress { acked_sequence: self.first_sequence - 1, ..Progress::default() });
         let (end_sender, end) = watch::channel(None);
         let mut worker = Worker::new(
-            endpoint(&self.address)?,
             self.address,
+            self.credentials,
             producer_id.clone(),
             self.first_sequence,
             queued,

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
@@ -15,11 +14,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
     backoff::Backoff,
     connect::event_client,
+    credentials::Credentials,
     error::Error,
     publisher::{KEPT_REJECTIONS, OnRejection, Progress, Queued, Summary},
     window::{Acked, Window},
@@ -42,8 +42,8 @@ const OUTBOX: usize = 2;
 const TAKE: usize = 256;
 
 pub(crate) struct Worker {
-    endpoint: Endpoint,
     address: String,
+    credentials: Credentials,
     producer_id: String,
     window: Window,
     /// Shares of the buffer of the events in the window, in the same order.
@@ -64,8 +64,8 @@ pub(crate) struct Stream {
 
 impl Worker {
     pub(crate) fn new(
-        endpoint: Endpoint,
         address: String,
+        credentials: Credentials,
         producer_id: String,
         first_sequence: u64,
         queue: mpsc::UnboundedReceiver<Queued>,
@@ -73,8 +73,8 @@ impl Worker {
         on_rejection: Option<OnRejection>,
     ) -> Self {
         Self {
-            endpoint,
             address,
+            credentials,
             producer_id,
             window: Window::new(first_sequence),
             rooms: VecDeque::new(),
@@ -121,17 +121,13 @@ impl Worker {
     }
 
     async fn open_unbounded(&mut self) -> Result<Stream, Error> {
-        let unreachable = |source: tonic::transport::Error| Error::Unreachable {
-            address: self.address.clone(),
-            source: Arc::new(source),
-        };
-        let channel = self.endpoint.connect().await.map_err(unreachable)?;
+        let connection = self.credentials.connect(&self.address).await?;
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let open = stream_events_request::Message::Open(self.window.open(&self.producer_id));
         // The first message goes at once: the node's headers may wait for it.
         let gone = |_| Error::Closed("it ended before it began".to_owned());
         outbox.send(StreamEventsRequest { message: Some(open) }).await.map_err(gone)?;
-        let response = event_client(channel).stream_events(ReceiverStream::new(outgoing)).await;
+        let response = event_client(connection).stream_events(ReceiverStream::new(outgoing)).await;
         let mut inbox = response.map_err(|status| self.refused(status))?.into_inner();
         match inbox.message().await.map_err(|status| self.refused(status))?.and_then(|response| response.message) {
             Some(stream_events_response::Message::Opened(opened)) => self.opened(&opened)?,

@@ -1,15 +1,16 @@
 //! `NodeSessionService`: the nodes' streams. `SyncCatalog` does what [`Session`] decides.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
+use sluice_access::{Caller, Keyring};
 use sluice_proto::{
     name::NodeName,
     node::v1::{
-        CatalogAck, ControlPlaneHeartbeat, Delta, Hello, NodeHeartbeat, ReportAttemptsRequest, ReportAttemptsResponse,
-        Resource, ServeCommandsRequest, ServeCommandsResponse, SnapshotChunk, SyncCatalogRequest, SyncCatalogResponse,
-        Welcome, node_session_service_server::NodeSessionService, resource, sync_catalog_request::Message,
-        sync_catalog_response::Message as Answer,
+        CatalogAck, ControlPlaneHeartbeat, Delta, Hello, KeyUse, NodeHeartbeat, ReportAttemptsRequest,
+        ReportAttemptsResponse, Resource, ServeCommandsRequest, ServeCommandsResponse, SnapshotChunk,
+        SyncCatalogRequest, SyncCatalogResponse, Welcome, node_session_service_server::NodeSessionService, resource,
+        sync_catalog_request::Message, sync_catalog_response::Message as Answer,
     },
     sync::v1::Sync,
 };
@@ -21,8 +22,10 @@ use super::{Context, FIRST_MESSAGE, commands, end_with, reports};
 use crate::{
     changelog::{Changes, Position, Snapshot},
     error::Error,
+    keys,
     nodes::Membership,
     session::{Session, Step, check_version},
+    time::millis,
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -51,9 +54,11 @@ impl NodeSessionService for NodeSessions {
         request: Request<Streaming<SyncCatalogRequest>>,
     ) -> Result<Response<Self::SyncCatalogStream>, Status> {
         let (outgoing, answers) = mpsc::channel(QUEUE);
+        let caller = Caller::of(&request)?.clone();
         let (context, incoming) = (self.0.clone(), request.into_inner());
         self.0.streams.spawn(async move {
-            if let Err(error) = run(context, incoming, outgoing.clone()).await {
+            let served = run(context.clone(), &caller, incoming, outgoing.clone());
+            if let Err(error) = context.while_allowed(&caller, served).await {
                 tracing::info!(reason = %error, "catalog stream ended");
                 end_with(&outgoing, error).await;
             }
@@ -66,7 +71,8 @@ impl NodeSessionService for NodeSessions {
         request: Request<Streaming<ReportAttemptsRequest>>,
     ) -> Result<Response<Self::ReportAttemptsStream>, Status> {
         let (outgoing, answers) = mpsc::channel(QUEUE);
-        self.0.streams.spawn(reports::serve(self.0.clone(), request.into_inner(), outgoing));
+        let caller = Caller::of(&request)?.clone();
+        self.0.streams.spawn(reports::serve(self.0.clone(), caller, request.into_inner(), outgoing));
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
@@ -75,13 +81,15 @@ impl NodeSessionService for NodeSessions {
         request: Request<Streaming<ServeCommandsRequest>>,
     ) -> Result<Response<Self::ServeCommandsStream>, Status> {
         let (outgoing, answers) = mpsc::channel(QUEUE);
-        self.0.streams.spawn(commands::serve(self.0.clone(), request.into_inner(), outgoing));
+        let caller = Caller::of(&request)?.clone();
+        self.0.streams.spawn(commands::serve(self.0.clone(), caller, request.into_inner(), outgoing));
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 }
 
 async fn run(
     context: Context,
+    caller: &Caller,
     mut incoming: Streaming<SyncCatalogRequest>,
     outgoing: mpsc::Sender<Result<SyncCatalogResponse, Status>>,
 ) -> Result<(), Error> {
@@ -99,6 +107,7 @@ async fn run(
     if hello.node.parse::<NodeName>().is_err() {
         return Err(Error::Protocol("`hello.node` is not of the form nodes/{node}"));
     }
+    caller.require_node(&hello.node)?;
     if hello.encoded_len() > MAX_HELLO_BYTES {
         return Err(Error::Protocol("`hello` is too large"));
     }
@@ -123,6 +132,7 @@ struct Stream {
     membership: Membership,
     revisions: watch::Receiver<Position>,
     newest: Position,
+    keyring: watch::Receiver<Arc<Keyring>>,
     outgoing: mpsc::Sender<Result<SyncCatalogResponse, Status>>,
 }
 
@@ -138,6 +148,7 @@ impl Stream {
             membership: context.nodes.join(hello, move || clock.now_ms()),
             newest,
             revisions,
+            keyring: context.keys.watch(),
             outgoing,
             context,
         }
@@ -164,11 +175,14 @@ impl Stream {
             catalog_hash: self.newest.hash.clone(),
         }))
         .await?;
+        self.send_keys().await?;
         let mut silent_at = clock.now_ms().saturating_add(millis(SILENCE));
         let mut heartbeat_at = clock.now_ms().saturating_add(millis(HEARTBEAT));
         loop {
             self.bring_up_to_date().await?;
             tokio::select! {
+                // An error would mean that the keys are gone, which live as long as the context.
+                changed = self.keyring.changed() => if changed.is_ok() { self.send_keys().await? },
                 message = incoming.message() => {
                     let Ok(Some(message)) = message else {
                         return Ok(());
@@ -205,10 +219,15 @@ impl Stream {
                 self.session.acked(serves.clone());
                 self.membership.acked(serves, refused);
             }
-            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining })) => {
+            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining, key_uses })) => {
                 self.see_newest();
                 self.session.heartbeat(revision, &catalog_hash, &self.newest);
                 self.membership.loads(loads, draining);
+                for KeyUse { name, last_use_time } in key_uses {
+                    // A clock that runs ahead must not hide later uses.
+                    let last_use_ms = millis(last_use_time.as_ref()).min(self.context.clock.now_ms());
+                    self.context.keys.used(&name, last_use_ms);
+                }
             }
             Some(Message::SnapshotRequest(request)) => {
                 tracing::info!(
@@ -244,6 +263,11 @@ impl Stream {
                 None => self.send_snapshot("the node's revision has just left the change log").await,
             },
         }
+    }
+
+    async fn send_keys(&mut self) -> Result<(), Error> {
+        let keys = keys::for_nodes(&self.keyring.borrow_and_update());
+        self.send(Answer::IngestKeys(keys)).await
     }
 
     async fn send_delta(&mut self, from: i64, changes: Changes) -> Result<(), Error> {

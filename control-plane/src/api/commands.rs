@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use sluice_access::Caller;
 use sluice_proto::{
     delivery::v1::UnreachableNode,
     name::NodeName,
@@ -28,10 +29,12 @@ const MAX_REASON_BYTES: usize = 300;
 /// Serves one stream to its end.
 pub(super) async fn serve(
     context: Context,
+    caller: Caller,
     incoming: Streaming<ServeCommandsRequest>,
     outgoing: mpsc::Sender<Result<ServeCommandsResponse, Status>>,
 ) {
-    if let Err(error) = run(&context, incoming, &outgoing).await {
+    let served = run(&context, &caller, incoming, &outgoing);
+    if let Err(error) = context.while_allowed(&caller, served).await {
         tracing::info!(reason = %error, "command stream ended");
         end_with(&outgoing, error).await;
     }
@@ -39,6 +42,7 @@ pub(super) async fn serve(
 
 async fn run(
     context: &Context,
+    caller: &Caller,
     mut incoming: Streaming<ServeCommandsRequest>,
     outgoing: &mpsc::Sender<Result<ServeCommandsResponse, Status>>,
 ) -> Result<(), Error> {
@@ -56,6 +60,7 @@ async fn run(
     if node.parse::<NodeName>().is_err() {
         return Err(Error::Protocol("`open.node` is not of the form nodes/{node}"));
     }
+    caller.require_node(&node)?;
     tracing::info!(node, instance = shorten(&instance, 100), "command stream opened");
     let session = context.commands.join(&node);
     tokio::select! {

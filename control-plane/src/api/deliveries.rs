@@ -1,6 +1,7 @@
 //! `DeliveryService`: how operators follow deliveries.
 
 use prost::Message as _;
+use sluice_access::Caller;
 use sluice_pipeline::violation::{Violation, reason};
 use sluice_proto::{
     delivery::v1::{
@@ -16,7 +17,11 @@ use sluice_proto::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Context, dead_letters, export, page, project_name, redeliver, sync_name, watch};
+use super::{
+    Context, dead_letters, export, page, project_name, redeliver,
+    scope::{admit, admit_caller},
+    sync_name, watch,
+};
 use crate::{
     error::{Error, violation},
     store::{AttemptQuery, AttemptScope},
@@ -40,60 +45,61 @@ impl DeliveryService for Deliveries {
         &self,
         request: Request<ListAttemptsRequest>,
     ) -> Result<Response<ListAttemptsResponse>, Status> {
-        Ok(Response::new(self.list(request.into_inner()).await?))
+        Ok(Response::new(self.list(admit(request)?).await?))
     }
 
     async fn watch_attempts(
         &self,
         request: Request<WatchAttemptsRequest>,
     ) -> Result<Response<Self::WatchAttemptsStream>, Status> {
-        Ok(Response::new(self.watch(request.into_inner()).await?))
+        let (request, caller) = admit_caller(request)?;
+        Ok(Response::new(self.watch(request, caller).await?))
     }
 
     async fn get_sync_metrics(&self, request: Request<GetSyncMetricsRequest>) -> Result<Response<SyncMetrics>, Status> {
-        Ok(Response::new(self.metrics(&request.into_inner()).await?))
+        Ok(Response::new(self.metrics(&admit(request)?).await?))
     }
 
     async fn list_dead_letters(
         &self,
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
-        Ok(Response::new(dead_letters::list(&self.0, request.into_inner()).await?))
+        Ok(Response::new(dead_letters::list(&self.0, admit(request)?).await?))
     }
 
     async fn get_dead_letter(
         &self,
         request: Request<GetDeadLetterRequest>,
     ) -> Result<Response<GetDeadLetterResponse>, Status> {
-        Ok(Response::new(dead_letters::get(&self.0, request.into_inner()).await?))
+        Ok(Response::new(dead_letters::get(&self.0, admit(request)?).await?))
     }
 
     async fn count_dead_letters(
         &self,
         request: Request<CountDeadLettersRequest>,
     ) -> Result<Response<CountDeadLettersResponse>, Status> {
-        Ok(Response::new(dead_letters::count(&self.0, request.into_inner()).await?))
+        Ok(Response::new(dead_letters::count(&self.0, admit(request)?).await?))
     }
 
     async fn redeliver_dead_letters(
         &self,
         request: Request<RedeliverDeadLettersRequest>,
     ) -> Result<Response<Self::RedeliverDeadLettersStream>, Status> {
-        Ok(Response::new(redeliver::redeliver(&self.0, request.into_inner()).await?))
+        Ok(Response::new(redeliver::redeliver(&self.0, admit(request)?).await?))
     }
 
     async fn export_dead_letters(
         &self,
         request: Request<ExportDeadLettersRequest>,
     ) -> Result<Response<Self::ExportDeadLettersStream>, Status> {
-        Ok(Response::new(export::export(&self.0, request.into_inner()).await?))
+        Ok(Response::new(export::export(&self.0, admit(request)?).await?))
     }
 
     async fn mark_dead_letters_exported(
         &self,
         request: Request<MarkDeadLettersExportedRequest>,
     ) -> Result<Response<MarkDeadLettersExportedResponse>, Status> {
-        Ok(Response::new(dead_letters::mark_exported(&self.0, request.into_inner()).await?))
+        Ok(Response::new(dead_letters::mark_exported(&self.0, admit(request)?).await?))
     }
 }
 
@@ -127,9 +133,10 @@ impl Deliveries {
     async fn watch(
         &self,
         request: WatchAttemptsRequest,
+        caller: Caller,
     ) -> Result<ReceiverStream<Result<WatchAttemptsResponse, Status>>, Error> {
         let query = self.query(&request.parent, &request.filter.unwrap_or_default()).await?;
-        Ok(watch::watch(&self.0, query))
+        Ok(watch::watch(&self.0, caller, query))
     }
 
     /// Whose attempts and which, with every violation of the arguments at once.

@@ -6,21 +6,25 @@ pub(crate) mod commands;
 pub(crate) mod dead_letters;
 pub(crate) mod deliveries;
 mod export;
+pub(crate) mod keys;
 mod list_syncs;
 pub(crate) mod mask;
 pub(crate) mod nodes;
 mod once;
 pub(crate) mod page;
 pub(crate) mod preview;
+pub(crate) mod projects;
 mod redeliver;
 pub(crate) mod reports;
 mod rollouts;
+mod scope;
 pub(crate) mod syncs;
 mod test_sync;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use sluice_access::Caller;
 use sluice_host::clock::Clock;
 use sluice_pipeline::sync::Rules;
 use sluice_proto::{
@@ -31,7 +35,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::{commands::Commands, error::Error, nodes::Nodes, publish::Publisher, secrets, store::Store};
+use crate::{commands::Commands, error::Error, keys::Keys, nodes::Nodes, publish::Publisher, secrets, store::Store};
 
 /// A node's stream must begin within this time.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -43,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     /// Who is connected.
     pub(crate) nodes: Nodes,
+    /// Who may call.
+    pub(crate) keys: Keys,
     /// What the nodes were told to do.
     pub(crate) commands: Commands,
     /// What has just been committed.
@@ -75,6 +81,19 @@ impl Context {
             name: format!("projects/{project}"),
             hint: ": a fresh install has projects/default",
         })
+    }
+
+    /// Does the work, unless its caller's key is revoked or expires first.
+    async fn while_allowed<T>(
+        &self,
+        caller: &Caller,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            refusal = caller.until_refused(self.keys.watch(), &self.clock) => Err(refusal.into()),
+            done = work => done,
+        }
     }
 
     /// Gives what `wait` gives, unless the control plane stops first.

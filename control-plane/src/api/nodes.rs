@@ -10,7 +10,7 @@ use sluice_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Context, commands::NoAnswer, page};
+use super::{Context, commands::NoAnswer, page, scope::admit};
 use crate::error::Error;
 
 /// The service.
@@ -19,15 +19,15 @@ pub(crate) struct NodeList(pub(crate) Context);
 #[tonic::async_trait]
 impl NodeService for NodeList {
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
-        Ok(Response::new(self.list(&request.into_inner())?))
+        Ok(Response::new(self.list(&admit(request)?)?))
     }
 
     async fn get_ledger(&self, request: Request<GetLedgerRequest>) -> Result<Response<GetLedgerResponse>, Status> {
-        Ok(Response::new(self.ledgers(&request.into_inner().name).await?))
+        Ok(Response::new(self.ledgers(&admit(request)?.name).await?))
     }
 
     async fn get_spool_stats(&self, request: Request<GetSpoolStatsRequest>) -> Result<Response<SpoolStats>, Status> {
-        let name = request.into_inner().name;
+        let name = admit(request)?.name;
         match self.ask(&name, What::ReadSpoolStats(ReadSpoolStats {})).await? {
             Outcome::SpoolStats(stats) => Ok(Response::new(stats)),
             _ => Err(NoAnswer::Nonsense.error(&name).into()),
@@ -35,7 +35,7 @@ impl NodeService for NodeList {
     }
 
     async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Result<Response<DrainNodeResponse>, Status> {
-        let name = request.into_inner().name;
+        let name = admit(request)?.name;
         match self.ask(&name, What::Drain(Drain {})).await? {
             Outcome::Drain(remains) => {
                 self.0.nodes.drains(&name);

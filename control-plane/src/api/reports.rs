@@ -1,5 +1,6 @@
 //! `ReportAttempts`: takes the nodes' reports in and acks what is stored.
 
+use sluice_access::Caller;
 use sluice_proto::{
     delivery::v1::{Attempt, Ending},
     name::{NodeName, SyncName, is_valid_id},
@@ -27,10 +28,12 @@ const MAX_MESSAGE_BYTES: usize = 4_096;
 /// Serves one stream to its end.
 pub(super) async fn serve(
     context: Context,
+    caller: Caller,
     incoming: Streaming<ReportAttemptsRequest>,
     outgoing: mpsc::Sender<Result<ReportAttemptsResponse, Status>>,
 ) {
-    if let Err(error) = run(&context, incoming, &outgoing).await {
+    let served = run(&context, &caller, incoming, &outgoing);
+    if let Err(error) = context.while_allowed(&caller, served).await {
         tracing::info!(reason = %error, "report stream ended");
         end_with(&outgoing, error).await;
     }
@@ -38,6 +41,7 @@ pub(super) async fn serve(
 
 async fn run(
     context: &Context,
+    caller: &Caller,
     mut incoming: Streaming<ReportAttemptsRequest>,
     outgoing: &mpsc::Sender<Result<ReportAttemptsResponse, Status>>,
 ) -> Result<(), Error> {
@@ -55,6 +59,7 @@ async fn run(
     if node.parse::<NodeName>().is_err() {
         return Err(Error::Protocol("`open.node` is not of the form nodes/{node}"));
     }
+    caller.require_node(&node)?;
     if spool_id.is_empty() || spool_id.len() > MAX_SPOOL_ID_BYTES {
         return Err(Error::Protocol("`open.spool_id` must have 1 to 128 bytes"));
     }

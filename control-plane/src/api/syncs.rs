@@ -21,7 +21,9 @@ use uuid::Uuid;
 use super::{
     Context, apply, list_syncs, mask,
     once::{done, once},
-    preview, project_name, rollouts, shown, sync_name, sync_not_found, test_sync,
+    preview, project_name, rollouts,
+    scope::admit,
+    shown, sync_name, sync_not_found, test_sync,
 };
 use crate::{
     error::{Error, shorten, violation},
@@ -39,32 +41,32 @@ pub(crate) struct Syncs(pub(crate) Context);
 #[tonic::async_trait]
 impl SyncService for Syncs {
     async fn create_sync(&self, request: Request<CreateSyncRequest>) -> Result<Response<Sync>, Status> {
-        Ok(Response::new(self.create(request.into_inner()).await?))
+        Ok(Response::new(self.create(admit(request)?).await?))
     }
 
     async fn get_sync(&self, request: Request<GetSyncRequest>) -> Result<Response<Sync>, Status> {
-        Ok(Response::new(self.get(&request.into_inner()).await?))
+        Ok(Response::new(self.get(&admit(request)?).await?))
     }
 
     async fn list_syncs(&self, request: Request<ListSyncsRequest>) -> Result<Response<ListSyncsResponse>, Status> {
-        Ok(Response::new(list_syncs::list(&self.0, &request.into_inner()).await?))
+        Ok(Response::new(list_syncs::list(&self.0, &admit(request)?).await?))
     }
 
     async fn update_sync(&self, request: Request<UpdateSyncRequest>) -> Result<Response<Sync>, Status> {
-        Ok(Response::new(self.update(request.into_inner()).await?))
+        Ok(Response::new(self.update(admit(request)?).await?))
     }
 
     async fn delete_sync(&self, request: Request<DeleteSyncRequest>) -> Result<Response<()>, Status> {
-        Ok(Response::new(self.delete(request.into_inner()).await?))
+        Ok(Response::new(self.delete(admit(request)?).await?))
     }
 
     async fn enable_sync(&self, request: Request<EnableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let EnableSyncRequest { name, etag, validate_only, request_id } = request.into_inner();
+        let EnableSyncRequest { name, etag, validate_only, request_id } = admit(request)?;
         Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: true }).await?))
     }
 
     async fn disable_sync(&self, request: Request<DisableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let DisableSyncRequest { name, etag, validate_only, request_id } = request.into_inner();
+        let DisableSyncRequest { name, etag, validate_only, request_id } = admit(request)?;
         Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: false }).await?))
     }
 
@@ -72,22 +74,22 @@ impl SyncService for Syncs {
         &self,
         request: Request<ListSyncRolloutsRequest>,
     ) -> Result<Response<ListSyncRolloutsResponse>, Status> {
-        Ok(Response::new(rollouts::list(&self.0, &request.into_inner()).await?))
+        Ok(Response::new(rollouts::list(&self.0, &admit(request)?).await?))
     }
 
     async fn preview_sync(
         &self,
         request: Request<PreviewSyncRequest>,
     ) -> Result<Response<PreviewSyncResponse>, Status> {
-        Ok(Response::new(preview::preview(&self.0, request.into_inner()).await?))
+        Ok(Response::new(preview::preview(&self.0, admit(request)?).await?))
     }
 
     async fn test_sync(&self, request: Request<TestSyncRequest>) -> Result<Response<TestSyncResponse>, Status> {
-        Ok(Response::new(test_sync::test(&self.0, request.into_inner()).await?))
+        Ok(Response::new(test_sync::test(&self.0, admit(request)?).await?))
     }
 
     async fn apply_syncs(&self, request: Request<ApplySyncsRequest>) -> Result<Response<ApplySyncsResponse>, Status> {
-        Ok(Response::new(apply::apply(&self.0, request.into_inner()).await?))
+        Ok(Response::new(apply::apply(&self.0, admit(request)?).await?))
     }
 }
 
@@ -147,7 +149,7 @@ impl Syncs {
         let (shown_name, sealer) = (name.to_string(), self.0.store.sealer().clone());
         let created = self.change(&name, validate_only, once, move |current, revision| {
             if current.is_some() {
-                return Err(Error::AlreadyExists { name: shown_name });
+                return Err(Error::AlreadyExists { kind: "sync", name: shown_name });
             }
             Ok(Change::Put(Box::new(finish(draft, None, revision, now_ms, &sealer))))
         });

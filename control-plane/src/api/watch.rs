@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use sluice_access::Caller;
 use sluice_proto::delivery::v1::{Attempt, WatchAttemptsResponse};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,14 +23,20 @@ const QUEUE: usize = 8;
 const MAX_WATCH_BYTES: usize = 1 << 20;
 
 /// Begins to watch.
-pub(super) fn watch(context: &Context, query: AttemptQuery) -> ReceiverStream<Result<WatchAttemptsResponse, Status>> {
+pub(super) fn watch(
+    context: &Context,
+    caller: Caller,
+    query: AttemptQuery,
+) -> ReceiverStream<Result<WatchAttemptsResponse, Status>> {
     let batches = context.publisher.watch_attempts();
     let seen_count = context.publisher.published_count();
     let (outgoing, answers) = mpsc::channel(QUEUE);
     let watcher = Watcher { context: context.clone(), query, batches, seen_count, outgoing };
-    context.streams.spawn(async move {
+    let streams = context.streams.clone();
+    let context = context.clone();
+    streams.spawn(async move {
         let outgoing = watcher.outgoing.clone();
-        if let Err(error) = watcher.run().await {
+        if let Err(error) = context.while_allowed(&caller, watcher.run()).await {
             end_with(&outgoing, error).await;
         }
     });

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod batch;
+mod keys;
 mod metrics;
 mod reports;
 mod requests;

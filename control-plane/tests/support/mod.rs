@@ -12,6 +12,7 @@ use sluice_host::clock::{Clock, ManualClock};
 use sluice_pipeline::{catalog::catalog_hash, sync::Rules};
 use sluice_proto::{
     PROTOCOL_VERSION,
+    access::v1::IngestKey,
     delivery::v1::{Attempt, AttemptOutcome, Ending, EndingOutcome, delivery_service_client::DeliveryServiceClient},
     node::v1::{
         CatalogAck, Hello, NodeHeartbeat, RefusedSync, Report, ReportAttemptsRequest, ReportAttemptsResponse,
@@ -124,15 +125,7 @@ impl Plane {
 }
 
 pub(crate) fn config(folder: &Path, clock: Clock) -> Config {
-    Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        insecure_listen: false,
-        data_dir: folder.to_owned(),
-        rules: Rules::default(),
-        max_syncs_per_project: sluice_control_plane::DEFAULT_MAX_SYNCS_PER_PROJECT,
-        secrets_key: None,
-        clock,
-    }
+    Config::on_loopback(folder.to_owned(), Rules::default(), clock)
 }
 
 pub(crate) async fn start_on(listen: std::net::SocketAddr, folder: &Path) -> Result<ControlPlane, StartError> {
@@ -269,9 +262,28 @@ impl FakeNode {
         self.outgoing.send(SyncCatalogRequest { message: Some(message) }).await.unwrap();
     }
 
+    /// The next answer about the catalog.
     pub(crate) async fn next(&mut self) -> Result<Option<Answer>, Status> {
+        loop {
+            match self.next_of_any_kind().await? {
+                Some(Answer::IngestKeys(_)) => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    async fn next_of_any_kind(&mut self) -> Result<Option<Answer>, Status> {
         let next = tokio::time::timeout(Duration::from_secs(20), self.incoming.message());
         Ok(next.await.expect("an answer in time")?.and_then(|answer| answer.message))
+    }
+
+    /// The keys that producers may show, when they are told next.
+    pub(crate) async fn keys(&mut self) -> Vec<IngestKey> {
+        loop {
+            if let Answer::IngestKeys(keys) = self.next_of_any_kind().await.unwrap().expect("keys") {
+                return keys.keys;
+            }
+        }
     }
 
     pub(crate) async fn welcome(&mut self) -> Welcome {
@@ -311,7 +323,7 @@ impl FakeNode {
                     assert_eq!(self.held.hash(), delta.catalog_hash);
                     return Update::Delta { from: delta.from_revision };
                 }
-                Answer::Heartbeat(_) => {}
+                Answer::Heartbeat(_) | Answer::IngestKeys(_) => {}
                 Answer::Welcome(_) => panic!("a second welcome"),
             }
         }

@@ -11,7 +11,7 @@ pub enum ListenError {
     /// The address can be reached from outside, and nobody said that this is wanted.
     #[error(
         "refusing to listen on {address}: without access control only loopback addresses are served; \
-         give --insecure-listen if everybody who can reach {address} may use it"
+         give --insecure-open if everybody who can reach {address} may use it"
     )]
     NotLoopback {
         /// The address.
@@ -33,12 +33,12 @@ pub enum ListenError {
     },
 }
 
-/// Listens on `address` (port 0: any free one). Addresses other than loopback need `insecure`.
+/// Listens on `address` (port 0: any free one), which must be a loopback address if `loopback_only`.
 ///
 /// # Errors
 /// See [`ListenError`].
-pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, ListenError> {
-    if !insecure && !address.ip().to_canonical().is_loopback() {
+pub async fn bind(address: SocketAddr, loopback_only: bool) -> Result<TcpListener, ListenError> {
+    if loopback_only && !address.ip().to_canonical().is_loopback() {
         return Err(ListenError::NotLoopback { address });
     }
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
@@ -53,16 +53,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_named() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), true).await.unwrap();
         let address = first.local_addr().unwrap();
-        let error = bind(address, false).await.unwrap_err().to_string();
+        let error = bind(address, true).await.unwrap_err().to_string();
         assert!(error.contains(&format!("port {} of 127.0.0.1 is in use", address.port())), "{error}");
     }
 
     #[tokio::test]
     async fn other_addresses_need_a_word() {
-        let error = bind("0.0.0.0:0".parse().unwrap(), false).await.unwrap_err().to_string();
-        assert!(error.contains("--insecure-listen"), "{error}");
-        bind("0.0.0.0:0".parse().unwrap(), true).await.unwrap();
+        let error = bind("0.0.0.0:0".parse().unwrap(), true).await.unwrap_err().to_string();
+        assert!(error.contains("--insecure-open"), "{error}");
+        bind("0.0.0.0:0".parse().unwrap(), false).await.unwrap();
     }
 }

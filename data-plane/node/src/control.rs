@@ -24,10 +24,12 @@ use sluice_proto::{
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming, transport::Endpoint};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
+    dial::Dial,
     drain::Drain,
+    keys::ProducerKeys,
     redial::Redial,
     spool::{
         AcceptError, Spool,
@@ -65,13 +67,15 @@ pub struct Identity {
 /// Keeps the catalog.
 pub struct Control {
     /// Where the control plane is.
-    pub endpoint: Endpoint,
+    pub dial: Dial,
     /// Who this is.
     pub identity: Identity,
     /// What syncs may do.
     pub rules: Rules,
     /// Keeps the copy.
     pub spool: Spool,
+    /// The keys that producers may show.
+    pub keys: ProducerKeys,
     /// Seals the secrets in it.
     pub sealer: Sealer,
     /// The catalog that serves.
@@ -87,7 +91,7 @@ enum SessionError {
     #[error("{}", .0.message())]
     Status(#[from] Status),
     #[error("no connection")]
-    Connect(#[from] tonic::transport::Error),
+    Connect(#[from] sluice_client::Error),
     #[error("the control plane has said nothing for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the stream has ended")]
@@ -179,8 +183,8 @@ impl Control {
     }
 
     async fn session(&self, redial: &mut Redial) -> Result<(), SessionError> {
-        let channel = self.endpoint.connect().await?;
-        let mut client = NodeSessionServiceClient::new(channel)
+        let connection = self.dial.connect().await?;
+        let mut client = NodeSessionServiceClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (requests, outgoing) = mpsc::channel(16);
@@ -224,7 +228,14 @@ impl Control {
         };
         let draining = self.drain.has_begun();
         let catalog = self.catalog.borrow();
-        NodeHeartbeat { revision: catalog.revision(), catalog_hash: catalog.hash().to_owned(), loads, draining }
+        NodeHeartbeat {
+            revision: catalog.revision(),
+            catalog_hash: catalog.hash().to_owned(),
+            loads,
+            draining,
+            // Told twice rather than never.
+            key_uses: self.keys.uses(self.clock.now_ms().saturating_sub(2 * millis(HEARTBEAT))),
+        }
     }
 }
 
@@ -277,6 +288,12 @@ impl Session<'_> {
                     revision = welcome.revision,
                     "the control plane answers"
                 );
+                Ok(())
+            }
+            FromControlPlane::IngestKeys(keys) => {
+                if let Err(error) = self.control.keys.replace(&keys) {
+                    tracing::error!(%error, "the keys of producers could not be written down: they count until a restart");
+                }
                 Ok(())
             }
             FromControlPlane::Snapshot(chunk) => self.snapshot(chunk).await,

@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use sluice_host::{data_folder::DataFolderError, listen::ListenError, sealing::KeyError};
+use sluice_host::{data_folder::DataFolderError, listen::ListenError, sealing::KeyError, tls::TlsError};
 use sluice_proto::name::ID_RULE;
 use thiserror::Error;
 
@@ -30,6 +30,12 @@ pub enum StartError {
         /// As it was given.
         address: String,
     },
+    /// What the control plane is to be shown cannot be used.
+    #[error(transparent)]
+    Credentials(sluice_client::Error),
+    /// The listener's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The node's name is none.
     #[error("`{name}` cannot be a node's name: {ID_RULE}")]
     Name {
@@ -46,7 +52,7 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::DataFolder(_) | Self::Listen(_) | Self::SecretsKey(_) => 6,
+            Self::DataFolder(_) | Self::Listen(_) | Self::SecretsKey(_) | Self::Credentials(_) | Self::Tls(_) => 6,
             _ => 1,
         }
     }

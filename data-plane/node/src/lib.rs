@@ -3,18 +3,19 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | [`ingest`] | events in; an ack means on disk |
+//! | [`ingest`], [`keys`] | events in; an ack means on disk; from whom |
 //! | [`spool`] | the durable record: one writer with group commit |
 //! | [`lanes`], [`dispatcher`] | which deliveries are in memory; when each is made |
 //! | [`attempt`] | one round: render, request, classify, record |
 //! | [`http`], [`guard`] | the webhook client and the only way to its sockets |
-//! | [`control`], [`uplink`] | catalog in, reports out |
+//! | [`dial`], [`control`], [`uplink`] | the control plane; catalog in, reports out |
 //! | [`commands`], [`drain`] | what operators ask of the node |
 
 pub mod attempt;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod dial;
 pub mod dispatcher;
 pub mod drain;
 mod error;
@@ -22,6 +23,7 @@ mod exchange;
 pub mod guard;
 pub mod http;
 pub mod ingest;
+pub mod keys;
 pub mod lanes;
 mod node;
 mod redial;

@@ -17,9 +17,7 @@ async fn main() -> ExitCode {
         }
     };
     logs::init(&settings.log, settings.log_json);
-    if settings.config.insecure_listen {
-        tracing::warn!("listening without access control: everybody who reaches the port can send events");
-    }
+    settings.warn();
     let node = match sluice_node::start(settings.config).await {
         Ok(node) => node,
         Err(error) => {

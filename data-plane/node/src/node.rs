@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::Either;
+use sluice_access::{Access, AccessMode, Gate};
 use sluice_host::{
     clock::Clock,
     data_folder::DataFolder,
     listen, open_files,
     sealing::{Sealer, SecretsKey},
+    tls::{self, TlsFiles},
 };
 use sluice_pipeline::catalog::Catalog;
 use sluice_proto::{
@@ -15,10 +18,9 @@ use sluice_proto::{
     name::{NodeName, is_valid_id},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     server::NamedService as _,
-    transport::{Endpoint, Server},
+    transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -27,11 +29,13 @@ use crate::{
     attempt::Courier,
     commands::Commands,
     control::{self, Control, Identity},
+    dial::Dial,
     dispatcher::{Dispatcher, Figures},
     drain::Drain,
     guard::Policy,
     http::{ClientStats, WebhookClient},
     ingest::{self, Budget, Ingest, IngestLoad, MAX_MESSAGE_BYTES, Metered},
+    keys::ProducerKeys,
     lanes::Places,
     renders::Renders,
     report::Reporter,
@@ -70,7 +74,7 @@ pub struct Node {
     server: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
-    _data: DataFolder,
+    _data: Arc<DataFolder>,
 }
 
 /// Starts a node: opens its folder, listens, and takes events as soon as it has a catalog.
@@ -78,25 +82,16 @@ pub struct Node {
 /// # Errors
 /// See [`StartError`]; nothing is left running.
 pub async fn start(config: Config) -> Result<Node, StartError> {
-    let endpoint = Endpoint::from_shared(config.control_plane.clone())
-        .ok()
-        .filter(|endpoint| endpoint.uri().host().is_some() && endpoint.uri().scheme_str() == Some("http"))
-        .ok_or_else(|| StartError::ControlPlane { address: config.control_plane.clone() })?
-        .connect_timeout(Duration::from_secs(5))
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    let data = DataFolder::open(&config.data_dir, "node")?;
+    let dial = Dial::new(&config.control_plane, config.credentials)?;
+    let data = Arc::new(DataFolder::open(&config.data_dir, "node")?);
     let id = node_id(&config.name, &data)?;
-    let listener = listen::bind(config.listen, config.insecure_listen).await?;
+    let listener = listen::bind(config.listen, config.access == AccessMode::OPEN_ON_LOOPBACK).await?;
     let address = local_address(&listener)?;
     let name = NodeName { node: id }.to_string();
     let instance = uuid::Uuid::new_v4().simple().to_string();
 
-    let control_plane = endpoint.uri();
-    let policy = Policy::new(config.rules.clone())
-        .barring_listener(address)
-        .barring_control_plane(control_plane.host().unwrap_or_default(), control_plane.port_u16().unwrap_or(80));
+    let policy =
+        Policy::new(config.rules.clone()).barring_listener(address).barring_control_plane(dial.host(), dial.port());
     let extra_roots = config.extra_roots_pem.as_deref();
     let client = WebhookClient::new(policy, config.resolver, extra_roots, config.clock.clone())?;
     let reporter = Reporter::new(&name, &instance);
@@ -133,13 +128,26 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let dispatcher = tokio::spawn(dispatcher.run(started.notices, stopped.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     let drain = Drain::default();
-    let ingest =
-        Ingest::new(&name, spool.clone(), catalog.clone(), config.clock.clone(), stopped.clone(), drain.clone());
+    let keys = ProducerKeys::open(data.clone());
+    let access = match config.access {
+        AccessMode::Open { .. } => Access::Open,
+        AccessMode::Keys => Access::Keys { keyring: keys.watch(), clock: config.clock.clone() },
+    };
+    let ingest = Ingest::new(
+        &name,
+        spool.clone(),
+        catalog.clone(),
+        keys.watch(),
+        config.clock.clone(),
+        stopped.clone(),
+        drain.clone(),
+    );
     let ingest_budget = Budget::new(ingest::BUDGET_BYTES);
-    let server = serve(listener, ingest, ingest_budget.clone(), health_service, stopped.clone())?;
+    let gate = Gate::new(access);
+    let server = serve((listener, config.tls), gate, ingest, ingest_budget.clone(), health_service, stopped.clone())?;
     let identity = Identity { node: name.clone(), instance, ingest_address: address.to_string() };
     let commands = Commands {
-        endpoint: endpoint.clone(),
+        dial: dial.clone(),
         identity: identity.clone(),
         spool: spool.clone(),
         catalog: catalog.clone(),
@@ -149,17 +157,18 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         clock: config.clock.clone(),
     };
     let control = Control {
-        endpoint: endpoint.clone(),
+        dial: dial.clone(),
         identity,
         rules: config.rules,
         spool: spool.clone(),
         sealer,
+        keys,
         catalog: catalog_sender,
         drain: drain.clone(),
         clock: config.clock.clone(),
     };
     let clock = config.clock.clone();
-    let uplink = Uplink { endpoint, node: name.clone(), spool: spool.clone(), clock: config.clock };
+    let uplink = Uplink { dial, node: name.clone(), spool: spool.clone(), clock: config.clock };
     let tasks = vec![
         tokio::spawn(control.run(stopped.clone())),
         tokio::spawn(commands.run(stopped.clone())),
@@ -277,7 +286,8 @@ impl Node {
 }
 
 fn serve(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<TlsFiles>),
+    gate: Gate,
     ingest: Ingest,
     budget: Budget,
     health: impl tower::Service<
@@ -301,6 +311,7 @@ fn serve(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let router = Server::builder()
+        .layer(gate)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(ingest::STREAM_WINDOW_BYTES)
@@ -309,12 +320,20 @@ fn serve(
         .add_service(Metered::new(events, budget))
         .add_service(health)
         .add_service(reflection);
+    let incoming = match tls {
+        Some(files) => Either::Left(tls::incoming(listener, files)?),
+        None => Either::Right(TcpIncoming::from(listener).with_nodelay(Some(true))),
+    };
     Ok(tokio::spawn(async move {
         let mut stop = stopped;
         let stopped = async move {
             stop::asked(&mut stop).await;
         };
-        if let Err(error) = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await {
+        let served = match incoming {
+            Either::Left(incoming) => router.serve_with_incoming_shutdown(incoming, stopped).await,
+            Either::Right(incoming) => router.serve_with_incoming_shutdown(incoming, stopped).await,
+        };
+        if let Err(error) = served {
             tracing::error!(error = &error as &dyn std::error::Error, "the gRPC server has failed");
         }
     }))

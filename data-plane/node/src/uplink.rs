@@ -12,9 +12,10 @@ use sluice_proto::node::v1::{
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, transport::Endpoint};
+use tonic::Status;
 
 use crate::{
+    dial::Dial,
     redial::Redial,
     spool::{Spool, store::StoreError},
     stop,
@@ -32,7 +33,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The way of the reports.
 pub struct Uplink {
     /// Where the control plane is.
-    pub endpoint: Endpoint,
+    pub dial: Dial,
     /// This node's resource name.
     pub node: String,
     /// Holds the reports.
@@ -46,7 +47,7 @@ enum UplinkError {
     #[error("{}", .0.message())]
     Status(#[from] Status),
     #[error("no connection")]
-    Connect(#[from] tonic::transport::Error),
+    Connect(#[from] sluice_client::Error),
     #[error("the stream has ended")]
     Ended,
     #[error("reports were not acked within {} s", ACK_TIMEOUT.as_secs())]
@@ -80,8 +81,8 @@ impl Uplink {
         let mut marks = self.spool.next_report();
         let (spool_id, first_sequence) =
             self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?.first_sequence))).await?;
-        let channel = self.endpoint.connect().await?;
-        let mut client = NodeSessionServiceClient::new(channel);
+        let connection = self.dial.connect().await?;
+        let mut client = NodeSessionServiceClient::new(connection);
         let (requests, outgoing) = mpsc::channel(4);
         let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence };
         send(&requests, ToControlPlane::Open(open)).await?;

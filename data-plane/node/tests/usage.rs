@@ -7,7 +7,10 @@ use std::process::{Command, Output};
 fn run(args: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluice-node"));
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path().join("data")).args(args);
+    command
+        .args(["--insecure-open", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path().join("data"))
+        .args(args);
     let Output { status, stderr, .. } = command.output().unwrap();
     (status.code().unwrap(), String::from_utf8_lossy(&stderr).into_owned())
 }

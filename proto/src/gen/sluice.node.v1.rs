@@ -893,6 +893,19 @@ pub struct NodeHeartbeat {
     /// Whether the node drains: it takes no more events.
     #[prost(bool, tag = "4")]
     pub draining: bool,
+    /// Keys that producers have shown since the heartbeat before.
+    #[prost(message, repeated, tag = "5")]
+    pub key_uses: ::prost::alloc::vec::Vec<KeyUse>,
+}
+/// When a key was shown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyUse {
+    /// `keys/{key}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When last.
+    #[prost(message, optional, tag = "2")]
+    pub last_use_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Open deliveries of one sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -915,7 +928,7 @@ pub struct SnapshotRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncCatalogResponse {
     /// Exactly one.
-    #[prost(oneof = "sync_catalog_response::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "sync_catalog_response::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<sync_catalog_response::Message>,
 }
 /// Nested message and enum types in `SyncCatalogResponse`.
@@ -935,6 +948,9 @@ pub mod sync_catalog_response {
         /// The control plane lives.
         #[prost(message, tag = "4")]
         Heartbeat(super::ControlPlaneHeartbeat),
+        /// The keys that producers may show.
+        #[prost(message, tag = "5")]
+        IngestKeys(super::IngestKeys),
     }
 }
 /// The session has begun.
@@ -998,16 +1014,23 @@ pub struct Delta {
     #[prost(string, tag = "6")]
     pub catalog_hash: ::prost::alloc::string::String,
 }
+/// All keys that producers may show now; it replaces the ones before. Sent after `welcome` and after each change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct IngestKeys {
+    /// The keys, at most 10,000.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<super::super::access::v1::IngestKey>,
+}
 /// One thing that travels to the nodes.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resource {
-    /// Which. Keys and projects travel the same way later.
+    /// Which.
     #[prost(oneof = "resource::Resource", tags = "1")]
     pub resource: ::core::option::Option<resource::Resource>,
 }
 /// Nested message and enum types in `Resource`.
 pub mod resource {
-    /// Which. Keys and projects travel the same way later.
+    /// Which.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Resource {
         /// A sync, with its secrets.

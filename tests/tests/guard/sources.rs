@@ -8,7 +8,8 @@ use std::{
 
 /// What leads to a socket or around the lint, and the files that may hold it.
 const GUARDED: [(&str, &[&str]); 22] = [
-    ("TcpStream", &["node/src/guard/mod.rs", "node/src/guard/socket.rs"]),
+    // The listener's TLS is on sockets that were accepted.
+    ("TcpStream", &["host/src/tls.rs", "node/src/guard/mod.rs", "node/src/guard/socket.rs"]),
     ("TcpSocket", &[]),
     ("UdpSocket", &["node/src/guard/policy.rs"]),
     ("UnixStream", &[]),
@@ -28,13 +29,17 @@ const GUARDED: [(&str, &[&str]); 22] = [
     ("Command::new", &[]),
     ("connect_lazy", &[]),
     ("connect_with_connector", &[]),
-    ("endpoint.connect()", &["node/src/control.rs", "node/src/uplink.rs", "node/src/commands/mod.rs"]),
+    ("dial.connect()", &["node/src/control.rs", "node/src/uplink.rs", "node/src/commands/mod.rs"]),
     ("disallowed_methods", &["node/src/guard/mod.rs", "node/src/guard/policy.rs", "node/src/guard/resolver.rs"]),
 ];
 
 /// The only channel to somewhere else than a destination: the control plane's, of the node's own configuration.
-const ENDPOINTS: [(&str, &[&str]); 2] =
-    [("Endpoint::from_shared", &["node/src/node.rs"]), ("Channel::from_shared", &[])];
+const ENDPOINTS: [(&str, &[&str]); 4] = [
+    ("credentials.connect(", &["node/src/dial.rs"]),
+    ("sluice_client::connect", &[]),
+    ("Endpoint::", &[]),
+    ("Channel::from_shared", &[]),
+];
 
 /// Libraries that open sockets of their own; the node's HTTP library opens none without a connector.
 const LIBRARIES: [&str; 16] = [
@@ -56,7 +61,7 @@ const LIBRARIES: [&str; 16] = [
     "ureq",
 ];
 
-const CRATES: [&str; 4] = ["node", "pipeline", "host", "freemarker"];
+const CRATES: [&str; 5] = ["access", "node", "pipeline", "host", "freemarker"];
 
 #[test]
 fn what_leads_to_a_socket_is_in_the_guard_alone() {

@@ -11,7 +11,6 @@ use sluice_client::proto::{
     },
     name::SyncName,
 };
-use tonic::transport::Channel;
 
 use crate::{
     commands::{attempts, dead_letters_export, dead_letters_redeliver, dead_letters_show},
@@ -275,7 +274,7 @@ async fn show_count(context: &Context, chosen: Chosen) -> Result<(), Failure> {
 
 /// How many there are.
 pub(crate) async fn count_of(
-    client: &mut DeliveryServiceClient<Channel>,
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
     chosen: &Chosen,
 ) -> Result<CountDeadLettersResponse, Failure> {
     let Chosen { parent, filter } = chosen.clone();

@@ -14,7 +14,7 @@ use sluice_client::proto::delivery::v1::{
     DeadLetter, ExportDeadLettersRequest, ExportDeadLettersResponse, MarkDeadLettersExportedRequest, UnreachableNode,
     delivery_service_client::DeliveryServiceClient,
 };
-use tonic::{Request, Streaming, transport::Channel};
+use tonic::{Request, Streaming};
 
 use crate::{
     commands::dead_letters::{Chosen, MarkArgs},
@@ -92,7 +92,7 @@ pub(crate) async fn run(context: &Context, chosen: Chosen, file: &Path, mark: Ma
 }
 
 struct Export {
-    client: DeliveryServiceClient<Channel>,
+    client: DeliveryServiceClient<sluice_client::Connection>,
     chosen: Chosen,
     exported: u64,
     marked: i64,

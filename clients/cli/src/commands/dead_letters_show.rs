@@ -4,7 +4,6 @@ use sluice_client::proto::delivery::v1::{
     DeadLetter, DeadLetterFilter, GetDeadLetterRequest, GetDeadLetterResponse, ListDeadLettersRequest,
     delivery_service_client::DeliveryServiceClient,
 };
-use tonic::transport::Channel;
 
 use crate::{
     commands::{
@@ -30,7 +29,11 @@ pub(crate) async fn run(context: &Context, delivery: &str) -> Result<(), Failure
 }
 
 /// The name of the dead letter with this id.
-async fn find(context: &Context, client: &mut DeliveryServiceClient<Channel>, id: &str) -> Result<String, Failure> {
+async fn find(
+    context: &Context,
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
+    id: &str,
+) -> Result<String, Failure> {
     let filter = DeadLetterFilter { delivery_ids: vec![id.to_owned()], ..DeadLetterFilter::default() };
     let mut unreachable = Vec::new();
     let mut page_token = String::new();

@@ -89,6 +89,7 @@ async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
     let tally = Tally::default();
     let told = tally.clone();
     let mut builder = Publisher::builder(&context.node)
+        .credentials(context.credentials.clone())
         .max_outage(args.max_outage)
         .on_rejection(move |rejected| told.refused(rejected.sequence, rejected.reason, &rejected.message));
     if let Some(producer_id) = &args.producer_id {

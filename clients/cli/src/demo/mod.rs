@@ -22,7 +22,7 @@ use sluice_client::{
     },
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tonic::{Request, Streaming, transport::Channel};
+use tonic::{Request, Streaming};
 
 use crate::{
     commands::attempts,
@@ -151,8 +151,8 @@ struct Stored {
     sync: Sync,
 }
 
-async fn create(channel: Channel, receiver: &Receiver, token: &str) -> Result<Vec<Stored>, Failure> {
-    let mut client: SyncServiceClient<Channel> = sluice_client::sync_client(channel);
+async fn create(channel: sluice_client::Connection, receiver: &Receiver, token: &str) -> Result<Vec<Stored>, Failure> {
+    let mut client: SyncServiceClient<sluice_client::Connection> = sluice_client::sync_client(channel);
     let mut stored = Vec::new();
     say("Two syncs:")?;
     for kind in DemoSync::ALL {
@@ -172,7 +172,9 @@ async fn create(channel: Channel, receiver: &Receiver, token: &str) -> Result<Ve
 }
 
 /// Attempts as they happen, from now on.
-async fn watch(client: &mut DeliveryServiceClient<Channel>) -> Result<Streaming<WatchAttemptsResponse>, Failure> {
+async fn watch(
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
+) -> Result<Streaming<WatchAttemptsResponse>, Failure> {
     let request = WatchAttemptsRequest { parent: format!("projects/{DEFAULT_PROJECT}/syncs/-"), filter: None };
     Ok(client.watch_attempts(Request::new(request)).await?.into_inner())
 }
@@ -277,7 +279,7 @@ fn expect<'a>(
 /// Waits until the receiver has got as much as it must, or every delivery has ended in another way. What is missing
 /// after that, or after a minute, is told by the check.
 async fn wait_for_deliveries(
-    client: &mut DeliveryServiceClient<Channel>,
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
     receiver: &Receiver,
     rows: &[(&Stored, Expectation)],
 ) -> Result<(), Failure> {
@@ -303,7 +305,7 @@ async fn wait_for_deliveries(
 
 /// The figures of a sync, once they count `expected` deliveries that have ended, or as they are after a while.
 async fn metrics(
-    client: &mut DeliveryServiceClient<Channel>,
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
     name: &str,
     expected: u64,
 ) -> Result<SyncMetrics, Failure> {
@@ -317,7 +319,10 @@ async fn metrics(
     }
 }
 
-async fn read_metrics(client: &mut DeliveryServiceClient<Channel>, name: &str) -> Result<SyncMetrics, Failure> {
+async fn read_metrics(
+    client: &mut DeliveryServiceClient<sluice_client::Connection>,
+    name: &str,
+) -> Result<SyncMetrics, Failure> {
     let period = Some(Period::Window(MetricsWindow::TenMinutes.into()));
     let request = GetSyncMetricsRequest { name: name.to_owned(), period };
     Ok(client.get_sync_metrics(call(request)).await?.into_inner())

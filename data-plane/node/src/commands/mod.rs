@@ -24,11 +24,12 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Endpoint};
+use tonic::{Status, Streaming};
 
 use self::{answer::Worker, desk::Desk, trial::Trials};
 use crate::{
     control::Identity,
+    dial::Dial,
     drain::Drain,
     http::WebhookClient,
     redial::Redial,
@@ -55,7 +56,7 @@ pub fn spool_stats(stats: &Stats, node: &str, now_ms: i64) -> SpoolStats {
 /// Serves commands.
 pub struct Commands {
     /// Where the control plane is.
-    pub endpoint: Endpoint,
+    pub dial: Dial,
     /// Who this is.
     pub identity: Identity,
     /// What commands are about.
@@ -77,7 +78,7 @@ enum CommandsError {
     #[error("{}", .0.message())]
     Status(#[from] Status),
     #[error("no connection")]
-    Connect(#[from] tonic::transport::Error),
+    Connect(#[from] sluice_client::Error),
     #[error("the stream has ended")]
     Ended,
 }
@@ -86,10 +87,10 @@ impl Commands {
     /// Runs until `stop` turns true, dialling again with growing waits. Changes that were begun go on between streams; the
     /// stop breaks them off.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let Self { endpoint, identity, spool, catalog, drain, client, rules, clock } = self;
+        let Self { dial, identity, spool, catalog, drain, client, rules, clock } = self;
         let trials = Trials::new(&identity.node, &identity.instance, client, rules, clock.clone());
         let worker = Arc::new(Worker::new(&identity.node, spool, catalog, drain, trials, clock.clone()));
-        let mut dialler = Dialler { endpoint, identity, clock, worker: worker.clone(), desk: Desk::new(worker) };
+        let mut dialler = Dialler { dial, identity, clock, worker: worker.clone(), desk: Desk::new(worker) };
         tokio::select! {
             () = dialler.serve() => {}
             () = stop::asked(&mut stop) => {}
@@ -99,7 +100,7 @@ impl Commands {
 }
 
 struct Dialler {
-    endpoint: Endpoint,
+    dial: Dial,
     identity: Identity,
     clock: Clock,
     worker: Arc<Worker>,
@@ -119,8 +120,8 @@ impl Dialler {
     }
 
     async fn session(&mut self, redial: &mut Redial) -> Result<(), CommandsError> {
-        let channel = self.endpoint.connect().await?;
-        let mut client = NodeSessionServiceClient::new(channel)
+        let connection = self.dial.connect().await?;
+        let mut client = NodeSessionServiceClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (requests, outgoing) = mpsc::channel(QUEUE);

@@ -2,13 +2,23 @@
 
 mod spool;
 
-use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
 use ipnet::IpNet;
 use serde::Deserialize;
-use sluice_host::{clock::Clock, sealing::SecretsKey};
+use sluice_access::{
+    AccessMode,
+    serving::{check_closed, warn_if_insecure},
+};
+use sluice_client::Credentials;
+use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
 
 use self::spool::SpoolOptions;
@@ -24,10 +34,14 @@ pub struct Config {
     pub name: String,
     /// Where to take events.
     pub listen: SocketAddr,
-    /// Whether addresses other than loopback may be listened on.
-    pub insecure_listen: bool,
-    /// Where the control plane is, `http://host:port`.
+    /// Who may send events.
+    pub access: AccessMode,
+    /// The listener's certificates; none: it speaks plaintext.
+    pub tls: Option<TlsFiles>,
+    /// Where the control plane is, `https://host:port` or `http://host:port`.
     pub control_plane: String,
+    /// What the control plane is shown, and how it is known.
+    pub credentials: Credentials,
     /// The node's own folder.
     pub data_dir: PathBuf,
     /// What syncs may do.
@@ -44,6 +58,29 @@ pub struct Config {
     pub secrets_key: Option<SecretsKey>,
     /// All time comes from it.
     pub clock: Clock,
+}
+
+impl Config {
+    /// A node for this machine alone, open, on any free port of loopback: for development, and for tests.
+    #[must_use]
+    pub fn on_loopback(name: &str, control_plane: SocketAddr, data_dir: PathBuf, rules: Rules, clock: Clock) -> Self {
+        Self {
+            name: name.to_owned(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            access: AccessMode::OPEN_ON_LOOPBACK,
+            tls: None,
+            control_plane: format!("http://{control_plane}"),
+            credentials: Credentials::default(),
+            data_dir,
+            rules,
+            extra_roots_pem: None,
+            resolver: Resolver::system(),
+            limits: Limits::default(),
+            spool: SpoolLimits::default(),
+            secrets_key: None,
+            clock,
+        }
+    }
 }
 
 /// What a node may use, over all syncs.
@@ -93,7 +130,7 @@ impl Default for Limits {
                   the flag's name (data-dir = \"…\"; those of the spool below [spool], max-bytes = \"…\"); a flag wins over the environment, the environment over the file.\n\n\
                   Exit codes: 0 stopped as asked, also at once by a second signal, 1 failed, 2 wrong usage, 6 cannot start (port \
                   in use, data folder not ours or locked).\n\n\
-                  Example:\n  sluice-node --data-dir /var/lib/sluice-node --control-plane http://127.0.0.1:7600"
+                  Example:\n  sluice-node --data-dir /var/lib/sluice-node --control-plane https://sluice.example:7600 \\\n              --api-key-file node.key --tls-cert cert.pem --tls-key key.pem"
 )]
 pub struct Args {
     /// TOML file with any of these options
@@ -113,7 +150,7 @@ struct Options {
     /// Address to take events on [default: 127.0.0.1:7601]
     #[arg(long, env = "SLUICE_NODE_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Address of the control plane [default: http://127.0.0.1:7600]
+    /// Address of the control plane, https or http [default: http://127.0.0.1:7600]
     #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE", value_name = "URL")]
     control_plane: Option<String>,
     /// Folder for events, deliveries and the copy of the catalog [default: data/node]
@@ -149,10 +186,37 @@ struct Options {
     /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
     #[arg(long, env = "SLUICE_NODE_SECRETS_KEY_FILE", value_name = "FILE")]
     secrets_key_file: Option<PathBuf>,
-    /// Listen on addresses other than loopback although there is no access control
-    #[arg(long, env = "SLUICE_NODE_INSECURE_LISTEN", num_args = 0..=1, require_equals = true,
+    /// File with the API key, of the role node, to show to the control plane; else the variable SLUICE_API_KEY holds it
+    #[arg(long, env = "SLUICE_NODE_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// PEM file with the authorities that may vouch for the control plane, instead of the system's
+    #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE_CA", value_name = "FILE")]
+    control_plane_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show to the control plane; one that names the node as
+    /// spiffe://DOMAIN/sluice/nodes/NODE needs no API key beside it
+    #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE_CERT", value_name = "FILE", requires = "control_plane_key")]
+    control_plane_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, env = "SLUICE_NODE_CONTROL_PLANE_KEY", value_name = "FILE", requires = "control_plane_cert")]
+    control_plane_key: Option<PathBuf>,
+    /// PEM file with the listener's certificate and what leads from it to a root; read again when it changes
+    #[arg(long, env = "SLUICE_NODE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, env = "SLUICE_NODE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// PEM file with the authorities of producers' certificates: they must show one (mutual TLS), beside their API key
+    #[arg(long, env = "SLUICE_NODE_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Speak without TLS, with producers and with the control plane: keys, secrets and events travel in clear, unless something
+    /// else encrypts the connections
+    #[arg(long, env = "SLUICE_NODE_INSECURE_PLAINTEXT", num_args = 0..=1, require_equals = true,
         value_name = "BOOL", default_missing_value = "true")]
-    insecure_listen: Option<bool>,
+    insecure_plaintext: Option<bool>,
+    /// Take events without API keys: everybody who reaches the port can send some, to the project `default`
+    #[arg(long, env = "SLUICE_NODE_INSECURE_OPEN", num_args = 0..=1, require_equals = true,
+        value_name = "BOOL", default_missing_value = "true")]
+    insecure_open: Option<bool>,
     /// Seconds that requests in flight may go on after SIGTERM or SIGINT; a second signal ends them at once. Nothing is lost
     /// either way: what was cut off is delivered after the next start [default: 15]
     #[arg(long, env = "SLUICE_NODE_STOP_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
@@ -211,11 +275,35 @@ impl Args {
             flag.or(file).and_then(|count| usize::try_from(count).ok()).map_or(default, |count| count.max(1))
         };
         let yes = |flag: Option<bool>, file: Option<bool>| flag.or(file).unwrap_or(false);
+        let tls = TlsFiles::given(
+            flags.tls_cert.or(file.tls_cert),
+            flags.tls_key.or(file.tls_key),
+            flags.tls_client_ca.or(file.tls_client_ca),
+            false,
+        )?;
+        let open = yes(flags.insecure_open, file.insecure_open);
+        let plaintext = yes(flags.insecure_plaintext, file.insecure_plaintext);
+        check_closed(tls.is_some(), plaintext, open)?;
+        let mut credentials = Credentials::default().allow_plaintext(plaintext);
+        if let Some(path) = flags.api_key_file.or(file.api_key_file) {
+            credentials = credentials.api_key_file(path);
+        } else if let Some(text) = std::env::var("SLUICE_API_KEY").ok().filter(|text| !text.is_empty()) {
+            credentials = credentials.api_key(&text);
+        }
+        if let Some(path) = flags.control_plane_ca.or(file.control_plane_ca) {
+            credentials = credentials.ca_file(path);
+        }
+        let cert = flags.control_plane_cert.or(file.control_plane_cert);
+        if let Some((cert, key)) = cert.zip(flags.control_plane_key.or(file.control_plane_key)) {
+            credentials = credentials.certificate(cert, key);
+        }
         Ok(Settings {
             config: Config {
                 name: flags.name.or(file.name).unwrap_or_default(),
                 listen,
-                insecure_listen: yes(flags.insecure_listen, file.insecure_listen),
+                access: AccessMode::open(open),
+                tls,
+                credentials,
                 control_plane: flags
                     .control_plane
                     .or(file.control_plane)
@@ -249,6 +337,13 @@ impl Args {
     }
 }
 
+impl Settings {
+    /// What everybody who runs it this way should know.
+    pub fn warn(&self) {
+        warn_if_insecure(self.config.tls.is_some(), self.config.access != AccessMode::Keys);
+    }
+}
+
 /// A list that is given by flags or the environment counts instead of the file's.
 fn given<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
     if flags.is_empty() { file } else { flags }
@@ -263,7 +358,7 @@ mod tests {
         let path = folder.path().join("node.toml");
         std::fs::write(&path, file).unwrap();
         let config = format!("--config={}", path.display());
-        let arguments = ["sluice-node", &config].into_iter().chain(arguments.iter().copied());
+        let arguments = ["sluice-node", "--insecure-open", &config].into_iter().chain(arguments.iter().copied());
         Args::try_parse_from(arguments).unwrap().settings().unwrap().config.rules
     }
 

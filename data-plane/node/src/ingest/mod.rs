@@ -13,6 +13,7 @@ mod stream;
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
+use sluice_access::{Caller, Keyring, Refusal};
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
     catalog::Catalog,
@@ -93,10 +94,12 @@ pub struct Ingest {
     project: Arc<str>,
     spool: Spool,
     catalog: watch::Receiver<Arc<Catalog>>,
+    keyring: watch::Receiver<Arc<Keyring>>,
     clock: Clock,
     stop: watch::Receiver<bool>,
     drain: Drain,
     places: Arc<Semaphore>,
+    caller: Caller,
 }
 
 /// A call that was let in, until it is dropped.
@@ -112,12 +115,38 @@ impl Ingest {
         node: &str,
         spool: Spool,
         catalog: watch::Receiver<Arc<Catalog>>,
+        keyring: watch::Receiver<Arc<Keyring>>,
         clock: Clock,
         stop: watch::Receiver<bool>,
         drain: Drain,
     ) -> Self {
         let places = Arc::new(Semaphore::new(MAX_CALLS));
-        Self { node: node.into(), project: DEFAULT_PROJECT.into(), spool, catalog, clock, stop, drain, places }
+        let (project, caller) = (DEFAULT_PROJECT.into(), Caller::anybody());
+        Self { node: node.into(), project, spool, catalog, keyring, clock, stop, drain, places, caller }
+    }
+
+    /// The same for one caller: events belong to the project of its key.
+    fn for_caller<T>(&self, request: &tonic::Request<T>) -> Result<Self, Status> {
+        let caller = Caller::of(request)?.clone();
+        let project = caller.grant().and_then(|grant| grant.project.clone());
+        Ok(Self { project: project.unwrap_or_else(|| self.project.clone()), caller, ..self.clone() })
+    }
+
+    /// When the caller may send more, in milliseconds of the clock, and what it has used up until then.
+    fn free_at_ms(&self, now_ms: i64) -> (i64, &'static str) {
+        let Some(grant) = self.caller.grant() else { return (now_ms, "") };
+        let usage = grant.usage();
+        (usage.events.free_at_ms(now_ms), "events").max((usage.bytes.free_at_ms(now_ms), "bytes"))
+    }
+
+    /// The caller has sent these.
+    fn charge(&self, events: &[proto::Event]) {
+        if let Some(grant) = self.caller.grant() {
+            let now_ms = self.clock.now_ms();
+            let bytes: usize = events.iter().map(|event| event.json.len()).sum();
+            grant.usage().events.charge(i64::try_from(events.len()).unwrap_or(i64::MAX), now_ms);
+            grant.usage().bytes.charge(i64::try_from(bytes).unwrap_or(i64::MAX), now_ms);
+        }
     }
 
     /// Lets a call in; it counts as under way until what is given is dropped.
@@ -228,14 +257,16 @@ impl EventService for Ingest {
         &self,
         request: tonic::Request<Streaming<StreamEventsRequest>>,
     ) -> Result<tonic::Response<Responses>, Status> {
+        let ingest = self.for_caller(&request)?;
+        let counted = ingest.caller.grant().map(|grant| grant.open_stream()).transpose()?;
         let call = self.enter()?;
         let account = account(&request)?;
         // As many as fit in a packet; the rest waits where it can be put together.
         let (responses, answer) = mpsc::channel(4);
-        let (ingest, requests) = (self.clone(), request.into_inner());
+        let requests = request.into_inner();
         tokio::spawn(async move {
             let ended = ingest.stream(requests, &account, &responses).await;
-            drop(call);
+            drop((call, counted));
             if let Err(status) = ended {
                 // The producer may have gone, or read nothing.
                 let _ = responses.send_timeout(Err(status), stream::ACKS_TIMEOUT).await;
@@ -248,6 +279,14 @@ impl EventService for Ingest {
         &self,
         request: tonic::Request<SendEventsRequest>,
     ) -> Result<tonic::Response<SendEventsResponse>, Status> {
+        let ingest = self.for_caller(&request)?;
+        let now_ms = self.clock.now_ms();
+        if let (free_at_ms, what) = ingest.free_at_ms(now_ms)
+            && free_at_ms > now_ms
+        {
+            let key = ingest.caller.name().to_owned();
+            return Err(Refusal::Events { key, what, retry_ms: free_at_ms - now_ms }.into());
+        }
         let _call = self.enter()?;
         let _charge = account(&request)?.settle();
         let SendEventsRequest { producer_id, first_sequence, events } = request.into_inner();
@@ -265,14 +304,15 @@ impl EventService for Ingest {
         let (producer, id) = if alone {
             (None, uuid::Uuid::new_v4().simple().to_string())
         } else {
-            (Some(self.producer(&producer_id)?), producer_id)
+            (Some(ingest.producer(&producer_id)?), producer_id)
         };
-        let (items, rejections) = self.examine(&id, first_sequence, events);
+        ingest.charge(&events);
+        let (items, rejections) = ingest.examine(&id, first_sequence, events);
         let turn = match &producer {
-            Some(producer) => Some(self.open(producer, first_sequence).await?.0),
+            Some(producer) => Some(ingest.open(producer, first_sequence).await?.0),
             None => None,
         };
-        let accept = Accept { producer, project: self.project.clone(), first_sequence, items };
+        let accept = Accept { producer, project: ingest.project.clone(), first_sequence, items };
         let fence = turn.as_ref().map_or(0, |turn| turn.fence);
         let stored = self.spool.accept(accept, fence).await.await;
         stored.unwrap_or_else(|_| Err(gone())).map_err(refused)?;

@@ -1,6 +1,6 @@
 //! One stream of a producer, from `open` to the ack of its last batch.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use sluice_proto::event::v1::{
@@ -106,6 +106,9 @@ impl Batches<'_> {
         let (mut stop, mut drain) = (self.ingest.stop.clone(), self.ingest.drain.watch());
         let mut waiting = FuturesOrdered::new();
         let mut open = true;
+        let clock = &self.ingest.clock;
+        let refused_later = self.ingest.caller.until_refused(self.ingest.keyring.clone(), clock);
+        let mut refused_later = pin!(refused_later);
         // Begins again whenever an ack leaves.
         let mut unread = Box::pin(sleep(ACKS_TIMEOUT));
         while open || !waiting.is_empty() || !self.acks.is_empty() {
@@ -113,6 +116,9 @@ impl Batches<'_> {
             // it back.
             let batches = waiting.len() + self.acks.batches;
             let room = batches < BATCHES_IN_FLIGHT && self.waiting_bytes + self.acks.bytes < WINDOW_BYTES;
+            let now_ms = clock.now_ms();
+            let (free_at_ms, _) = self.ingest.free_at_ms(now_ms);
+            let paced = free_at_ms <= now_ms;
             tokio::select! {
                 biased;
                 place = responses.reserve(), if !self.acks.is_empty() => {
@@ -149,7 +155,13 @@ impl Batches<'_> {
                     open = false;
                     self.acks.closing = Some(Closing { message: message.to_owned() });
                 }
-                request = requests.message(), if open && room => match self.next(request).await {
+                // Its key was revoked or has expired: what came before is told first.
+                refusal = &mut refused_later, if open => {
+                    (self.ended, open) = (Some(refusal.into()), false);
+                }
+                // One that is ahead of its key's limits is not read either, until it no longer is.
+                () = clock.sleep_until(free_at_ms, "key's limits"), if open && room && !paced => {}
+                request = requests.message(), if open && room && paced => match self.next(request).await {
                     Ok(None) => open = false,
                     Ok(Some(Waiting { stored, ack, charge })) => {
                         self.waiting_bytes += charge.bytes();
@@ -181,6 +193,7 @@ impl Batches<'_> {
         check_batch(&events)?;
         let count = events.len() as u64;
         check_sequence(first_sequence, count)?;
+        self.ingest.charge(&events);
         let (items, rejections) = self.ingest.examine(&self.producer.id, first_sequence, events);
         let project = self.ingest.project.clone();
         let accept = Accept { producer: Some(self.producer.clone()), project, first_sequence, items };
