@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use sluice_access::{AccessMode, ApiKey};
@@ -14,6 +15,9 @@ pub const DEFAULT_PORT: u16 = 7600;
 
 /// How many syncs a project may have unless told otherwise.
 pub const DEFAULT_MAX_SYNCS_PER_PROJECT: usize = 10_000;
+
+/// How long entries of the audit log are kept unless told otherwise: 400 days.
+pub const DEFAULT_AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
 /// What a control plane is started with.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub struct Config {
     pub rules: Rules,
     /// How many syncs a project may have; beyond, creating one is RESOURCE_EXHAUSTED.
     pub max_syncs_per_project: usize,
+    /// How long entries of the audit log are kept.
+    pub audit_retention: Duration,
     /// Key that secrets are sealed with; none: one that is made in the data folder.
     pub secrets_key: Option<SecretsKey>,
     /// The time.
@@ -50,6 +56,7 @@ impl Config {
             data_dir,
             rules,
             max_syncs_per_project: DEFAULT_MAX_SYNCS_PER_PROJECT,
+            audit_retention: DEFAULT_AUDIT_RETENTION,
             secrets_key: None,
             clock,
         }

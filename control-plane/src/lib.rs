@@ -7,6 +7,7 @@
 //! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
+//! | `audit` | pure: what is written down of a change |
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
@@ -15,6 +16,7 @@
 //! [`start`] runs one in this process; the binary is little more.
 
 mod api;
+mod audit;
 mod changelog;
 mod commands;
 mod config;
@@ -31,7 +33,7 @@ mod sync_filter;
 mod time;
 
 pub use self::{
-    config::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
+    config::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
     server::{ControlPlane, StartError, rotate_secrets_key, start},
     store::StoreError,
 };

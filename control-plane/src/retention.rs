@@ -31,8 +31,10 @@ async fn forget_for_ever(context: Context) {
 
 async fn forget(context: &Context) -> Result<u64, StoreError> {
     context.store.trim_change_log(KEPT_REVISIONS).await?;
-    let before_ms = context.clock.now_ms().saturating_sub(KEPT_MS);
+    let now_ms = context.clock.now_ms();
+    let before_ms = now_ms.saturating_sub(KEPT_MS);
     let mut count = 0;
+    while context.store.forget_audit_before(now_ms.saturating_sub(context.audit_kept_ms), STEP).await? > 0 {}
     loop {
         let forgotten = context.store.forget_before(before_ms, STEP).await?;
         count += forgotten;

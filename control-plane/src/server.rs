@@ -12,6 +12,7 @@ use sluice_host::{
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
     access::v1::{access_service_server::AccessServiceServer, project_service_server::ProjectServiceServer},
+    audit::v1::audit_service_server::AuditServiceServer,
     delivery::v1::delivery_service_server::DeliveryServiceServer,
     node::v1::{node_service_server::NodeServiceServer, node_session_service_server::NodeSessionServiceServer},
     sync::v1::sync_service_server::SyncServiceServer,
@@ -28,8 +29,8 @@ use tonic_health::server::HealthReporter;
 use crate::{
     Config, StoreError,
     api::{
-        Context, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList, nodes::NodeList, projects::Projects,
-        syncs::Syncs,
+        Context, audit::AuditLog, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList, nodes::NodeList,
+        projects::Projects, syncs::Syncs,
     },
     commands::Commands,
     keys::{self, Keys},
@@ -124,6 +125,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         clock: config.clock,
         rules: Arc::new(rules),
         max_syncs_per_project: config.max_syncs_per_project,
+        audit_kept_ms: i64::try_from(config.audit_retention.as_millis()).unwrap_or(i64::MAX),
         stopping: CancellationToken::new(),
         streams: TaskTracker::new(),
     };
@@ -148,6 +150,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         .add_service(reflection)
         .add_service(AccessServiceServer::new(KeyList(context.clone())))
         .add_service(ProjectServiceServer::new(Projects(context.clone())))
+        .add_service(AuditServiceServer::new(AuditLog(context.clone())))
         .add_service(SyncServiceServer::new(Syncs(context.clone())).max_decoding_message_size(MAX_APPLY_BYTES))
         .add_service(DeliveryServiceServer::new(Deliveries(context.clone())))
         .add_service(NodeServiceServer::new(NodeList(context)))
@@ -188,6 +191,7 @@ pub async fn rotate_secrets_key(data_dir: &Path, old: Option<SecretsKey>, new: &
 async fn set_serving(health: &HealthReporter) {
     health.set_serving::<AccessServiceServer<KeyList>>().await;
     health.set_serving::<ProjectServiceServer<Projects>>().await;
+    health.set_serving::<AuditServiceServer<AuditLog>>().await;
     health.set_serving::<SyncServiceServer<Syncs>>().await;
     health.set_serving::<DeliveryServiceServer<Deliveries>>().await;
     health.set_serving::<NodeServiceServer<NodeList>>().await;

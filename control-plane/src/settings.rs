@@ -4,6 +4,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{ArgAction, Parser, ValueEnum};
@@ -14,7 +15,7 @@ use sluice_access::{
     key::ApiKeyError,
     serving::{Insecure, check_closed, warn_if_insecure},
 };
-use sluice_control_plane::{Config, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
+use sluice_control_plane::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
 use sluice_host::{
     clock::Clock,
     sealing::{KeyError, SecretsKey},
@@ -69,6 +70,9 @@ pub(crate) struct Flags {
     /// Syncs that a project may have; beyond, creating one fails [default: 10000]
     #[arg(long, env = "SLUICE_CONTROL_PLANE_MAX_SYNCS_PER_PROJECT", value_name = "COUNT")]
     max_syncs_per_project: Option<usize>,
+    /// Days that entries of the audit log are kept [default: 400]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_AUDIT_RETENTION_DAYS", value_name = "DAYS")]
+    audit_retention_days: Option<u32>,
     /// File with the key that secrets are sealed with on disk, 64 hexadecimal digits (`openssl rand -hex 32`); else the variable
     /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
     #[arg(long, env = "SLUICE_CONTROL_PLANE_SECRETS_KEY_FILE", value_name = "FILE")]
@@ -124,6 +128,7 @@ pub(crate) struct Settings {
     data_dir: PathBuf,
     rules: Rules,
     max_syncs_per_project: usize,
+    audit_retention: Duration,
     secrets_key: Option<SecretsKey>,
     access: AccessMode,
     admin_key: Option<ApiKey>,
@@ -180,6 +185,7 @@ struct File {
     #[serde(default)]
     allow_network: Vec<IpNet>,
     max_syncs_per_project: Option<usize>,
+    audit_retention_days: Option<u32>,
     secrets_key_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -226,6 +232,10 @@ impl Settings {
                 .max_syncs_per_project
                 .or(file.max_syncs_per_project)
                 .unwrap_or(DEFAULT_MAX_SYNCS_PER_PROJECT),
+            audit_retention: flags
+                .audit_retention_days
+                .or(file.audit_retention_days)
+                .map_or(DEFAULT_AUDIT_RETENTION, |days| Duration::from_secs(u64::from(days) * 86_400)),
             secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
             access: AccessMode::open(open),
             admin_key,
@@ -250,6 +260,7 @@ impl Settings {
             data_dir: self.data_dir,
             rules: self.rules,
             max_syncs_per_project: self.max_syncs_per_project,
+            audit_retention: self.audit_retention,
             secrets_key: self.secrets_key,
             clock: Clock::system(),
         }

@@ -21,6 +21,15 @@ pub mod access {
     }
 }
 
+/// Who changed what, and the service that shows it.
+pub mod audit {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all)]
+        include!("gen/sluice.audit.v1.rs");
+    }
+}
+
 /// Syncs and the service that manages them.
 pub mod sync {
     /// Version 1.

@@ -120,6 +120,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Show who changed what
+    #[command(subcommand)]
+    Audit(commands::audit::AuditCommand),
     /// Make and list projects
     #[command(subcommand)]
     Projects(commands::projects::ProjectsCommand),

@@ -6,6 +6,7 @@ use sluice_client::{
     Connection, Credentials,
     proto::{
         access::v1::{access_service_client::AccessServiceClient, project_service_client::ProjectServiceClient},
+        audit::v1::audit_service_client::AuditServiceClient,
         delivery::v1::delivery_service_client::DeliveryServiceClient,
         name::{ProjectName, SyncName, is_valid_id},
         node::v1::node_service_client::NodeServiceClient,
@@ -42,6 +43,10 @@ impl Context {
 
     pub(crate) async fn access(&self) -> Result<AccessServiceClient<Connection>, Failure> {
         Ok(sluice_client::access_client(self.connect().await?))
+    }
+
+    pub(crate) async fn audit(&self) -> Result<AuditServiceClient<Connection>, Failure> {
+        Ok(sluice_client::audit_client(self.connect().await?))
     }
 
     pub(crate) async fn projects(&self) -> Result<ProjectServiceClient<Connection>, Failure> {

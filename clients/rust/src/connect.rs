@@ -2,6 +2,7 @@
 
 use sluice_proto::{
     access::v1::{access_service_client::AccessServiceClient, project_service_client::ProjectServiceClient},
+    audit::v1::audit_service_client::AuditServiceClient,
     delivery::v1::delivery_service_client::DeliveryServiceClient,
     event::v1::event_service_client::EventServiceClient,
     node::v1::node_service_client::NodeServiceClient,
@@ -36,6 +37,14 @@ pub fn access_client(connection: Connection) -> AccessServiceClient<Connection> 
 #[must_use]
 pub fn project_client(connection: Connection) -> ProjectServiceClient<Connection> {
     ProjectServiceClient::new(connection)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Shows who changed what, on a control plane.
+#[must_use]
+pub fn audit_client(connection: Connection) -> AuditServiceClient<Connection> {
+    AuditServiceClient::new(connection)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

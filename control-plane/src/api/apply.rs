@@ -21,6 +21,7 @@ use super::{
     syncs::{check_etag, finish, prepare},
 };
 use crate::{
+    audit::Actor,
     error::{Error, shorten, violation},
     secrets,
     store::Step,
@@ -30,7 +31,11 @@ use crate::{
 const MAX_SYNCS: usize = 10_000;
 
 /// Answers an apply.
-pub(super) async fn apply(context: &Context, request: ApplySyncsRequest) -> Result<ApplySyncsResponse, Error> {
+pub(super) async fn apply(
+    context: &Context,
+    request: ApplySyncsRequest,
+    actor: Actor,
+) -> Result<ApplySyncsResponse, Error> {
     let ApplySyncsRequest { parent, syncs, prune, prune_filter, validate_only, request_id } = request;
     let project = project_name("parent", &parent)?.project;
     let filter = SyncFilter::parse("prune_filter", &prune_filter)?;
@@ -61,9 +66,9 @@ pub(super) async fn apply(context: &Context, request: ApplySyncsRequest) -> Resu
         plan.steps(names, syncs, current, revision)?.1
     } else {
         let wanted = (names.clone(), syncs.clone());
-        let written = context
-            .store
-            .change_syncs(&project, once, move |current, revision| plan.steps(wanted.0, wanted.1, current, revision));
+        let written = context.store.change_syncs(&project, once, actor, move |current, revision| {
+            plan.steps(wanted.0, wanted.1, current, revision)
+        });
         match done(written.await?)? {
             Ok(applied) => applied,
             // It was done before: told as it is now.

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Context, dead_letters, export, page, project_name, redeliver,
-    scope::{admit, admit_caller},
+    scope::{admit, admit_caller, admit_command},
     sync_name, watch,
 };
 use crate::{
@@ -85,14 +85,18 @@ impl DeliveryService for Deliveries {
         &self,
         request: Request<RedeliverDeadLettersRequest>,
     ) -> Result<Response<Self::RedeliverDeadLettersStream>, Status> {
-        Ok(Response::new(redeliver::redeliver(&self.0, admit(request)?).await?))
+        Ok(Response::new(
+            redeliver::redeliver(&self.0, admit_command(&self.0, request, |request| &request.parent).await?).await?,
+        ))
     }
 
     async fn export_dead_letters(
         &self,
         request: Request<ExportDeadLettersRequest>,
     ) -> Result<Response<Self::ExportDeadLettersStream>, Status> {
-        Ok(Response::new(export::export(&self.0, admit(request)?).await?))
+        Ok(Response::new(
+            export::export(&self.0, admit_command(&self.0, request, |request| &request.parent).await?).await?,
+        ))
     }
 
     async fn mark_dead_letters_exported(

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Context, page, scope::admit_caller};
 use crate::{
+    audit::Actor,
     error::{Error, shorten, violation},
     keys::{ADMIN_FILE_KEY, MAX_KEYS},
     time::{bound, millis, timestamp},
@@ -28,8 +29,9 @@ pub(crate) struct KeyList(pub(crate) Context);
 #[tonic::async_trait]
 impl AccessService for KeyList {
     async fn create_key(&self, request: Request<CreateKeyRequest>) -> Result<Response<CreateKeyResponse>, Status> {
+        let actor = Actor::of(&request, Caller::of(&request)?, self.0.clock.now_ms());
         let (request, caller) = admit_caller(request)?;
-        Ok(Response::new(self.create(request, &caller).await?))
+        Ok(Response::new(self.create(request, &caller, actor).await?))
     }
 
     async fn get_key(&self, request: Request<GetKeyRequest>) -> Result<Response<Key>, Status> {
@@ -43,8 +45,9 @@ impl AccessService for KeyList {
     }
 
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Result<Response<Key>, Status> {
+        let actor = Actor::of(&request, Caller::of(&request)?, self.0.clock.now_ms());
         let (request, caller) = admit_caller(request)?;
-        Ok(Response::new(self.revoke(&request, &caller).await?))
+        Ok(Response::new(self.revoke(&request, &caller, actor).await?))
     }
 
     async fn get_caller(&self, request: Request<GetCallerRequest>) -> Result<Response<proto::Caller>, Status> {
@@ -59,7 +62,12 @@ impl AccessService for KeyList {
 }
 
 impl KeyList {
-    async fn create(&self, request: CreateKeyRequest, caller: &Caller) -> Result<CreateKeyResponse, Error> {
+    async fn create(
+        &self,
+        request: CreateKeyRequest,
+        caller: &Caller,
+        actor: Actor,
+    ) -> Result<CreateKeyResponse, Error> {
         let CreateKeyRequest { key_id, key, validate_only } = request;
         let now_ms = self.0.clock.now_ms();
         let id = if key_id.is_empty() { generated_id() } else { key_id };
@@ -106,7 +114,7 @@ impl KeyList {
             };
         }
         let (store, hash, stored) = (self.0.store.clone(), text.hash(), key.clone());
-        let change = async move { store.create_key(&id, &hash, &stored).await };
+        let change = async move { store.create_key(&id, &hash, &stored, &actor).await };
         if !self.0.keys.change(&self.0.store, change).await? {
             return Err(exists());
         }
@@ -151,7 +159,7 @@ impl KeyList {
         Ok(ListKeysResponse { keys: keys.into_iter().map(|key| self.shown(key)).collect(), next_page_token })
     }
 
-    async fn revoke(&self, request: &RevokeKeyRequest, caller: &Caller) -> Result<Key, Error> {
+    async fn revoke(&self, request: &RevokeKeyRequest, caller: &Caller, actor: Actor) -> Result<Key, Error> {
         let key = self.visible(&request.name, caller).await?;
         if key.revoke_time.is_some() {
             return Ok(self.shown(key));
@@ -160,7 +168,7 @@ impl KeyList {
         if !request.validate_only {
             let (store, stored) = (self.0.store.clone(), Key { last_use_time: None, ..key.clone() });
             let id = key.name.trim_start_matches("keys/").to_owned();
-            let change = async move { store.revoke_key(&id, &stored).await };
+            let change = async move { store.revoke_key(&id, &stored, &actor).await };
             self.0.keys.change(&self.0.store, change).await?;
             tracing::info!(key = key.name, by = caller.name(), "key revoked");
         }

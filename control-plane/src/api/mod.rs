@@ -1,6 +1,7 @@
 //! The gRPC services: they take requests apart, ask the store and the pure parts, and put answers together.
 
 mod apply;
+pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod commands;
 pub(crate) mod dead_letters;
@@ -57,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// What syncs may be.
     pub(crate) rules: Arc<Rules>,
+    /// How long entries of the audit log are kept, in milliseconds.
+    pub(crate) audit_kept_ms: i64,
     /// How many syncs a project may have.
     pub(crate) max_syncs_per_project: usize,
     /// Cancelled when the control plane stops: streams end.

@@ -10,7 +10,12 @@ use sluice_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Context, commands::NoAnswer, page, scope::admit};
+use super::{
+    Context,
+    commands::NoAnswer,
+    page,
+    scope::{admit, admit_command},
+};
 use crate::error::Error;
 
 /// The service.
@@ -35,7 +40,7 @@ impl NodeService for NodeList {
     }
 
     async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Result<Response<DrainNodeResponse>, Status> {
-        let name = admit(request)?.name;
+        let name = admit_command(&self.0, request, |request| &request.name).await?.name;
         match self.ask(&name, What::Drain(Drain {})).await? {
             Outcome::Drain(remains) => {
                 self.0.nodes.drains(&name);

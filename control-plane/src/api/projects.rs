@@ -13,9 +13,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Context, page,
-    scope::{admit, admit_caller},
+    scope::{admit_actor, admit_caller},
 };
 use crate::{
+    audit::Actor,
     error::{Error, shorten},
     time::timestamp,
 };
@@ -26,7 +27,8 @@ pub(crate) struct Projects(pub(crate) Context);
 #[tonic::async_trait]
 impl ProjectService for Projects {
     async fn create_project(&self, request: Request<CreateProjectRequest>) -> Result<Response<Project>, Status> {
-        Ok(Response::new(self.create(&admit(request)?).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(self.create(&request, &actor).await?))
     }
 
     async fn list_projects(
@@ -39,7 +41,7 @@ impl ProjectService for Projects {
 }
 
 impl Projects {
-    async fn create(&self, request: &CreateProjectRequest) -> Result<Project, Error> {
+    async fn create(&self, request: &CreateProjectRequest, actor: &Actor) -> Result<Project, Error> {
         let id = &request.project_id;
         if !is_valid_id(id) {
             let description = format!("`{}` is not an id: {ID_RULE}", shorten(id, 80).escape_debug());
@@ -48,7 +50,7 @@ impl Projects {
         let (name, now_ms) = (format!("projects/{id}"), self.0.clock.now_ms());
         let is_new = match request.validate_only {
             true => !self.0.store.has_project(id).await?,
-            false => self.0.store.create_project(id, now_ms).await?,
+            false => self.0.store.create_project(id, now_ms, actor).await?,
         };
         if !is_new {
             return Err(Error::AlreadyExists { kind: "project", name });

@@ -3,11 +3,18 @@
 use sluice_access::Caller;
 use sluice_proto::{
     access::v1 as access,
+    audit::v1 as audit,
     delivery::v1 as delivery,
     node::v1 as node,
     sync::v1::{self as sync, preview_sync_request, test_sync_request},
 };
 use tonic::{Request, Status};
+
+use super::Context;
+use crate::{
+    audit::Actor,
+    error::{Error, shorten},
+};
 
 /// What a request is about.
 pub(super) enum Scope<'r> {
@@ -47,6 +54,24 @@ pub(super) fn admit_caller<T: Scoped>(request: Request<T>) -> Result<(T, Caller)
     Ok((message, caller))
 }
 
+/// The same, with who it is for the audit log.
+pub(super) fn admit_actor<T: Scoped>(context: &Context, request: Request<T>) -> Result<(T, Actor), Status> {
+    let actor = Actor::of(&request, Caller::of(&request)?, context.clock.now_ms());
+    admit(request).map(|message| (message, actor))
+}
+
+/// The same for a command, which is written down before it is given.
+pub(super) async fn admit_command<T: Scoped>(
+    context: &Context,
+    request: Request<T>,
+    resource: impl FnOnce(&T) -> &str,
+) -> Result<T, Status> {
+    let (message, actor) = admit_actor(context, request)?;
+    let entry = actor.entry(&shorten(resource(&message), 200), Vec::new());
+    context.store.record(&entry).await.map_err(Error::from)?;
+    Ok(message)
+}
+
 macro_rules! named {
     ($field:ident: $($message:ty),+ $(,)?) => {
         $(impl Scoped for $message {
@@ -67,6 +92,7 @@ macro_rules! scoped {
     };
 }
 
+named!(parent: audit::ListAuditEntriesRequest);
 named!(parent: sync::CreateSyncRequest, sync::ListSyncsRequest, sync::ListSyncRolloutsRequest, sync::ApplySyncsRequest);
 named!(name: sync::GetSyncRequest, sync::DeleteSyncRequest, sync::EnableSyncRequest, sync::DisableSyncRequest);
 named!(parent: delivery::ListAttemptsRequest, delivery::WatchAttemptsRequest, delivery::ListDeadLettersRequest);

@@ -22,10 +22,11 @@ use super::{
     Context, apply, list_syncs, mask,
     once::{done, once},
     preview, project_name, rollouts,
-    scope::admit,
+    scope::{admit, admit_actor, admit_command},
     shown, sync_name, sync_not_found, test_sync,
 };
 use crate::{
+    audit::Actor,
     error::{Error, shorten, violation},
     secrets,
     store::{Change, Once},
@@ -41,7 +42,8 @@ pub(crate) struct Syncs(pub(crate) Context);
 #[tonic::async_trait]
 impl SyncService for Syncs {
     async fn create_sync(&self, request: Request<CreateSyncRequest>) -> Result<Response<Sync>, Status> {
-        Ok(Response::new(self.create(admit(request)?).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(self.create(request, actor).await?))
     }
 
     async fn get_sync(&self, request: Request<GetSyncRequest>) -> Result<Response<Sync>, Status> {
@@ -53,21 +55,25 @@ impl SyncService for Syncs {
     }
 
     async fn update_sync(&self, request: Request<UpdateSyncRequest>) -> Result<Response<Sync>, Status> {
-        Ok(Response::new(self.update(admit(request)?).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(self.update(request, actor).await?))
     }
 
     async fn delete_sync(&self, request: Request<DeleteSyncRequest>) -> Result<Response<()>, Status> {
-        Ok(Response::new(self.delete(admit(request)?).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(self.delete(request, actor).await?))
     }
 
     async fn enable_sync(&self, request: Request<EnableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let EnableSyncRequest { name, etag, validate_only, request_id } = admit(request)?;
-        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: true }).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        let EnableSyncRequest { name, etag, validate_only, request_id } = request;
+        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: true }, actor).await?))
     }
 
     async fn disable_sync(&self, request: Request<DisableSyncRequest>) -> Result<Response<Sync>, Status> {
-        let DisableSyncRequest { name, etag, validate_only, request_id } = admit(request)?;
-        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: false }).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        let DisableSyncRequest { name, etag, validate_only, request_id } = request;
+        Ok(Response::new(self.switch(Switch { name, etag, validate_only, request_id, enabled: false }, actor).await?))
     }
 
     async fn list_sync_rollouts(
@@ -85,11 +91,13 @@ impl SyncService for Syncs {
     }
 
     async fn test_sync(&self, request: Request<TestSyncRequest>) -> Result<Response<TestSyncResponse>, Status> {
-        Ok(Response::new(test_sync::test(&self.0, admit(request)?).await?))
+        let request = admit_command(&self.0, request, test_sync::subject).await?;
+        Ok(Response::new(test_sync::test(&self.0, request).await?))
     }
 
     async fn apply_syncs(&self, request: Request<ApplySyncsRequest>) -> Result<Response<ApplySyncsResponse>, Status> {
-        Ok(Response::new(apply::apply(&self.0, admit(request)?).await?))
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(apply::apply(&self.0, request, actor).await?))
     }
 }
 
@@ -103,7 +111,7 @@ struct Switch {
 }
 
 impl Syncs {
-    async fn create(&self, request: CreateSyncRequest) -> Result<Sync, Error> {
+    async fn create(&self, request: CreateSyncRequest, actor: Actor) -> Result<Sync, Error> {
         let CreateSyncRequest { parent, sync_id, sync, validate_only, request_id } = request;
         let mut violations = Vec::new();
         let project = match project_name("parent", &parent) {
@@ -147,7 +155,7 @@ impl Syncs {
         self.check_room(&name.project).await?;
 
         let (shown_name, sealer) = (name.to_string(), self.0.store.sealer().clone());
-        let created = self.change(&name, validate_only, once, move |current, revision| {
+        let created = self.change(&name, validate_only, once, actor, move |current, revision| {
             if current.is_some() {
                 return Err(Error::AlreadyExists { kind: "sync", name: shown_name });
             }
@@ -173,7 +181,7 @@ impl Syncs {
         }
     }
 
-    async fn update(&self, request: UpdateSyncRequest) -> Result<Sync, Error> {
+    async fn update(&self, request: UpdateSyncRequest, actor: Actor) -> Result<Sync, Error> {
         let UpdateSyncRequest { sync, update_mask, validate_only, request_id } = request;
         let Some(sync) = sync else {
             return Err(Error::invalid("sync", reason::REQUIRED, "the request has no sync"));
@@ -187,7 +195,7 @@ impl Syncs {
         let parts = [without_secrets.encode_to_vec(), paths.join(",").into_bytes()];
         let once = once(&request_id, &name.project, now_ms, "UpdateSync", &[&parts[0], &parts[1]])?;
 
-        let updated = self.change(&name, validate_only, once, move |current, revision| {
+        let updated = self.change(&name, validate_only, once, actor, move |current, revision| {
             let current = current.ok_or_else(|| sync_not_found(&shown_name))?;
             check_etag(current, &sync.etag)?;
             let mut base = current.clone();
@@ -209,7 +217,7 @@ impl Syncs {
         Ok(shown(&self.0, updated))
     }
 
-    async fn delete(&self, request: DeleteSyncRequest) -> Result<(), Error> {
+    async fn delete(&self, request: DeleteSyncRequest, actor: Actor) -> Result<(), Error> {
         let DeleteSyncRequest { name, etag, validate_only, request_id } = request;
         let name = sync_name(&name)?;
         let parts = [name.sync.as_bytes(), etag.as_bytes()];
@@ -222,13 +230,13 @@ impl Syncs {
         };
         if validate_only {
             self.try_out(&name, decide).await?;
-        } else if done(self.0.store.change_sync(&name, once, decide).await?)?.is_ok() {
+        } else if done(self.0.store.change_sync(&name, once, actor, decide).await?)?.is_ok() {
             tracing::info!(sync = %name, "sync deleted");
         }
         Ok(())
     }
 
-    async fn switch(&self, switch: Switch) -> Result<Sync, Error> {
+    async fn switch(&self, switch: Switch, actor: Actor) -> Result<Sync, Error> {
         let Switch { name, etag, validate_only, request_id, enabled } = switch;
         let name = sync_name(&name)?;
         let (now_ms, rules, shown_name) = (self.0.clock.now_ms(), self.0.rules.clone(), name.clone());
@@ -236,7 +244,7 @@ impl Syncs {
         let method = if enabled { "EnableSync" } else { "DisableSync" };
         let parts = [name.sync.as_bytes(), etag.as_bytes()];
         let once = once(&request_id, &name.project, now_ms, method, &parts)?;
-        let switched = self.change(&name, validate_only, once, move |current, revision| {
+        let switched = self.change(&name, validate_only, once, actor, move |current, revision| {
             let current = current.ok_or_else(|| sync_not_found(&shown_name))?;
             check_etag(current, &etag)?;
             if current.enabled == enabled {
@@ -263,6 +271,7 @@ impl Syncs {
         name: &SyncName,
         validate_only: bool,
         once: Option<Once>,
+        actor: Actor,
         decide: D,
     ) -> Result<Option<Sync>, Error>
     where
@@ -271,7 +280,7 @@ impl Syncs {
         if validate_only {
             return self.try_out(name, decide).await;
         }
-        match done(self.0.store.change_sync(name, once, decide).await?)? {
+        match done(self.0.store.change_sync(name, once, actor, decide).await?)? {
             Ok(sync) => Ok(sync),
             Err(resource) => Ok(Some(self.0.sync(&sync_name(&resource)?).await?)),
         }

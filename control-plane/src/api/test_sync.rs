@@ -76,6 +76,15 @@ async fn complete(context: &Context, mut draft: Sync) -> Result<Sync, Error> {
     if violations.is_empty() { Ok(draft) } else { Err(Error::Invalid(violations)) }
 }
 
+/// What is tested, for the audit log: a name, or nothing for a draft without one.
+pub(super) fn subject(request: &TestSyncRequest) -> &str {
+    match &request.subject {
+        Some(Subject::Name(name)) => name,
+        Some(Subject::Sync(sync)) => &sync.name,
+        None => "",
+    }
+}
+
 /// The node with that name, or any that is connected and does not drain.
 fn node_that_sends(context: &Context, node: String) -> Result<String, Error> {
     if node.is_empty() {

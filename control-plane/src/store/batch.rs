@@ -1,13 +1,17 @@
 //! Changes of many syncs at once, all or nothing.
 
+use std::collections::HashMap;
+
 use sluice_proto::{name::SyncName, sync::v1::Sync};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
     Store, StoreError,
+    audit::append,
     requests::{Once, Written, remember},
-    syncs::{delete, log_change, log_step, put},
+    syncs::{SYNC, delete, log_change, log_step, put},
 };
+use crate::audit::{Actor, changes};
 
 /// One of many changes.
 pub(crate) enum Step {
@@ -27,6 +31,7 @@ impl Store {
         &self,
         project: &str,
         once: Option<Once>,
+        actor: Actor,
         decide: D,
     ) -> Result<Written<T>, E>
     where
@@ -35,12 +40,18 @@ impl Store {
         D: FnOnce(Vec<Sync>, i64) -> Result<(Vec<Step>, T), E> + Send + 'static,
     {
         let (store, project) = (self.clone(), project.to_owned());
-        tokio::spawn(async move { store.write_syncs(&project, once, decide).await })
+        tokio::spawn(async move { store.write_syncs(&project, once, &actor, decide).await })
             .await
             .unwrap_or_else(|_| Err(StoreError::BrokenOff.into()))
     }
 
-    async fn write_syncs<T, E, D>(&self, project: &str, once: Option<Once>, decide: D) -> Result<Written<T>, E>
+    async fn write_syncs<T, E, D>(
+        &self,
+        project: &str,
+        once: Option<Once>,
+        actor: &Actor,
+        decide: D,
+    ) -> Result<Written<T>, E>
     where
         E: From<StoreError>,
         D: FnOnce(Vec<Sync>, i64) -> Result<(Vec<Step>, T), E>,
@@ -61,7 +72,8 @@ impl Store {
             .fetch_all(&mut *transaction)
             .await
             .map_err(StoreError::from)?;
-        let current = rows.iter().map(|row| self.content(row)).collect::<Result<_, StoreError>>()?;
+        let current = rows.iter().map(|row| self.content(row)).collect::<Result<Vec<Sync>, StoreError>>()?;
+        let before: HashMap<String, Sync> = current.iter().map(|sync| (sync.name.clone(), sync.clone())).collect();
         let newest: i64 = sqlx::query_scalar("SELECT revision FROM meta")
             .fetch_one(&mut *transaction)
             .await
@@ -74,10 +86,16 @@ impl Store {
         for (revision, (index, step)) in (first..).zip(steps.into_iter().enumerate()) {
             let (uid, kind) = match step {
                 Step::Put(name, sync) => {
+                    let name_text = name.to_string();
+                    let changed = changes(SYNC, before.get(&name_text), Some(&*sync));
+                    append(&mut transaction, &[actor.entry(&name_text, changed)]).await?;
                     put(&self.sealer, &mut transaction, &name, &sync).await?;
                     (sync.uid, "upsert")
                 }
                 Step::Delete(name, uid) => {
+                    let name_text = name.to_string();
+                    let changed = changes(SYNC, before.get(&name_text), None);
+                    append(&mut transaction, &[actor.entry(&name_text, changed)]).await?;
                     delete(&mut transaction, &name).await?;
                     (uid, "delete")
                 }

@@ -5,8 +5,14 @@ use sluice_access::KeyHash;
 use sluice_proto::access::v1::Key;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
-use crate::time::timestamp;
+use super::{Store, StoreError, audit::append};
+use crate::{
+    audit::{Actor, changes},
+    time::timestamp,
+};
+
+/// Full name of a key's message.
+const KEY: &str = "sluice.access.v1.Key";
 
 /// A key as it is stored.
 pub(crate) struct StoredKey {
@@ -21,7 +27,14 @@ pub(crate) type StoredProject = (String, Option<i64>);
 
 impl Store {
     /// Stores a new key; false: there is one with that id.
-    pub(crate) async fn create_key(&self, id: &str, hash: &KeyHash, key: &Key) -> Result<bool, StoreError> {
+    pub(crate) async fn create_key(
+        &self,
+        id: &str,
+        hash: &KeyHash,
+        key: &Key,
+        actor: &Actor,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let created = sqlx::query(
             "INSERT INTO keys (id, hash, project, content) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         )
@@ -29,9 +42,14 @@ impl Store {
         .bind(hash.0.as_slice())
         .bind(key.project.strip_prefix("projects/"))
         .bind(key.encode_to_vec())
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(created.rows_affected() == 1)
+        if created.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append(&mut transaction, &[actor.entry(&key.name, changes(KEY, None, Some(key)))]).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The key with that id.
@@ -59,13 +77,16 @@ impl Store {
     }
 
     /// Stores that the key was revoked, as `key` says.
-    pub(crate) async fn revoke_key(&self, id: &str, key: &Key) -> Result<(), StoreError> {
+    pub(crate) async fn revoke_key(&self, id: &str, key: &Key, actor: &Actor) -> Result<(), StoreError> {
+        let before = Key { revoke_time: None, ..key.clone() };
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("UPDATE keys SET revoked = 1, content = ? WHERE id = ?")
             .bind(key.encode_to_vec())
             .bind(id)
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        append(&mut transaction, &[actor.entry(&key.name, changes(KEY, Some(&before), Some(key)))]).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Stores when keys were shown last: ids, and milliseconds since the epoch.
@@ -82,13 +103,19 @@ impl Store {
     }
 
     /// Makes a project; false: there is one with that id.
-    pub(crate) async fn create_project(&self, id: &str, create_ms: i64) -> Result<bool, StoreError> {
+    pub(crate) async fn create_project(&self, id: &str, create_ms: i64, actor: &Actor) -> Result<bool, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let created = sqlx::query("INSERT INTO projects (id, create_ms) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(id)
             .bind(create_ms)
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
-        Ok(created.rows_affected() == 1)
+        if created.rows_affected() == 0 {
+            return Ok(false);
+        }
+        append(&mut transaction, &[actor.entry(&format!("projects/{id}"), Vec::new())]).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Up to `limit` projects whose ids follow `after`, in the order of their ids; only `project` if there is one.

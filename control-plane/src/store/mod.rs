@@ -4,6 +4,7 @@
 //! runs to its end even if the call that asked for it is cancelled.
 
 mod attempts;
+mod audit;
 mod batch;
 mod keys;
 mod metrics;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub(crate) use self::{
     attempts::{AttemptQuery, AttemptScope},
+    audit::AuditQuery,
     batch::Step,
     reports::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
     requests::{Once, Written},
@@ -119,6 +121,7 @@ mod tests {
     use sluice_proto::{name::SyncName, sync::v1::Sync};
 
     use super::*;
+    use crate::audit::Actor;
 
     fn key() -> SecretsKey {
         "00".repeat(32).parse().unwrap()
@@ -130,7 +133,7 @@ mod tests {
             let uid = format!("uid of {id}");
             Ok::<_, StoreError>(Change::Put(Box::new(Sync { uid, revision, ..Default::default() })))
         };
-        store.change_sync(&name, None, put).await.unwrap();
+        store.change_sync(&name, None, Actor::system("test", 0), put).await.unwrap();
     }
 
     #[tokio::test]

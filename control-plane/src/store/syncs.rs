@@ -7,10 +7,17 @@ use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
 use super::{
     Store, StoreError,
+    audit::append,
     requests::{Once, Written, remember},
     sealed,
 };
-use crate::changelog::{Changes, Position, Snapshot};
+use crate::{
+    audit::{Actor, changes},
+    changelog::{Changes, Position, Snapshot},
+};
+
+/// Full name of a sync's message.
+pub(super) const SYNC: &str = "sluice.sync.v1.Sync";
 
 /// What a write makes of one sync.
 pub(crate) enum Change {
@@ -72,6 +79,7 @@ impl Store {
         &self,
         name: &SyncName,
         once: Option<Once>,
+        actor: Actor,
         decide: D,
     ) -> Result<Written<Option<Sync>>, E>
     where
@@ -79,12 +87,18 @@ impl Store {
         D: FnOnce(Option<&Sync>, i64) -> Result<Change, E> + Send + 'static,
     {
         let (store, name) = (self.clone(), name.clone());
-        tokio::spawn(async move { store.write_sync(&name, once, decide).await })
+        tokio::spawn(async move { store.write_sync(&name, once, &actor, decide).await })
             .await
             .unwrap_or_else(|_| Err(StoreError::BrokenOff.into()))
     }
 
-    async fn write_sync<E, D>(&self, name: &SyncName, once: Option<Once>, decide: D) -> Result<Written<Option<Sync>>, E>
+    async fn write_sync<E, D>(
+        &self,
+        name: &SyncName,
+        once: Option<Once>,
+        actor: &Actor,
+        decide: D,
+    ) -> Result<Written<Option<Sync>>, E>
     where
         E: From<StoreError>,
         D: FnOnce(Option<&Sync>, i64) -> Result<Change, E>,
@@ -113,6 +127,7 @@ impl Store {
         if let Some(once) = &once {
             remember(&mut transaction, once, &name.to_string()).await?;
         }
+        let before = current.as_ref().map(|current| (*current).clone());
         let (kind, changed) = match (decided, current) {
             (Change::Keep | Change::Delete, None) => return Ok(Written::Now(None)),
             (Change::Keep, current) => {
@@ -129,6 +144,8 @@ impl Store {
         } else {
             put(&self.sealer, &mut transaction, name, &changed).await?;
         }
+        let entry = actor.entry(&name.to_string(), changes(SYNC, before.as_ref(), (!deleted).then_some(&changed)));
+        append(&mut transaction, &[entry]).await?;
         let position = log_change(&mut transaction, revision, &changed.uid, kind).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.publisher.revision(position);

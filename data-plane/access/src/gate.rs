@@ -46,6 +46,10 @@ impl fmt::Debug for Access {
     }
 }
 
+/// The method that is called, such as `sluice.sync.v1.SyncService/GetSync`: put into each request's extensions.
+#[derive(Clone, Debug)]
+pub struct Called(pub Arc<str>);
+
 /// Makes the gate of a server.
 #[derive(Clone, Debug)]
 pub struct Gate(Access);
@@ -88,6 +92,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.access.caller(&request) {
             Ok(caller) => {
+                let method = request.uri().path().trim_start_matches('/').into();
+                request.extensions_mut().insert(Called(method));
                 request.extensions_mut().insert(caller);
                 Either::Left(self.inner.call(request))
             }

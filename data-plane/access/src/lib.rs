@@ -15,7 +15,7 @@ pub mod serving;
 
 pub use self::{
     caller::Caller,
-    gate::{Access, Gate},
+    gate::{Access, Called, Gate},
     key::{ApiKey, KeyHash},
     keyring::{Grant, Keyring},
     refusal::Refusal,

@@ -29,6 +29,7 @@ pub fn allowed(path: &str) -> Option<Allowed> {
         ("sluice.access.v1.ProjectService", "CreateProject") => ADMIN,
         ("sluice.access.v1.ProjectService", "ListProjects") => VIEW,
         ("sluice.access.v1.AccessService", "CreateKey" | "GetKey" | "ListKeys" | "RevokeKey") => ADMIN,
+        ("sluice.audit.v1.AuditService", "ListAuditEntries") => ADMIN,
         ("sluice.sync.v1.SyncService", "GetSync" | "ListSyncs" | "ListSyncRollouts" | "PreviewSync") => VIEW,
         (
             "sluice.sync.v1.SyncService",

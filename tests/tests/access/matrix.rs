@@ -108,6 +108,8 @@ const CONTROL_PLANE: &[Row] = &[
     ("sluice.access.v1.AccessService/ListKeys", ADMIN, Project, r#"{"project":"projects/{p}"}"#),
     ("sluice.access.v1.AccessService/RevokeKey", ADMIN, Project, r#"{"validate_only":true,"name":"keys/{p}-key"}"#),
     ("sluice.access.v1.AccessService/GetCaller", &ALL, Nothing, "{}"),
+    ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Project, r#"{"parent":"projects/{p}"}"#),
+    ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Everything, r#"{"parent":"projects/-"}"#),
     (
         "sluice.access.v1.ProjectService/CreateProject",
         ADMIN,

@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub(crate) mod attempts;
+pub(crate) mod audit;
 pub(crate) mod dead_letters;
 mod dead_letters_export;
 mod dead_letters_redeliver;
