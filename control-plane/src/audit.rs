@@ -17,7 +17,8 @@ const MAX_VALUE: usize = 500;
 const MAX_CHANGES: usize = 500;
 
 /// Fields that the control plane sets with every change.
-const OWN_FIELDS: [&str; 6] = ["revision", "etag", "update_time", "create_time", "rollout", "required_features"];
+const OWN_FIELDS: [&str; 7] =
+    ["revision", "etag", "update_time", "create_time", "rollout", "required_features", "health"];
 
 /// Who changes something, from where, how and when.
 #[derive(Clone, Debug)]

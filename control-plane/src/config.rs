@@ -10,6 +10,8 @@ use sluice_access::{AccessMode, ApiKey};
 use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
 
+use crate::retention::ReportRetention;
+
 /// Port on which a control plane listens unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7600;
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub max_syncs_per_project: usize,
     /// How long entries of the audit log are kept.
     pub audit_retention: Duration,
+    /// What is kept of the nodes' reports.
+    pub report_retention: ReportRetention,
     /// Key that secrets are sealed with; none: one that is made in the data folder.
     pub secrets_key: Option<SecretsKey>,
     /// The time.
@@ -57,6 +61,7 @@ impl Config {
             rules,
             max_syncs_per_project: DEFAULT_MAX_SYNCS_PER_PROJECT,
             audit_retention: DEFAULT_AUDIT_RETENTION,
+            report_retention: ReportRetention::default(),
             secrets_key: None,
             clock,
         }

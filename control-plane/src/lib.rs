@@ -8,6 +8,7 @@
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
 //! | `audit` | pure: what is written down of a change |
+//! | `figures` | pure: counts, latencies and health, added up from reports |
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
@@ -21,6 +22,7 @@ mod changelog;
 mod commands;
 mod config;
 mod error;
+mod figures;
 mod keys;
 mod nodes;
 mod publish;
@@ -34,6 +36,7 @@ mod time;
 
 pub use self::{
     config::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
+    retention::ReportRetention,
     server::{ControlPlane, StartError, rotate_secrets_key, start},
     store::StoreError,
 };

@@ -125,7 +125,8 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         clock: config.clock,
         rules: Arc::new(rules),
         max_syncs_per_project: config.max_syncs_per_project,
-        audit_kept_ms: i64::try_from(config.audit_retention.as_millis()).unwrap_or(i64::MAX),
+        audit_retention: config.audit_retention,
+        report_retention: config.report_retention,
         stopping: CancellationToken::new(),
         streams: TaskTracker::new(),
     };

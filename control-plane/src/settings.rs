@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use clap::{ArgAction, Parser, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -15,7 +16,9 @@ use sluice_access::{
     key::ApiKeyError,
     serving::{Insecure, check_closed, warn_if_insecure},
 };
-use sluice_control_plane::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT};
+use sluice_control_plane::{
+    Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT, ReportRetention,
+};
 use sluice_host::{
     clock::Clock,
     sealing::{KeyError, SecretsKey},
@@ -73,6 +76,15 @@ pub(crate) struct Flags {
     /// Days that entries of the audit log are kept [default: 400]
     #[arg(long, env = "SLUICE_CONTROL_PLANE_AUDIT_RETENTION_DAYS", value_name = "DAYS")]
     audit_retention_days: Option<u32>,
+    /// Days that reports of deliveries with a 2xx are kept; their figures are kept for 90 [default: 7]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_SUCCESS_RETENTION_DAYS", value_name = "DAYS")]
+    success_retention_days: Option<u32>,
+    /// Days that reports of failures are kept; at least as long as those of successes [default: 30]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_FAILURE_RETENTION_DAYS", value_name = "DAYS")]
+    failure_retention_days: Option<u32>,
+    /// Bytes that the store may use, such as 20GiB; beyond, the oldest reports go early, successes first [default: 20GiB]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_MAX_STORE_BYTES", value_name = "BYTES")]
+    max_store_bytes: Option<ByteSize>,
     /// File with the key that secrets are sealed with on disk, 64 hexadecimal digits (`openssl rand -hex 32`); else the variable
     /// SLUICE_SECRETS_KEY, else a key that is made in the data folder
     #[arg(long, env = "SLUICE_CONTROL_PLANE_SECRETS_KEY_FILE", value_name = "FILE")]
@@ -129,6 +141,7 @@ pub(crate) struct Settings {
     rules: Rules,
     max_syncs_per_project: usize,
     audit_retention: Duration,
+    report_retention: ReportRetention,
     secrets_key: Option<SecretsKey>,
     access: AccessMode,
     admin_key: Option<ApiKey>,
@@ -186,6 +199,9 @@ struct File {
     allow_network: Vec<IpNet>,
     max_syncs_per_project: Option<usize>,
     audit_retention_days: Option<u32>,
+    success_retention_days: Option<u32>,
+    failure_retention_days: Option<u32>,
+    max_store_bytes: Option<ByteSize>,
     secrets_key_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -215,6 +231,8 @@ impl Settings {
         let plaintext = flags.insecure_plaintext.or(file.insecure_plaintext).unwrap_or(false);
         check_closed(tls.is_some(), plaintext, open)?;
         let admin_key = flags.admin_key_file.or(file.admin_key_file).map(|path| ApiKey::read(&path)).transpose()?;
+        let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
+        let kept = ReportRetention::default();
         Ok(Self {
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
@@ -235,7 +253,12 @@ impl Settings {
             audit_retention: flags
                 .audit_retention_days
                 .or(file.audit_retention_days)
-                .map_or(DEFAULT_AUDIT_RETENTION, |days| Duration::from_secs(u64::from(days) * 86_400)),
+                .map_or(DEFAULT_AUDIT_RETENTION, days),
+            report_retention: ReportRetention {
+                successes: flags.success_retention_days.or(file.success_retention_days).map_or(kept.successes, days),
+                failures: flags.failure_retention_days.or(file.failure_retention_days).map_or(kept.failures, days),
+                max_bytes: flags.max_store_bytes.or(file.max_store_bytes).map_or(kept.max_bytes, |bytes| bytes.0),
+            },
             secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
             access: AccessMode::open(open),
             admin_key,
@@ -261,6 +284,7 @@ impl Settings {
             rules: self.rules,
             max_syncs_per_project: self.max_syncs_per_project,
             audit_retention: self.audit_retention,
+            report_retention: self.report_retention,
             secrets_key: self.secrets_key,
             clock: Clock::system(),
         }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest, Interval, ListAttemptsRequest, MetricsWindow,
-        SyncMetrics, get_sync_metrics_request::Period,
+        Attempt, AttemptError, AttemptFilter, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest,
+        GetSyncTimeSeriesRequest, Interval, ListAttemptsRequest, MetricsWindow, SyncMetrics, SyncTimeSeries,
+        TimeSeriesPoint, TimeSeriesStep, get_sync_metrics_request::Period, get_sync_time_series_request,
     },
     node::v1::{DroppedReports, NodeHeartbeat, Report, SyncLoad, report, sync_catalog_request},
-    sync::v1::Sync,
+    sync::v1::{HealthState, ListSyncsRequest, Sync, SyncHealth},
 };
 use tonic::Code;
 
@@ -181,31 +182,234 @@ async fn metrics_need_a_period_and_a_sync() {
     assert_eq!(fields(&plane.deliveries().get_sync_metrics(request).await.unwrap_err()), ["name"]);
 }
 
+/// What is listed and counted of the first two days.
+async fn left(plane: &Plane, sync: &Sync) -> (usize, i64) {
+    let interval = Interval {
+        start_time_inclusive: Some(timestamp(START_MS)),
+        end_time_exclusive: Some(timestamp(START_MS + 2 * DAY_MS)),
+    };
+    let counted = metrics(plane, sync, Period::Interval(interval)).await.attempt_count;
+    let request = ListAttemptsRequest { parent: format!("{PARENT}/syncs/-"), page_size: 1_000, ..Default::default() };
+    (plane.deliveries().list_attempts(request).await.unwrap().into_inner().attempts.len(), counted)
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 #[tokio::test]
-async fn reports_are_forgotten_after_two_weeks() {
+async fn successes_are_forgotten_after_a_week_and_failures_after_a_month_and_both_stay_counted() {
     let plane = Plane::start().await;
     let sync = plane.create("orders", sync()).await;
     let (mut reporter, _) = plane.reporter("spool").await;
-    let day_ms = 24 * 60 * 60 * 1_000;
     let reports = (0..1_500).flat_map(|n| {
-        let at_ms = if n < 1_200 { 0 } else { day_ms };
-        let delivered = attempt(&sync, n, at_ms, AttemptOutcome::Delivered);
-        [attempted(delivered), ended(ending(&sync, n, at_ms, EndingOutcome::Delivered, 1))]
+        let at_ms = if n < 1_200 { 7 } else { DAY_MS };
+        let (outcome, end) = match n % 10 {
+            0 => (AttemptOutcome::Expired, EndingOutcome::Expired),
+            _ => (AttemptOutcome::Delivered, EndingOutcome::Delivered),
+        };
+        [attempted(attempt(&sync, n, at_ms, outcome)), ended(ending(&sync, n, at_ms, end, 1))]
     });
     reporter.report(1, reports.collect()).await;
+    assert_eq!(left(&plane, &sync).await, (1_000, 1_500), "a page is full");
 
     plane.hand.advance_to_next("retention").await;
     // The next waiting shows that the step before is done.
-    plane.hand.advance_to(START_MS + 14 * day_ms + 1);
+    for (day, expected) in [(7, 120 + 300), (8, 150), (30, 30), (31, 0)] {
+        plane.hand.advance_to(START_MS + day * DAY_MS + 8);
+        plane.hand.advance_to_next("retention").await;
+        plane.hand.advance_to_next("retention").await;
+        assert_eq!(left(&plane, &sync).await, (expected, 1_500), "on day {day}");
+    }
+    assert_eq!(plane.reporter("spool").await.1, 3_001, "positions are kept");
+    plane.hand.advance_to(START_MS + 92 * DAY_MS);
     plane.hand.advance_to_next("retention").await;
     plane.hand.advance_to_next("retention").await;
+    assert_eq!(left(&plane, &sync).await, (0, 0), "hours are kept for 90 days");
+}
+
+#[tokio::test]
+async fn a_store_that_is_too_large_forgets_the_oldest_successes_first() {
+    let plane = Plane::start_with(|config| config.report_retention.max_bytes = 2 << 20).await;
+    let sync = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let mut next = 1;
+    for batch in 0..6_u32 {
+        let reports: Vec<_> = (batch * 1_000..(batch + 1) * 1_000)
+            .flat_map(|n| {
+                let (outcome, end) = match n % 100 {
+                    0 => (AttemptOutcome::Expired, EndingOutcome::Expired),
+                    _ => (AttemptOutcome::Delivered, EndingOutcome::Delivered),
+                };
+                let at_ms = i64::from(n);
+                let padded = Attempt { error_message: "x".repeat(300), ..attempt(&sync, n, at_ms, outcome) };
+                [attempted(padded), ended(ending(&sync, n, at_ms, end, 1))]
+            })
+            .collect();
+        let count = reports.len() as u64;
+        reporter.report(next, reports).await;
+        next += count;
+    }
+    plane.hand.advance_to_next("retention").await;
+    plane.hand.advance_to_next("retention").await;
+    plane.hand.advance_to_next("retention").await;
+    let filter = |outcome: AttemptOutcome| AttemptFilter { outcomes: vec![outcome.into()], ..Default::default() };
+    let list = async |outcome, page_size| {
+        let parent = format!("{PARENT}/syncs/-");
+        let request = ListAttemptsRequest { parent, page_size, filter: Some(filter(outcome)), ..Default::default() };
+        plane.deliveries().list_attempts(request).await.unwrap().into_inner().attempts
+    };
+    assert_eq!(list(AttemptOutcome::Expired, 1_000).await.len(), 60, "no failure is gone");
+    let newest = list(AttemptOutcome::Delivered, 1).await;
+    assert_eq!(newest[0].start_time, Some(timestamp(START_MS + 5_999)), "the newest successes stay");
+    let early =
+        AttemptFilter { end_time_exclusive: Some(timestamp(START_MS + 1_000)), ..filter(AttemptOutcome::Delivered) };
+    let parent = format!("{PARENT}/syncs/-");
+    let request = ListAttemptsRequest { parent, filter: Some(early), ..Default::default() };
+    assert!(plane.deliveries().list_attempts(request).await.unwrap().into_inner().attempts.is_empty());
     let interval = Interval {
-        start_time_inclusive: Some(timestamp(START_MS)),
-        end_time_exclusive: Some(timestamp(START_MS + 2 * day_ms)),
+        start_time_inclusive: Some(timestamp(START_MS + 1)),
+        end_time_exclusive: Some(timestamp(START_MS + 60_000)),
     };
     let counted = metrics(&plane, &sync, Period::Interval(interval)).await;
-    assert_eq!((counted.delivered_count, counted.attempt_count), (300, 300));
-    let request = ListAttemptsRequest { parent: format!("{PARENT}/syncs/-"), page_size: 1_000, ..Default::default() };
-    assert_eq!(plane.deliveries().list_attempts(request).await.unwrap().into_inner().attempts.len(), 300);
-    assert_eq!(plane.reporter("spool").await.1, 3_001, "positions are kept");
+    assert_eq!(counted.attempt_count, 6_000);
+    let counted = counted.interval.unwrap().start_time_inclusive;
+    assert_eq!(counted, Some(timestamp(START_MS)), "the interval that is counted is told");
+}
+
+#[tokio::test]
+async fn percentiles_are_within_two_percent_over_many_minutes() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    // Latencies grow with the square: 1 ms to two hours and more, over as many minutes.
+    let latencies: Vec<i64> = (1..=2_700).map(|n| n * n).collect();
+    let reports = latencies.iter().zip(1..).map(|(ms, n)| ended(ending(&sync, n, *ms, EndingOutcome::Delivered, 1)));
+    reporter.report(1, reports.collect()).await;
+    let interval = Interval {
+        start_time_inclusive: Some(timestamp(START_MS)),
+        end_time_exclusive: Some(timestamp(START_MS + 3 * 3_600_000 + 1)),
+    };
+    let counted = metrics(&plane, &sync, Period::Interval(interval)).await;
+    assert_eq!(counted.delivered_count, 2_700);
+    for (percent, found) in
+        [(50, counted.latency_p50_seconds), (95, counted.latency_p95_seconds), (99, counted.latency_p99_seconds)]
+    {
+        let exact = latencies[(latencies.len() * percent).div_ceil(100) - 1] as f64 / 1_000.0;
+        assert!((found - exact).abs() <= exact * 0.02, "p{percent}: {found} instead of {exact}");
+    }
+}
+
+async fn series(plane: &Plane, sync: &Sync, from_ms: i64, to_ms: i64, step: TimeSeriesStep) -> SyncTimeSeries {
+    let interval = Interval {
+        start_time_inclusive: Some(timestamp(START_MS + from_ms)),
+        end_time_exclusive: Some(timestamp(START_MS + to_ms)),
+    };
+    let request = GetSyncTimeSeriesRequest {
+        name: sync.name.clone(),
+        period: Some(get_sync_time_series_request::Period::Interval(interval)),
+        step: step.into(),
+    };
+    plane.deliveries().get_sync_time_series(request).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_time_series_has_every_step_and_adds_up() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let mut reports = Vec::new();
+    for n in 1..=100 {
+        let at_ms = i64::from(n) * 61_000;
+        let (outcome, end) = match n % 4 {
+            0 => (AttemptOutcome::Expired, EndingOutcome::Expired),
+            _ => (AttemptOutcome::Delivered, EndingOutcome::Delivered),
+        };
+        reports.push(attempted(attempt(&sync, n, at_ms, outcome)));
+        reports.push(ended(ending(&sync, n, at_ms, end, 1)));
+    }
+    reporter.report(1, reports.clone()).await;
+    let (mut again, _) = plane.reporter("another spool").await;
+    again.report(1, reports).await;
+
+    let minutes = series(&plane, &sync, 5, 2 * 3_600_000 - 7, TimeSeriesStep::Unspecified).await;
+    assert_eq!((minutes.step(), minutes.points.len()), (TimeSeriesStep::Minute, 120));
+    let hours = series(&plane, &sync, 5, 2 * 3_600_000 - 7, TimeSeriesStep::Hour).await;
+    assert_eq!(hours.points.len(), 2);
+    for series in [&minutes, &hours] {
+        let sum = |count: fn(&TimeSeriesPoint) -> i64| series.points.iter().map(count).sum::<i64>();
+        assert_eq!((sum(|p| p.delivered_count), sum(|p| p.expired_count)), (75, 25), "each is counted once");
+        assert_eq!((sum(|p| p.attempt_count), sum(|p| p.delivered_first_attempt_count)), (100, 75));
+    }
+    let starts: Vec<_> = minutes.points.iter().map(|point| point.start_time.unwrap().seconds).collect();
+    assert!(starts.windows(2).all(|two| two[1] - two[0] == 60) && starts[0] == START_MS / 1_000);
+    assert_eq!(minutes.points[0].attempt_count, 0, "an empty step is told, too");
+    assert_eq!((minutes.points[1].attempt_count, minutes.points[1].latency_p50_seconds), (1, 61.184));
+    let whole = series(&plane, &sync, -3 * DAY_MS, 2 * DAY_MS, TimeSeriesStep::Unspecified).await;
+    assert_eq!((whole.step(), whole.points.len()), (TimeSeriesStep::Hour, 5 * 24));
+}
+
+#[tokio::test]
+async fn a_time_series_of_too_many_steps_is_refused() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let interval = Interval {
+        start_time_inclusive: Some(timestamp(START_MS)),
+        end_time_exclusive: Some(timestamp(START_MS + 3 * DAY_MS)),
+    };
+    let request = |step: i32| GetSyncTimeSeriesRequest {
+        name: sync.name.clone(),
+        period: Some(get_sync_time_series_request::Period::Interval(interval)),
+        step,
+    };
+    let refused = async |step| fields(&plane.deliveries().get_sync_time_series(request(step)).await.unwrap_err());
+    assert_eq!(refused(TimeSeriesStep::Minute as i32).await, ["period"]);
+    assert_eq!(refused(99).await, ["step"]);
+}
+
+#[tokio::test]
+async fn a_sync_says_since_when_it_fails_and_why() {
+    let plane = Plane::start().await;
+    let orders = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let failed = |n: u32, at_ms: i64, status: i32| {
+        let (error, error_message) = (AttemptError::Status.into(), format!("the endpoint answered {status}"));
+        let failed = attempt(&orders, n, at_ms, AttemptOutcome::RetryNow);
+        attempted(Attempt { error, http_status: status, error_message, ..failed })
+    };
+    assert_eq!(plane.get("orders").await.unwrap().health.unwrap(), SyncHealth::default());
+    let delivered = |n, at_ms| attempted(attempt(&orders, n, at_ms, AttemptOutcome::Delivered));
+    reporter.report(1, vec![delivered(1, 10), failed(2, 20, 500), failed(3, 30, 503), failed(4, 40, 500)]).await;
+    let read = plane.get("orders").await.unwrap();
+    let health = read.health.unwrap();
+    assert_eq!(health.state(), HealthState::Failing);
+    assert_eq!(health.failing_since, Some(timestamp(START_MS + 20)));
+    assert_eq!(health.last_success_time, Some(timestamp(START_MS + 10)));
+    let reasons: Vec<_> = health.reasons.iter().map(|one| (&*one.reason, one.count, &*one.message)).collect();
+    assert_eq!(reasons, [("HTTP 500", 2, "the endpoint answered 500"), ("HTTP 503", 1, "the endpoint answered 503")]);
+    assert_eq!((read.etag, read.revision), (orders.etag.clone(), orders.revision), "health moves neither");
+
+    reporter.report(5, vec![delivered(5, 50)]).await;
+    let request = ListSyncsRequest { parent: PARENT.to_owned(), ..Default::default() };
+    let listed = plane.syncs().list_syncs(request).await.unwrap().into_inner().syncs.remove(0).health.unwrap();
+    assert_eq!((listed.state(), listed.failing_since, listed.reasons.len()), (HealthState::Healthy, None, 0));
+}
+
+#[tokio::test]
+async fn what_was_reported_before_there_were_rollups_is_counted() {
+    let mut plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let delivered = (1..=50).flat_map(|n| {
+        let at_ms = i64::from(n) * 60_000;
+        let delivered = attempt(&sync, n, at_ms, AttemptOutcome::Delivered);
+        [attempted(delivered), ended(ending(&sync, n, at_ms, EndingOutcome::Delivered, 1))]
+    });
+    reporter.report(1, delivered.collect()).await;
+    let before = series(&plane, &sync, 0, 3_600_000, TimeSeriesStep::Minute).await;
+    plane.stop().await;
+    let store = rusqlite::Connection::open(plane.store().join("control-plane.sqlite")).unwrap();
+    store.execute_batch("DELETE FROM rollups; DELETE FROM sync_health; UPDATE kept SET rollups_built = 0").unwrap();
+    drop(store);
+    plane.start_again().await;
+    assert_eq!(series(&plane, &sync, 0, 3_600_000, TimeSeriesStep::Minute).await, before);
+    assert_eq!(plane.get("orders").await.unwrap().health.unwrap().state(), HealthState::Healthy);
 }

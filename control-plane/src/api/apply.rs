@@ -10,14 +10,14 @@ use sluice_pipeline::{
 };
 use sluice_proto::{
     name::SyncName,
-    sync::v1::{AppliedSync, ApplyResult, ApplySyncsRequest, ApplySyncsResponse, Sync},
+    sync::v1::{AppliedSync, ApplyResult, ApplySyncsRequest, ApplySyncsResponse, Sync, SyncHealth},
 };
 use uuid::Uuid;
 
 use super::{
     Context, mask,
     once::{done, once},
-    project_name, shown,
+    project_name, rolled_out,
     syncs::{check_etag, finish, prepare},
 };
 use crate::{
@@ -85,7 +85,13 @@ pub(super) async fn apply(
             "syncs applied"
         );
     }
-    let syncs = applied.into_iter().map(|one| tell(context, one)).collect();
+    let uids: Vec<_> = applied.iter().map(|one| one.sync.uid.as_str()).collect();
+    let mut healths = context.store.healths(&uids).await?;
+    let tell = |one: Applied| {
+        let health = healths.remove(&one.sync.uid).unwrap_or_default();
+        tell(context, one, health)
+    };
+    let syncs = applied.into_iter().map(tell).collect();
     Ok(ApplySyncsResponse { syncs })
 }
 
@@ -153,14 +159,15 @@ impl Applied {
     }
 }
 
-fn tell(context: &Context, applied: Applied) -> AppliedSync {
+fn tell(context: &Context, applied: Applied, health: SyncHealth) -> AppliedSync {
     let Applied { result, previous, sync } = applied;
     let changed_secrets = previous.as_ref().map(|previous| secrets::changed(previous, &sync)).unwrap_or_default();
     let previous = previous.map(|mut previous| {
         secrets::mask(&mut previous);
         previous
     });
-    AppliedSync { result, sync: Some(shown(context, sync)), previous, changed_secrets }
+    let sync = Sync { health: Some(health), ..rolled_out(context, sync) };
+    AppliedSync { result, sync: Some(sync), previous, changed_secrets }
 }
 
 /// How to bring a project's syncs to what is wanted.

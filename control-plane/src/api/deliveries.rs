@@ -6,11 +6,11 @@ use sluice_pipeline::violation::{Violation, reason};
 use sluice_proto::{
     delivery::v1::{
         AttemptFilter, AttemptOutcome, CountDeadLettersRequest, CountDeadLettersResponse, ExportDeadLettersRequest,
-        ExportDeadLettersResponse, GetDeadLetterRequest, GetDeadLetterResponse, GetSyncMetricsRequest, Interval,
-        ListAttemptsRequest, ListAttemptsResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        MarkDeadLettersExportedRequest, MarkDeadLettersExportedResponse, MetricsWindow, RedeliverDeadLettersRequest,
-        RedeliverDeadLettersResponse, SyncMetrics, WatchAttemptsRequest, WatchAttemptsResponse,
-        delivery_service_server::DeliveryService, get_sync_metrics_request::Period,
+        ExportDeadLettersResponse, GetDeadLetterRequest, GetDeadLetterResponse, GetSyncMetricsRequest,
+        GetSyncTimeSeriesRequest, ListAttemptsRequest, ListAttemptsResponse, ListDeadLettersRequest,
+        ListDeadLettersResponse, MarkDeadLettersExportedRequest, MarkDeadLettersExportedResponse,
+        RedeliverDeadLettersRequest, RedeliverDeadLettersResponse, SyncMetrics, SyncTimeSeries, WatchAttemptsRequest,
+        WatchAttemptsResponse, delivery_service_server::DeliveryService,
     },
     name::SyncName,
 };
@@ -18,19 +18,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Context, dead_letters, export, page, project_name, redeliver,
+    Context, dead_letters, export, metrics, page, project_name, redeliver,
     scope::{admit, admit_caller, admit_command},
-    sync_name, watch,
+    watch,
 };
 use crate::{
     error::{Error, violation},
     store::{AttemptQuery, AttemptScope},
-    time::{bound, timestamp},
+    time::bound,
 };
 
 const MAX_ID_BYTES: usize = 128;
-
-const MINUTE_MS: i64 = 60_000;
 
 /// The service.
 pub(crate) struct Deliveries(pub(crate) Context);
@@ -57,7 +55,14 @@ impl DeliveryService for Deliveries {
     }
 
     async fn get_sync_metrics(&self, request: Request<GetSyncMetricsRequest>) -> Result<Response<SyncMetrics>, Status> {
-        Ok(Response::new(self.metrics(&admit(request)?).await?))
+        Ok(Response::new(metrics::metrics(&self.0, &admit(request)?).await?))
+    }
+
+    async fn get_sync_time_series(
+        &self,
+        request: Request<GetSyncTimeSeriesRequest>,
+    ) -> Result<Response<SyncTimeSeries>, Status> {
+        Ok(Response::new(metrics::time_series(&self.0, &admit(request)?).await?))
     }
 
     async fn list_dead_letters(
@@ -186,36 +191,6 @@ impl Deliveries {
             delivery_id: filter.delivery_id.clone(),
         })
     }
-
-    async fn metrics(&self, request: &GetSyncMetricsRequest) -> Result<SyncMetrics, Error> {
-        let name = sync_name(&request.name)?;
-        let (start_ms, end_ms) = interval(request.period.as_ref(), self.0.clock.now_ms())?;
-        let sync = self.0.sync(&name).await?;
-        let counts = self.0.store.metrics(&sync.uid, start_ms, end_ms).await?;
-        let not_delivered = counts.expired + counts.discarded;
-        let ended = counts.delivered + not_delivered;
-        let [latency_p50_seconds, latency_p95_seconds, latency_p99_seconds] =
-            counts.latency_ms.map(|ms| ms as f64 / 1_000.0);
-        Ok(SyncMetrics {
-            name: name.to_string(),
-            interval: Some(Interval {
-                start_time_inclusive: Some(timestamp(start_ms)),
-                end_time_exclusive: Some(timestamp(end_ms)),
-            }),
-            delivered_count: counts.delivered,
-            not_delivered_count: not_delivered,
-            delivery_rate: if ended == 0 { 1.0 } else { counts.delivered as f64 / ended as f64 },
-            latency_p50_seconds,
-            latency_p95_seconds,
-            latency_p99_seconds,
-            delivered_first_attempt_count: counts.delivered_first_attempt,
-            delivered_after_retry_count: counts.delivered_after_retry,
-            expired_count: counts.expired,
-            discarded_count: counts.discarded,
-            attempt_count: counts.attempts,
-            pending_count: self.0.nodes.pending_count(&sync.uid),
-        })
-    }
 }
 
 /// Whose deliveries.
@@ -248,43 +223,6 @@ pub(super) fn note<T>(read: Result<T, Error>, violations: &mut Vec<Violation>) -
             violations.push(violation("", reason::INVALID_VALUE, error.to_string()));
             None
         }
-    }
-}
-
-/// From when up to when, in milliseconds since the epoch. What ends in this very millisecond is within a window.
-fn interval(period: Option<&Period>, now_ms: i64) -> Result<(i64, i64), Error> {
-    let period_is_required = |description| Err(Error::invalid("period", reason::REQUIRED, description));
-    match period {
-        Some(Period::Window(window)) => {
-            let minutes = match MetricsWindow::try_from(*window) {
-                Ok(MetricsWindow::TenMinutes) => 10,
-                Ok(MetricsWindow::OneHour) => 60,
-                Ok(MetricsWindow::FourHours) => 4 * 60,
-                Ok(MetricsWindow::OneDay) => 24 * 60,
-                Ok(MetricsWindow::OneWeek) => 7 * 24 * 60,
-                Ok(MetricsWindow::TwoWeeks) => 14 * 24 * 60,
-                Ok(MetricsWindow::Unspecified) | Err(_) => {
-                    let description = "not a window: 10 minutes, 1 hour, 4 hours, 1 day, 1 week or 2 weeks are taken";
-                    return Err(Error::invalid("window", reason::INVALID_VALUE, description));
-                }
-            };
-            let end_ms = now_ms.saturating_add(1);
-            Ok((end_ms.saturating_sub(minutes * MINUTE_MS), end_ms))
-        }
-        Some(Period::Interval(Interval { start_time_inclusive: Some(start), end_time_exclusive: Some(end) })) => {
-            let mut violations = Vec::new();
-            let start_ms = note(bound("interval.start_time_inclusive", start), &mut violations);
-            let end_ms = note(bound("interval.end_time_exclusive", end), &mut violations);
-            match (start_ms, end_ms) {
-                (Some(start_ms), Some(end_ms)) if start_ms < end_ms => Ok((start_ms, end_ms)),
-                (Some(_), Some(_)) => {
-                    Err(Error::invalid("interval", reason::NOT_ASCENDING, "it ends before it begins, or at once"))
-                }
-                _ => Err(Error::Invalid(violations)),
-            }
-        }
-        Some(Period::Interval(_)) => period_is_required("an interval needs a beginning and an end"),
-        None => period_is_required("a window or an interval is needed"),
     }
 }
 

@@ -6,7 +6,7 @@ use sluice_proto::{
     sync::v1::{ListSyncsRequest, ListSyncsResponse, Sync},
 };
 
-use super::{Context, page, project_name, shown};
+use super::{Context, page, project_name, shown_all};
 use crate::{
     error::Error,
     sync_filter::{SyncFilter, SyncOrder, sync_id},
@@ -32,7 +32,7 @@ pub(super) async fn list(context: &Context, request: &ListSyncsRequest) -> Resul
         false => scan.ordered(&order, &after, room).await?,
     };
     Ok(ListSyncsResponse {
-        syncs: syncs.into_iter().map(|sync| shown(context, sync)).collect(),
+        syncs: shown_all(context, syncs).await?,
         next_page_token: next.map(|place| list.token(&place)).unwrap_or_default(),
     })
 }

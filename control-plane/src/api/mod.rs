@@ -10,6 +10,7 @@ mod export;
 pub(crate) mod keys;
 mod list_syncs;
 pub(crate) mod mask;
+mod metrics;
 pub(crate) mod nodes;
 mod once;
 pub(crate) mod page;
@@ -36,7 +37,10 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::{commands::Commands, error::Error, keys::Keys, nodes::Nodes, publish::Publisher, secrets, store::Store};
+use crate::{
+    commands::Commands, error::Error, keys::Keys, nodes::Nodes, publish::Publisher, retention::ReportRetention,
+    secrets, store::Store,
+};
 
 /// A node's stream must begin within this time.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -58,8 +62,10 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// What syncs may be.
     pub(crate) rules: Arc<Rules>,
-    /// How long entries of the audit log are kept, in milliseconds.
-    pub(crate) audit_kept_ms: i64,
+    /// How long entries of the audit log are kept.
+    pub(crate) audit_retention: Duration,
+    /// What is kept of the nodes' reports.
+    pub(crate) report_retention: ReportRetention,
     /// How many syncs a project may have.
     pub(crate) max_syncs_per_project: usize,
     /// Cancelled when the control plane stops: streams end.
@@ -109,8 +115,24 @@ impl Context {
     }
 }
 
-/// The sync as callers see it: without secrets, with its rollout.
-fn shown(context: &Context, mut sync: Sync) -> Sync {
+/// The syncs as callers see them: without secrets, with rollout and health.
+async fn shown_all(context: &Context, syncs: Vec<Sync>) -> Result<Vec<Sync>, Error> {
+    let uids: Vec<_> = syncs.iter().map(|sync| sync.uid.as_str()).collect();
+    let mut healths = context.store.healths(&uids).await?;
+    let with_health = |sync: Sync| {
+        let health = healths.remove(&sync.uid).unwrap_or_default();
+        Sync { health: Some(health), ..rolled_out(context, sync) }
+    };
+    Ok(syncs.into_iter().map(with_health).collect())
+}
+
+/// The same for one.
+async fn shown(context: &Context, sync: Sync) -> Result<Sync, Error> {
+    shown_all(context, vec![sync.clone()]).await.map(|mut shown| shown.pop().unwrap_or(sync))
+}
+
+/// The sync without secrets, with its rollout.
+fn rolled_out(context: &Context, mut sync: Sync) -> Sync {
     secrets::mask(&mut sync);
     let epoch = context.publisher.watch_revision().borrow().epoch.clone();
     sync.rollout = Some(context.nodes.rollout(&sync, &epoch));

@@ -98,7 +98,7 @@ named!(name: sync::GetSyncRequest, sync::DeleteSyncRequest, sync::EnableSyncRequ
 named!(parent: delivery::ListAttemptsRequest, delivery::WatchAttemptsRequest, delivery::ListDeadLettersRequest);
 named!(parent: delivery::CountDeadLettersRequest, delivery::RedeliverDeadLettersRequest);
 named!(parent: delivery::ExportDeadLettersRequest, delivery::MarkDeadLettersExportedRequest);
-named!(name: delivery::GetSyncMetricsRequest, delivery::GetDeadLetterRequest);
+named!(name: delivery::GetSyncMetricsRequest, delivery::GetSyncTimeSeriesRequest, delivery::GetDeadLetterRequest);
 scoped!(Shared: node::ListNodesRequest);
 scoped!(Every: node::GetLedgerRequest, node::GetSpoolStatsRequest, node::DrainNodeRequest, access::CreateProjectRequest);
 scoped!(Shared: access::GetCallerRequest);

@@ -165,11 +165,12 @@ impl Syncs {
         if !validate_only {
             tracing::info!(sync = created.name, uid = created.uid, revision = created.revision, "sync created");
         }
-        Ok(shown(&self.0, created))
+        shown(&self.0, created).await
     }
 
     async fn get(&self, request: &GetSyncRequest) -> Result<Sync, Error> {
-        Ok(shown(&self.0, self.0.sync(&sync_name(&request.name)?).await?))
+        let sync = self.0.sync(&sync_name(&request.name)?).await?;
+        shown(&self.0, sync).await
     }
 
     /// Whether the project may have one sync more. Two at once may find the same last room: the limit is a soft one.
@@ -214,7 +215,7 @@ impl Syncs {
         if !validate_only {
             tracing::info!(sync = updated.name, uid = updated.uid, revision = updated.revision, "sync updated");
         }
-        Ok(shown(&self.0, updated))
+        shown(&self.0, updated).await
     }
 
     async fn delete(&self, request: DeleteSyncRequest, actor: Actor) -> Result<(), Error> {
@@ -261,7 +262,7 @@ impl Syncs {
         if !validate_only {
             tracing::info!(sync = switched.name, revision = switched.revision, enabled, "sync switched");
         }
-        Ok(shown(&self.0, switched))
+        shown(&self.0, switched).await
     }
 
     /// Changes the stored sync as `decide` says, or only tells what that would give. A request that was done before gets the sync
@@ -304,7 +305,7 @@ impl Syncs {
 /// Brings what a caller wrote into the form in which it is stored, but for what [`finish`] adds; gives what is wrong with
 /// it.
 pub(super) fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) -> Vec<Violation> {
-    draft.rollout = None;
+    (draft.rollout, draft.health) = (None, None);
     draft.required_features = required_features(draft);
     let mut violations = secrets::keep(draft, stored);
     if draft.encoded_len() > MAX_SYNC_BYTES {
@@ -326,6 +327,7 @@ pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: 
         create_time: Some(before.and_then(|before| before.create_time).unwrap_or_else(|| timestamp(now_ms))),
         update_time: Some(timestamp(now_ms)),
         rollout: None,
+        health: None,
         ..draft
     };
     // It covers secrets: without the key nobody can find out by trying which ones.

@@ -105,34 +105,4 @@ impl Store {
             })
             .collect()
     }
-
-    /// Forgets up to `limit` attempts that began, and as many endings that came, and minutes of dropped reports, before
-    /// `before_ms`; gives how many it was. A step at a time, so that reports don't wait long.
-    pub(crate) async fn forget_before(&self, before_ms: i64, limit: i64) -> Result<u64, StoreError> {
-        let attempts = sqlx::query(
-            "DELETE FROM attempts WHERE id IN
-             (SELECT id FROM attempts WHERE start_ms < ? ORDER BY start_ms LIMIT ?)",
-        )
-        .bind(before_ms)
-        .bind(limit)
-        .execute(&self.writer)
-        .await?;
-        let endings = sqlx::query(
-            "DELETE FROM endings WHERE (delivery, schedule) IN
-             (SELECT delivery, schedule FROM endings WHERE end_ms < ? ORDER BY end_ms LIMIT ?)",
-        )
-        .bind(before_ms)
-        .bind(limit)
-        .execute(&self.writer)
-        .await?;
-        let minutes = sqlx::query(
-            "DELETE FROM dropped_minutes WHERE (sync_uid, minute_ms) IN
-             (SELECT sync_uid, minute_ms FROM dropped_minutes WHERE minute_ms < ? LIMIT ?)",
-        )
-        .bind(before_ms)
-        .bind(limit)
-        .execute(&self.writer)
-        .await?;
-        Ok(attempts.rows_affected() + endings.rows_affected() + minutes.rows_affected())
-    }
 }

@@ -6,10 +6,11 @@
 mod attempts;
 mod audit;
 mod batch;
+mod forget;
 mod keys;
-mod metrics;
 mod reports;
 mod requests;
+mod rollups;
 mod sealed;
 mod sqlite;
 mod syncs;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
     batch::Step,
+    forget::Fate,
     reports::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
     requests::{Once, Written},
     syncs::Change,
@@ -91,6 +93,7 @@ impl Store {
     /// If the file cannot be used or holds something else.
     pub(crate) async fn open(folder: &Path, key: &SecretsKey, publisher: Publisher) -> Result<Self, StoreError> {
         let (writer, readers, sealer) = sqlite::open(folder, key).await?;
+        rollups::build(&writer).await?;
         let store = Self { writer, readers, publisher, sealer };
         store.publisher.revision(store.newest().await?);
         Ok(store)

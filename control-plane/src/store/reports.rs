@@ -6,7 +6,11 @@ use prost::Message as _;
 use sluice_proto::delivery::v1::Attempt;
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction, query::Query, sqlite::SqliteArguments};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    rollups::{add, count_attempts, note_health},
+};
+use crate::figures::rollup::{Counts, Rollups};
 
 /// A batch of reports from one spool.
 pub(crate) struct Reports {
@@ -148,6 +152,7 @@ impl Store {
         endings.retain(|row| position.is_none_or(|position| row.sequence > position));
         let keys = Keys::of(&mut transaction, &attempts, &endings).await?;
 
+        let mut rollups = Rollups::default();
         let mut stored_count = 0;
         for chunk in chunks(&attempts) {
             let mut query = sqlx::query(ATTEMPTS.for_rows(chunk.len()));
@@ -161,11 +166,35 @@ impl Store {
             for row in chunk {
                 query = bind_ending(query, row, &keys)?;
             }
-            query.execute(&mut *transaction).await?;
+            let stored: Vec<(Vec<u8>, i32)> = query
+                .fetch_all(&mut *transaction)
+                .await?
+                .iter()
+                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .collect::<Result<_, sqlx::Error>>()?;
+            let all_new = stored.len() == chunk.len();
+            let is_stored = |row: &&EndingRow| {
+                all_new
+                    || stored.iter().any(|(delivery, schedule)| *delivery == row.delivery && *schedule == row.schedule)
+            };
+            for row in chunk.iter().filter(is_stored) {
+                let add = |counts: &mut Counts| {
+                    counts.ending(row.outcome, row.attempt_count, row.end_ms.saturating_sub(row.accept_ms));
+                };
+                rollups.add(&row.sync.uid, row.end_ms, add);
+            }
         }
         let is_new = |row: &&DroppedRow| position.is_none_or(|position| row.sequence > position);
         for row in reports.dropped.iter().filter(is_new) {
             add_dropped(&mut transaction, row).await?;
+            let counts = Counts {
+                attempts: row.attempts,
+                delivered: row.delivered,
+                expired: row.expired,
+                discarded: row.discarded,
+                ..Counts::default()
+            };
+            rollups.add(&row.sync_uid, row.minute_ms, |sum| sum.merge(&counts));
         }
         sqlx::query(
             "INSERT INTO report_positions (spool_id, acked_sequence) VALUES (?, ?)
@@ -177,11 +206,14 @@ impl Store {
         .await?;
 
         let all_new = usize::try_from(stored_count) == Ok(attempts.len());
-        let stored = if all_new {
+        let stored: Vec<Attempt> = if all_new {
             attempts.into_iter().map(|row| row.attempt).collect()
         } else {
             attempts_after(&mut transaction, last_id_before).await?
         };
+        count_attempts(&mut rollups, &stored);
+        add(&mut transaction, &rollups).await?;
+        note_health(&mut transaction, &stored).await?;
         transaction.commit().await?;
         self.publisher.attempts(stored);
         Ok(reports.last_sequence)
@@ -330,6 +362,7 @@ static ATTEMPTS: Insert = Insert(LazyLock::new(|| {
             "attempts (delivery, round, attempt, instance, sync, event, outcome, start_ms, content)",
             "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
+            "",
         )
     })
 }));
@@ -340,12 +373,13 @@ static ENDINGS: Insert = Insert(LazyLock::new(|| {
             "endings (delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count)",
             "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
+            " RETURNING delivery, schedule",
         )
     })
 }));
 
-fn insert(table: &str, row: &str, rows: usize) -> String {
-    format!("INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING", vec![row; rows].join(", "))
+fn insert(table: &str, row: &str, rows: usize, then: &str) -> String {
+    format!("INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING{then}", vec![row; rows].join(", "))
 }
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ pub fn allowed(path: &str) -> Option<Allowed> {
         ) => EDIT,
         (
             "sluice.delivery.v1.DeliveryService",
-            "ListAttempts" | "WatchAttempts" | "GetSyncMetrics" | "ListDeadLetters" | "GetDeadLetter"
-            | "CountDeadLetters" | "ExportDeadLetters",
+            "ListAttempts" | "WatchAttempts" | "GetSyncMetrics" | "GetSyncTimeSeries" | "ListDeadLetters"
+            | "GetDeadLetter" | "CountDeadLetters" | "ExportDeadLetters",
         ) => VIEW,
         ("sluice.delivery.v1.DeliveryService", "RedeliverDeadLetters" | "MarkDeadLettersExported") => EDIT,
         ("sluice.node.v1.NodeService", "ListNodes" | "GetLedger" | "GetSpoolStats") => VIEW,

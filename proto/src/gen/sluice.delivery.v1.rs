@@ -620,6 +620,79 @@ pub mod get_sync_metrics_request {
         Interval(super::Interval),
     }
 }
+/// Asks for a sync's figures over time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSyncTimeSeriesRequest {
+    /// `projects/{project}/syncs/{sync}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How long a step is; unspecified: minutes if the period lies within the last four hours, else hours.
+    #[prost(enumeration = "TimeSeriesStep", tag = "4")]
+    pub step: i32,
+    /// Which time; one must be set. It is widened to whole steps; at most 2,500 of them.
+    #[prost(oneof = "get_sync_time_series_request::Period", tags = "2, 3")]
+    pub period: ::core::option::Option<get_sync_time_series_request::Period>,
+}
+/// Nested message and enum types in `GetSyncTimeSeriesRequest`.
+pub mod get_sync_time_series_request {
+    /// Which time; one must be set. It is widened to whole steps; at most 2,500 of them.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Period {
+        /// A window that ends now.
+        #[prost(enumeration = "super::MetricsWindow", tag = "2")]
+        Window(i32),
+        /// Any other.
+        #[prost(message, tag = "3")]
+        Interval(super::Interval),
+    }
+}
+/// What became of a sync's deliveries over time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncTimeSeries {
+    /// `projects/{project}/syncs/{sync}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How long a step is.
+    #[prost(enumeration = "TimeSeriesStep", tag = "2")]
+    pub step: i32,
+    /// Every step of the period in order, also those in which nothing happened.
+    #[prost(message, repeated, tag = "3")]
+    pub points: ::prost::alloc::vec::Vec<TimeSeriesPoint>,
+}
+/// What became of a sync's deliveries in one step: deliveries that ended, and attempts that began in it.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct TimeSeriesPoint {
+    /// When the step begins.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Deliveries that ended with a 2xx.
+    #[prost(int64, tag = "2")]
+    pub delivered_count: i64,
+    /// Delivered by the first request.
+    #[prost(int64, tag = "3")]
+    pub delivered_first_attempt_count: i64,
+    /// Delivered by a later one.
+    #[prost(int64, tag = "4")]
+    pub delivered_after_retry_count: i64,
+    /// All rounds used up.
+    #[prost(int64, tag = "5")]
+    pub expired_count: i64,
+    /// Not rendered, or refused by policy.
+    #[prost(int64, tag = "6")]
+    pub discarded_count: i64,
+    /// Requests made.
+    #[prost(int64, tag = "7")]
+    pub attempt_count: i64,
+    /// Median seconds from acceptance to 2xx, within 1 %; 0 if none was delivered.
+    #[prost(double, tag = "8")]
+    pub latency_p50_seconds: f64,
+    /// 95th percentile.
+    #[prost(double, tag = "9")]
+    pub latency_p95_seconds: f64,
+    /// 99th percentile.
+    #[prost(double, tag = "10")]
+    pub latency_p99_seconds: f64,
+}
 /// A time with a beginning and an end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Interval {
@@ -721,6 +794,39 @@ impl MetricsWindow {
             "METRICS_WINDOW_ONE_DAY" => Some(Self::OneDay),
             "METRICS_WINDOW_ONE_WEEK" => Some(Self::OneWeek),
             "METRICS_WINDOW_TWO_WEEKS" => Some(Self::TwoWeeks),
+            _ => None,
+        }
+    }
+}
+/// How long a step of a time series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TimeSeriesStep {
+    /// Chosen by the period.
+    Unspecified = 0,
+    /// A minute; kept for four hours.
+    Minute = 1,
+    /// An hour; kept for 90 days.
+    Hour = 2,
+}
+impl TimeSeriesStep {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TIME_SERIES_STEP_UNSPECIFIED",
+            Self::Minute => "TIME_SERIES_STEP_MINUTE",
+            Self::Hour => "TIME_SERIES_STEP_HOUR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIME_SERIES_STEP_UNSPECIFIED" => Some(Self::Unspecified),
+            "TIME_SERIES_STEP_MINUTE" => Some(Self::Minute),
+            "TIME_SERIES_STEP_HOUR" => Some(Self::Hour),
             _ => None,
         }
     }
@@ -898,6 +1004,33 @@ pub mod delivery_service_client {
                     GrpcMethod::new(
                         "sluice.delivery.v1.DeliveryService",
                         "GetSyncMetrics",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Counts the same minute by minute or hour by hour, for plots.
+        pub async fn get_sync_time_series(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetSyncTimeSeriesRequest>,
+        ) -> std::result::Result<tonic::Response<super::SyncTimeSeries>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.delivery.v1.DeliveryService/GetSyncTimeSeries",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "sluice.delivery.v1.DeliveryService",
+                        "GetSyncTimeSeries",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -1129,6 +1262,11 @@ pub mod delivery_service_server {
             &self,
             request: tonic::Request<super::GetSyncMetricsRequest>,
         ) -> std::result::Result<tonic::Response<super::SyncMetrics>, tonic::Status>;
+        /// Counts the same minute by minute or hour by hour, for plots.
+        async fn get_sync_time_series(
+            &self,
+            request: tonic::Request<super::GetSyncTimeSeriesRequest>,
+        ) -> std::result::Result<tonic::Response<super::SyncTimeSeries>, tonic::Status>;
         /// Lists dead letters, asked of every connected node; those that could not be asked are named in the answer. Ordered by
         /// node, then by acceptance.
         async fn list_dead_letters(
@@ -1398,6 +1536,55 @@ pub mod delivery_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSyncMetricsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.delivery.v1.DeliveryService/GetSyncTimeSeries" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSyncTimeSeriesSvc<T: DeliveryService>(pub Arc<T>);
+                    impl<
+                        T: DeliveryService,
+                    > tonic::server::UnaryService<super::GetSyncTimeSeriesRequest>
+                    for GetSyncTimeSeriesSvc<T> {
+                        type Response = super::SyncTimeSeries;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetSyncTimeSeriesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeliveryService>::get_sync_time_series(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSyncTimeSeriesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -51,6 +51,9 @@ pub struct Sync {
     /// How far the newest revision has come. Output only; not part of the catalog.
     #[prost(message, optional, tag = "25")]
     pub rollout: ::core::option::Option<Rollout>,
+    /// Output only. Whether its requests succeed; does not move `revision` or `etag`.
+    #[prost(message, optional, tag = "26")]
+    pub health: ::core::option::Option<SyncHealth>,
 }
 /// Which nodes serve a sync's newest revision.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -300,6 +303,38 @@ pub struct RetryPolicy {
     #[prost(message, optional, tag = "4")]
     pub round_time_limit: ::core::option::Option<::prost_types::Duration>,
 }
+/// Whether a sync's requests succeed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncHealth {
+    /// In a word.
+    #[prost(enumeration = "HealthState", tag = "1")]
+    pub state: i32,
+    /// When the last request began that got a 2xx; absent: none yet.
+    #[prost(message, optional, tag = "2")]
+    pub last_success_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the first attempt began that has failed since; absent: none has.
+    #[prost(message, optional, tag = "3")]
+    pub failing_since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why attempts have failed since, the latest of up to five different reasons first.
+    #[prost(message, repeated, tag = "4")]
+    pub reasons: ::prost::alloc::vec::Vec<FailureReason>,
+}
+/// Why attempts fail.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailureReason {
+    /// Class of the failure, such as `HTTP 503`, `DNS` or `TIMEOUT`.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// The newest message, in full words.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// When the newest of them began.
+    #[prost(message, optional, tag = "3")]
+    pub last_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many there were since the sync fails.
+    #[prost(int64, tag = "4")]
+    pub count: i64,
+}
 /// What happens to a sync that is over its backlog limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -494,6 +529,39 @@ impl PropertyOperator {
             "PROPERTY_OPERATOR_DOES_NOT_GLOB" => Some(Self::DoesNotGlob),
             "PROPERTY_OPERATOR_REGEX" => Some(Self::Regex),
             "PROPERTY_OPERATOR_DOES_NOT_REGEX" => Some(Self::DoesNotRegex),
+            _ => None,
+        }
+    }
+}
+/// Whether a sync's requests succeed, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HealthState {
+    /// Nothing was sent yet.
+    Unspecified = 0,
+    /// The last one did.
+    Healthy = 1,
+    /// They have failed since the last that succeeded.
+    Failing = 2,
+}
+impl HealthState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HEALTH_STATE_UNSPECIFIED",
+            Self::Healthy => "HEALTH_STATE_HEALTHY",
+            Self::Failing => "HEALTH_STATE_FAILING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HEALTH_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HEALTH_STATE_HEALTHY" => Some(Self::Healthy),
+            "HEALTH_STATE_FAILING" => Some(Self::Failing),
             _ => None,
         }
     }

@@ -53,6 +53,7 @@ const CONTROL_PLANE: &[Row] = &[
     ("sluice.delivery.v1.DeliveryService/ListAttempts", VIEW, Project, r#"{"parent":"projects/{p}/syncs/-"}"#),
     ("sluice.delivery.v1.DeliveryService/WatchAttempts", VIEW, Project, r#"{"parent":"projects/{p}/syncs/-"}"#),
     ("sluice.delivery.v1.DeliveryService/GetSyncMetrics", VIEW, Project, r#"{"name":"projects/{p}/syncs/a"}"#),
+    ("sluice.delivery.v1.DeliveryService/GetSyncTimeSeries", VIEW, Project, r#"{"name":"projects/{p}/syncs/a"}"#),
     ("sluice.delivery.v1.DeliveryService/ListDeadLetters", VIEW, Project, r#"{"parent":"projects/{p}/syncs/a"}"#),
     (
         "sluice.delivery.v1.DeliveryService/GetDeadLetter",

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use prost_types::Timestamp;
 use sluice_client::proto::delivery::v1::{
-    GetSyncMetricsRequest, Interval, MetricsWindow, SyncMetrics, get_sync_metrics_request::Period,
+    GetSyncMetricsRequest, GetSyncTimeSeriesRequest, Interval, MetricsWindow, SyncMetrics, TimeSeriesStep,
+    get_sync_metrics_request::Period, get_sync_time_series_request::Period as SeriesPeriod,
 };
 
 use crate::{
@@ -24,6 +25,7 @@ Examples:
   sluice metrics orders --window 1d
   sluice metrics orders --from 2026-11-23T08:00:00Z --to 2026-11-23T09:00:00Z
   sluice metrics orders -o json | jq .delivery_rate
+  sluice metrics orders --window 4h --by minute
   sluice metrics orders --window 4h --summary # the fields of Amplitude's delivery-metrics-summary, as JSON
 
 Counted are the deliveries that ended and the attempts that began within the time. Latency is from the moment a node
@@ -40,6 +42,9 @@ pub(crate) struct MetricsArgs {
     /// Up to this instant; now if it is left out
     #[arg(long, value_name = "TIME", value_parser = instant, requires = "from")]
     to: Option<Timestamp>,
+    /// Step by step: by the minute within the last four hours, by the hour within the last 90 days
+    #[arg(long, value_name = "STEP", conflicts_with = "summary")]
+    by: Option<Step>,
     /// Print JSON with the fields that Amplitude's delivery-metrics-summary has, for tools that read those
     #[arg(long)]
     summary: bool,
@@ -61,6 +66,15 @@ struct Summary {
     success_after_retry: i64,
     events_expired: i64,
     events_discarded: i64,
+}
+
+/// How long a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// A minute
+    Minute,
+    /// An hour
+    Hour,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,6 +103,9 @@ pub(crate) async fn run(context: &Context, args: MetricsArgs) -> Result<(), Fail
         }),
         None => Period::Window(args.window.on_the_wire().into()),
     };
+    if let Some(step) = args.by {
+        return series(context, name, period, step).await;
+    }
     let request = GetSyncMetricsRequest { name, period: Some(period) };
     let metrics = context.deliveries().await?.get_sync_metrics(call(request)).await?.into_inner();
     if args.summary {
@@ -98,6 +115,37 @@ pub(crate) async fn run(context: &Context, args: MetricsArgs) -> Result<(), Fail
     }
     let printed = Printed::new("sluice.delivery.v1.SyncMetrics", &metrics)?;
     print(context.format, &printed, || Ok(show(&metrics)))
+}
+
+async fn series(context: &Context, name: String, period: Period, step: Step) -> Result<(), Failure> {
+    let period = match period {
+        Period::Window(window) => SeriesPeriod::Window(window),
+        Period::Interval(interval) => SeriesPeriod::Interval(interval),
+    };
+    let step = match step {
+        Step::Minute => TimeSeriesStep::Minute,
+        Step::Hour => TimeSeriesStep::Hour,
+    };
+    let request = GetSyncTimeSeriesRequest { name, period: Some(period), step: step.into() };
+    let series = context.deliveries().await?.get_sync_time_series(call(request)).await?.into_inner();
+    print(context.format, &Printed::new("sluice.delivery.v1.SyncTimeSeries", &series)?, || {
+        let count = |number: i64| thousands(u64::try_from(number).unwrap_or(0));
+        let rows = series.points.iter().map(|point| {
+            let start = time(point.start_time.as_ref());
+            vec![
+                start.get(..16).unwrap_or(&start).to_owned(),
+                count(point.delivered_count),
+                count(point.delivered_after_retry_count),
+                count(point.expired_count),
+                count(point.discarded_count),
+                count(point.attempt_count),
+                seconds(point.latency_p50_seconds),
+                seconds(point.latency_p99_seconds),
+            ]
+        });
+        let head = ["FROM", "DELIVERED", "AFTER RETRY", "EXPIRED", "DISCARDED", "ATTEMPTS", "P50", "P99"];
+        Ok(table(&head, rows))
+    })
 }
 
 impl Summary {

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 use sluice_client::proto::sync::v1::{
-    DeleteSyncRequest, DisableSyncRequest, EnableSyncRequest, GetSyncRequest, Header, ListSyncsRequest, Sync,
-    event_selection::Payload, header,
+    DeleteSyncRequest, DisableSyncRequest, EnableSyncRequest, GetSyncRequest, Header, HealthState, ListSyncsRequest,
+    Sync, event_selection::Payload, header,
 };
 
 use crate::{
     commands::{sync_apply, sync_export, sync_preview, sync_rollout, sync_test},
     context::{Context, call},
     exit::Failure,
-    output::{print, say, table, time},
+    output::{count, print, say, table, time},
     proto_json::Printed,
     rollout::{self, WaitArgs},
 };
@@ -285,10 +285,24 @@ async fn list(context: &Context, args: ListArgs) -> Result<(), Failure> {
                 payload(sync).to_owned(),
                 sync.revision.to_string(),
                 rollout::show(sync.rollout.as_ref()),
+                health(sync),
             ]
         });
-        Ok(table(&["SYNC", "STATE", "DESTINATION", "EVENTS", "PAYLOAD", "REVISION", "NODES"], rows))
+        Ok(table(&["SYNC", "STATE", "DESTINATION", "EVENTS", "PAYLOAD", "REVISION", "NODES", "HEALTH"], rows))
     })
+}
+
+/// Whether requests succeed, and else since when not.
+fn health(sync: &Sync) -> String {
+    let health = sync.health.clone().unwrap_or_default();
+    match health.state() {
+        HealthState::Failing => {
+            let reason = health.reasons.first().map(|one| format!(", {}", one.reason)).unwrap_or_default();
+            format!("failing since {}{reason}", time(health.failing_since.as_ref()))
+        }
+        HealthState::Healthy => "healthy".to_owned(),
+        HealthState::Unspecified => "-".to_owned(),
+    }
 }
 
 async fn get(context: &Context, name: &str) -> Result<(), Failure> {
@@ -348,6 +362,20 @@ fn show(sync: &Sync) -> String {
     add("payload", payload(sync).to_owned());
     add("revision", sync.revision.to_string());
     add("nodes", rollout::show(sync.rollout.as_ref()));
+    add("health", health(sync));
+    for reason in sync.health.iter().flat_map(|health| &health.reasons) {
+        let number = u64::try_from(reason.count).unwrap_or(0);
+        add(
+            "  reason",
+            format!(
+                "{} ({}), last {}: {}",
+                reason.reason,
+                count(number, "time"),
+                time(reason.last_time.as_ref()),
+                reason.message
+            ),
+        );
+    }
     add("uid", sync.uid.clone());
     add("etag", sync.etag.clone());
     add("created", time(sync.create_time.as_ref()));

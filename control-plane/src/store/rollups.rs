@@ -1,0 +1,320 @@
+//! Counts of minutes and hours, and the health of syncs: written with the reports.
+
+use std::{collections::HashMap, ops::Range};
+
+use prost::Message as _;
+use sluice_proto::{delivery::v1::Attempt, sync::v1::SyncHealth};
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::{Store, StoreError};
+use crate::{
+    figures::{
+        cover::{Cover, Kept},
+        health::Signs,
+        histogram::Histogram,
+        rollup::{Counts, Resolution, Rollups},
+    },
+    time::millis,
+};
+
+/// Counts attempts that were stored just now.
+pub(super) fn count_attempts(rollups: &mut Rollups, attempts: &[Attempt]) {
+    for attempt in attempts {
+        rollups.add(&attempt.sync_uid, millis(attempt.start_time.as_ref()), |counts| counts.attempt(attempt.outcome));
+    }
+}
+
+/// Adds to what is stored, in the transaction of the reports.
+pub(super) async fn add(connection: &mut SqliteConnection, rollups: &Rollups) -> Result<(), StoreError> {
+    for (sync_uid, resolution, start_ms, counts) in rollups.iter() {
+        let stored: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT latencies FROM rollups WHERE resolution_ms = ? AND sync_uid = ? AND start_ms = ?",
+        )
+        .bind(resolution.ms())
+        .bind(sync_uid)
+        .bind(start_ms)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let mut latencies = stored.as_deref().map(histogram).transpose()?.unwrap_or_default();
+        latencies.merge(&counts.latencies);
+        sqlx::query(
+            "INSERT INTO rollups (resolution_ms, sync_uid, start_ms, attempts, delivered, delivered_first_attempt,
+                 delivered_after_retry, expired, discarded, latencies) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (resolution_ms, sync_uid, start_ms) DO UPDATE SET
+                 attempts = attempts + excluded.attempts, delivered = delivered + excluded.delivered,
+                 delivered_first_attempt = delivered_first_attempt + excluded.delivered_first_attempt,
+                 delivered_after_retry = delivered_after_retry + excluded.delivered_after_retry,
+                 expired = expired + excluded.expired, discarded = discarded + excluded.discarded,
+                 latencies = excluded.latencies",
+        )
+        .bind(resolution.ms())
+        .bind(sync_uid)
+        .bind(start_ms)
+        .bind(counts.attempts)
+        .bind(counts.delivered)
+        .bind(counts.delivered_first_attempt)
+        .bind(counts.delivered_after_retry)
+        .bind(counts.expired)
+        .bind(counts.discarded)
+        .bind(latencies.encode())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Brings the syncs' health up to date with attempts that were stored just now.
+pub(super) async fn note_health(connection: &mut SqliteConnection, attempts: &[Attempt]) -> Result<(), StoreError> {
+    let mut signs: HashMap<&str, Signs> = HashMap::new();
+    for attempt in attempts {
+        let start_ms = millis(attempt.start_time.as_ref());
+        signs.entry(&attempt.sync_uid).or_default().attempt(attempt, start_ms);
+    }
+    for (sync_uid, signs) in signs {
+        let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT content FROM sync_health WHERE sync_uid = ?")
+            .bind(sync_uid)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let before = stored.as_deref().map(health).transpose()?.unwrap_or_default();
+        sqlx::query("INSERT OR REPLACE INTO sync_health (sync_uid, content) VALUES (?, ?)")
+            .bind(sync_uid)
+            .bind(signs.after(&before).encode_to_vec())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Counts what was reported before there were rollups. Does nothing when it was done.
+pub(super) async fn build(writer: &SqlitePool) -> Result<(), StoreError> {
+    const STEP: i64 = 10_000;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let built: bool = sqlx::query_scalar("SELECT rollups_built FROM kept").fetch_one(&mut *transaction).await?;
+    if built {
+        return Ok(());
+    }
+    let mut last_id = 0_i64;
+    loop {
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT id, content FROM attempts WHERE id > ? ORDER BY id LIMIT ?")
+                .bind(last_id)
+                .bind(STEP)
+                .fetch_all(&mut *transaction)
+                .await?;
+        let Some((last, _)) = rows.last() else { break };
+        last_id = *last;
+        let decode = |(_, bytes): &(i64, Vec<u8>)| Attempt::decode(bytes.as_slice());
+        let attempts: Vec<_> = rows
+            .iter()
+            .map(decode)
+            .collect::<Result<_, _>>()
+            .map_err(|source| StoreError::Unreadable { what: "an attempt", source })?;
+        let mut rollups = Rollups::default();
+        count_attempts(&mut rollups, &attempts);
+        add(&mut transaction, &rollups).await?;
+        note_health(&mut transaction, &attempts).await?;
+    }
+    let mut after = (Vec::new(), -1_i64);
+    loop {
+        let rows = sqlx::query(
+            "SELECT delivery, schedule, uid, outcome, attempt_count, accept_ms, end_ms
+             FROM endings JOIN reported_syncs ON key = endings.sync
+             WHERE (delivery, schedule) > (?, ?) ORDER BY delivery, schedule LIMIT ?",
+        )
+        .bind(&after.0)
+        .bind(after.1)
+        .bind(STEP)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let Some(last) = rows.last() else { break };
+        after = (last.try_get(0)?, last.try_get(1)?);
+        let mut rollups = Rollups::default();
+        for row in &rows {
+            let (accept_ms, end_ms): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
+            let (outcome, attempt_count): (i32, i32) = (row.try_get(3)?, row.try_get(4)?);
+            let add = |counts: &mut Counts| counts.ending(outcome, attempt_count, end_ms - accept_ms);
+            rollups.add(row.try_get(2)?, end_ms, add);
+        }
+        add(&mut transaction, &rollups).await?;
+    }
+    let dropped =
+        sqlx::query("SELECT sync_uid, minute_ms, attempts, delivered, expired, discarded FROM dropped_minutes")
+            .fetch_all(&mut *transaction)
+            .await?;
+    let mut rollups = Rollups::default();
+    for row in &dropped {
+        let counts = Counts {
+            attempts: row.try_get(2)?,
+            delivered: row.try_get(3)?,
+            expired: row.try_get(4)?,
+            discarded: row.try_get(5)?,
+            ..Counts::default()
+        };
+        rollups.add(row.try_get(0)?, row.try_get(1)?, |sum| sum.merge(&counts));
+    }
+    add(&mut transaction, &rollups).await?;
+    sqlx::query("UPDATE kept SET rollups_built = 1").execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+impl Store {
+    /// What became of a sync's deliveries from `start_ms` up to but not at `end_ms`, and the interval that is counted: it is wider
+    /// where only rollups are left. Minutes are kept from `minutes_from_ms` on.
+    pub(crate) async fn metrics(
+        &self,
+        sync_uid: &str,
+        start_ms: i64,
+        end_ms: i64,
+        minutes_from_ms: i64,
+    ) -> Result<(Counts, Range<i64>), StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        let reports_from_ms =
+            sqlx::query_scalar("SELECT reports_from_ms FROM kept").fetch_one(&mut *transaction).await?;
+        let (cover, counted) = Cover::of(start_ms, end_ms, Kept { minutes_from_ms, reports_from_ms });
+        let mut sum = Counts::default();
+        let minutes = cover.minutes.into_iter().map(|part| (Resolution::Minute, part));
+        for (resolution, part) in minutes.chain([(Resolution::Hour, cover.hours)]).filter(|(_, part)| !part.is_empty())
+        {
+            for (_, counts) in read(&mut transaction, sync_uid, resolution, part).await? {
+                sum.merge(&counts);
+            }
+        }
+        for part in cover.reports {
+            count_reports(&mut transaction, sync_uid, part, &mut sum).await?;
+        }
+        Ok((sum, counted))
+    }
+
+    /// The same minute by minute or hour by hour, in ascending order; those without reports are left out.
+    pub(crate) async fn series(
+        &self,
+        sync_uid: &str,
+        resolution: Resolution,
+        interval: Range<i64>,
+    ) -> Result<Vec<(i64, Counts)>, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        read(&mut connection, sync_uid, resolution, interval).await
+    }
+
+    /// The health of those of these syncs that there were attempts of.
+    pub(crate) async fn healths(&self, sync_uids: &[&str]) -> Result<HashMap<String, SyncHealth>, StoreError> {
+        let uids = serde_json::Value::from(sync_uids.to_vec()).to_string();
+        let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+            "SELECT sync_uid, content FROM sync_health WHERE sync_uid IN (SELECT value FROM json_each(?))",
+        )
+        .bind(uids)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter().map(|(uid, content)| Ok((uid, health(&content)?))).collect()
+    }
+
+    /// Forgets up to `limit` rollups of that length from before `before_ms`; gives how many.
+    pub(crate) async fn forget_rollups(
+        &self,
+        resolution: Resolution,
+        before_ms: i64,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        let forgotten = sqlx::query(
+            "DELETE FROM rollups WHERE (resolution_ms, sync_uid, start_ms) IN
+             (SELECT resolution_ms, sync_uid, start_ms FROM rollups
+              WHERE resolution_ms = ? AND start_ms < ? ORDER BY start_ms LIMIT ?)",
+        )
+        .bind(resolution.ms())
+        .bind(before_ms)
+        .bind(limit)
+        .execute(&self.writer)
+        .await?;
+        Ok(forgotten.rows_affected())
+    }
+}
+
+async fn read(
+    connection: &mut SqliteConnection,
+    sync_uid: &str,
+    resolution: Resolution,
+    interval: Range<i64>,
+) -> Result<Vec<(i64, Counts)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT start_ms, attempts, delivered, delivered_first_attempt, delivered_after_retry, expired, discarded, latencies
+         FROM rollups WHERE resolution_ms = ? AND sync_uid = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms",
+    )
+    .bind(resolution.ms())
+    .bind(sync_uid)
+    .bind(interval.start)
+    .bind(interval.end)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, counts(row)?))).collect()
+}
+
+fn counts(row: &SqliteRow) -> Result<Counts, StoreError> {
+    let latencies: &[u8] = row.try_get("latencies")?;
+    Ok(Counts {
+        attempts: row.try_get("attempts")?,
+        delivered: row.try_get("delivered")?,
+        delivered_first_attempt: row.try_get("delivered_first_attempt")?,
+        delivered_after_retry: row.try_get("delivered_after_retry")?,
+        expired: row.try_get("expired")?,
+        discarded: row.try_get("discarded")?,
+        latencies: histogram(latencies)?,
+    })
+}
+
+/// Counts single reports.
+async fn count_reports(
+    connection: &mut SqliteConnection,
+    sync_uid: &str,
+    part: Range<i64>,
+    sum: &mut Counts,
+) -> Result<(), StoreError> {
+    let attempts: Vec<(i32, i64)> = sqlx::query_as(
+        "SELECT outcome, count(*) FROM attempts
+         WHERE sync IN (SELECT key FROM reported_syncs WHERE uid = ?1) AND start_ms >= ?2 AND start_ms < ?3
+         GROUP BY outcome",
+    )
+    .bind(sync_uid)
+    .bind(part.start)
+    .bind(part.end)
+    .fetch_all(&mut *connection)
+    .await?;
+    for (outcome, count) in attempts {
+        let mut one = Counts::default();
+        one.attempt(outcome);
+        sum.attempts += one.attempts * count;
+    }
+    let endings: Vec<(i32, i32, i64)> = sqlx::query_as(
+        "SELECT outcome, attempt_count, end_ms - accept_ms FROM endings
+         WHERE sync IN (SELECT key FROM reported_syncs WHERE uid = ?1) AND end_ms >= ?2 AND end_ms < ?3",
+    )
+    .bind(sync_uid)
+    .bind(part.start)
+    .bind(part.end)
+    .fetch_all(&mut *connection)
+    .await?;
+    for (outcome, attempt_count, latency_ms) in endings {
+        sum.ending(outcome, attempt_count, latency_ms);
+    }
+    // What a node has dropped is known by the minute: it counts where its minute begins.
+    let dropped: (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT ifnull(sum(attempts), 0), ifnull(sum(delivered), 0), ifnull(sum(expired), 0), ifnull(sum(discarded), 0)
+         FROM dropped_minutes WHERE sync_uid = ?1 AND minute_ms >= ?2 AND minute_ms < ?3",
+    )
+    .bind(sync_uid)
+    .bind(part.start)
+    .bind(part.end)
+    .fetch_one(connection)
+    .await?;
+    let (attempts, delivered, expired, discarded) = dropped;
+    sum.merge(&Counts { attempts, delivered, expired, discarded, ..Counts::default() });
+    Ok(())
+}
+
+fn histogram(bytes: &[u8]) -> Result<Histogram, StoreError> {
+    Histogram::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a rollup's latencies", source })
+}
+
+fn health(bytes: &[u8]) -> Result<SyncHealth, StoreError> {
+    SyncHealth::decode(bytes).map_err(|source| StoreError::Unreadable { what: "a sync's health", source })
+}
