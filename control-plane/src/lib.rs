@@ -38,5 +38,5 @@ pub use self::{
     config::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},
     retention::ReportRetention,
     server::{ControlPlane, StartError, rotate_secrets_key, start},
-    store::StoreError,
+    store::{Contents, CopyError, StoreError, backup, key_of, restore, verify},
 };

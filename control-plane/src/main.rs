@@ -70,7 +70,7 @@ async fn until_told_to_stop(control_plane: &ControlPlane) -> std::io::Result<()>
 fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Listen(_) | StartError::DataFolder(_) => CANNOT_START,
-        StartError::SecretsKey(_) | StartError::Store(StoreError::OtherKey) => CANNOT_START,
+        StartError::SecretsKey(_) | StartError::Store(StoreError::OtherKey | StoreError::Newer { .. }) => CANNOT_START,
         StartError::AdminKey(_) | StartError::Tls(_) => CANNOT_START,
         StartError::Store(_) | StartError::Reflection(_) => FAILED,
     }

@@ -129,6 +129,9 @@ pub(crate) enum Command {
     /// See to the keys that secrets are sealed with on disk
     #[command(subcommand)]
     Secrets(commands::secrets::SecretsCommand),
+    /// Back up, verify and restore the control plane's store
+    #[command(subcommand)]
+    Store(commands::store::StoreCommand),
     /// Look into a node's spool
     #[command(subcommand)]
     Spool(commands::spool::SpoolCommand),

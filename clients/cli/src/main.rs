@@ -62,6 +62,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys(command) => commands::keys::run(&context, command).await,
         Command::Projects(command) => commands::projects::run(&context, command).await,
         Command::Secrets(command) => commands::secrets::run(command).await,
+        Command::Store(command) => commands::store::run(command).await,
         Command::Spool(command) => commands::spool::run(&context, command).await,
     }
 }

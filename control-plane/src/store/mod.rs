@@ -6,6 +6,7 @@
 mod attempts;
 mod audit;
 mod batch;
+mod copies;
 mod forget;
 mod keys;
 mod reports;
@@ -21,6 +22,7 @@ use sluice_host::sealing::{Sealer, SecretsKey, Unopenable};
 use sqlx::SqlitePool;
 use thiserror::Error;
 
+pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
 pub(crate) use self::{
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
@@ -59,6 +61,17 @@ pub enum StoreError {
     /// The tables could not be brought to this version's form.
     #[error("the store's tables could not be brought up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// A newer version has changed the tables.
+    #[error(
+        "the store is of a newer version than this program: its tables have the form {found}, known are those up to {newest}; start \
+         that version, or restore a backup from before"
+    )]
+    Newer {
+        /// The form that it has.
+        found: i64,
+        /// The newest that is known.
+        newest: i64,
+    },
     /// Something was stored that this version cannot read.
     #[error("the store holds {what} that cannot be read")]
     Unreadable {

@@ -63,6 +63,24 @@ pub(super) async fn unlock(writer: &SqlitePool, key: &SecretsKey) -> Result<Seal
     Ok(sealer)
 }
 
+/// What opens the secrets of a store that is only read; none: they are in clear, as in a store of before.
+pub(super) async fn opened(pool: &SqlitePool, key: &SecretsKey) -> Result<Option<Sealer>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let has_key = "SELECT count(*) FROM sqlite_schema WHERE name = 'data_key'";
+    if sqlx::query_scalar::<_, i64>(has_key).fetch_one(&mut *connection).await? == 0 {
+        return Ok(None);
+    }
+    match kept(&mut connection).await? {
+        Some(kept) => Sealer::with_data_key(key, &kept).map(Some).map_err(|_| StoreError::OtherKey),
+        None => Ok(None),
+    }
+}
+
+/// Whether a stored sync can be read, its secrets aside.
+pub(super) fn check(bytes: &[u8]) -> Result<(), StoreError> {
+    Sync::decode(bytes).map(drop).map_err(|source| StoreError::Unreadable { what: "a sync", source })
+}
+
 async fn writer_begin(connection: &mut SqliteConnection) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, StoreError> {
     let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE");
     Ok(sqlx::Transaction::<sqlx::Sqlite>::begin(connection, Some(begin)).await?)

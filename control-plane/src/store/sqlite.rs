@@ -11,14 +11,17 @@ use sluice_host::sealing::{Sealer, SecretsKey};
 use sluice_pipeline::catalog::catalog_hash;
 use sqlx::{
     SqlitePool,
+    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use uuid::Uuid;
 
 use super::{StoreError, sealed};
 
-const FILE: &str = "control-plane.sqlite";
+pub(super) const FILE: &str = "control-plane.sqlite";
 const READERS: u32 = 4;
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Opens the file in `folder`: a pool of one connection that writes, one of several that read, and what opens its secrets.
 pub(super) async fn open(folder: &Path, key: &SecretsKey) -> Result<(SqlitePool, SqlitePool, Sealer), StoreError> {
@@ -42,8 +45,26 @@ pub(super) async fn open_writer(folder: &Path) -> Result<(PathBuf, SqlitePool), 
     let writer =
         SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options(&path));
     let writer = writer.await?;
-    sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+    refuse_newer(&writer).await?;
+    MIGRATOR.run(&writer).await?;
     Ok((path, writer))
+}
+
+/// Refuses a store that a newer version has written: forms are only ever moved forward.
+pub(super) async fn refuse_newer(pool: &SqlitePool) -> Result<(), StoreError> {
+    let is_new = "SELECT count(*) = 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    if sqlx::query_scalar(is_new).fetch_one(pool).await? {
+        return Ok(());
+    }
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations ORDER BY version DESC").fetch_all(pool).await?;
+    let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+    match applied.iter().find(|version| !known.contains(version)) {
+        Some(found) => {
+            Err(StoreError::Newer { found: *found, newest: known.iter().max().copied().unwrap_or_default() })
+        }
+        None => Ok(()),
+    }
 }
 
 fn options(path: &PathBuf) -> SqliteConnectOptions {
@@ -76,10 +97,75 @@ async fn begin_epoch(writer: &SqlitePool) -> Result<(), StoreError> {
 }
 
 /// Makes the file readable for its owner alone; the files that SQLite puts beside it take over its mode.
-fn make_private(path: &Path) -> io::Result<()> {
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use prost::Message as _;
+    use sluice_proto::{name::SyncName, sync::v1::Sync};
+
+    use super::*;
+    use crate::{publish::Publisher, store::Store};
+
+    /// A store whose tables have the form of the first `count` migrations, with a sync from then.
+    async fn store_of(folder: &Path, count: usize) {
+        let path = folder.join(FILE);
+        let pool = SqlitePoolOptions::new().connect_with(options(&path).create_if_missing(true)).await.unwrap();
+        let migrations = MIGRATOR.iter().take(count).cloned().collect();
+        Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
+        begin_epoch(&pool).await.unwrap();
+        let sync = Sync {
+            name: "projects/default/syncs/a".into(),
+            uid: "u".into(),
+            etag: "e".into(),
+            revision: 1,
+            ..Default::default()
+        };
+        sqlx::query(
+            "INSERT INTO syncs (project, id, uid, revision, etag, content) VALUES ('default', 'a', 'u', 1, 'e', ?)",
+        )
+        .bind(sync.encode_to_vec())
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_store_of_every_form_is_brought_forward() {
+        for count in 1..=MIGRATOR.iter().count() {
+            let folder = tempfile::tempdir().unwrap();
+            store_of(folder.path(), count).await;
+            let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+            let name = SyncName { project: "default".into(), sync: "a".into() };
+            assert_eq!(store.sync(&name).await.unwrap().unwrap().uid, "u", "from form {count}");
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        store_of(folder.path(), usize::MAX).await;
+        let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'later', 1, x'00', 0)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+        let refused = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await;
+        let error = refused.map(drop).unwrap_err().to_string();
+        assert!(error.contains("newer version") && error.contains("9999"), "{error}");
+    }
 }

@@ -16,6 +16,7 @@ mod nodes_drain;
 pub(crate) mod projects;
 pub(crate) mod secrets;
 pub(crate) mod spool;
+pub(crate) mod store;
 pub(crate) mod sync;
 mod sync_apply;
 mod sync_export;
