@@ -27,7 +27,7 @@ cargo test --release --package sluice-pipeline --test pipeline
 cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
 cargo build --release --workspace --bins
 # One after the other: they time what they kill by what has been delivered, and share two cores at most.
-for test in producers lanes hostile faults kill power_cut disk clock outages; do
+for test in producers lanes hostile faults kill kill_control_plane power_cut disk clock outages; do
     cargo test --release --package sluice-tests --test "$test" -- --nocapture --test-threads 1
 done
 if [ -n "$soak" ]; then tests/soak.sh; fi
