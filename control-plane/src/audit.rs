@@ -38,7 +38,6 @@ impl Actor {
     }
 
     /// The control plane itself.
-    #[cfg(test)]
     pub(crate) fn system(method: &str, now_ms: i64) -> Self {
         Self { name: "system".to_owned(), address: String::new(), method: method.into(), now_ms }
     }

@@ -12,12 +12,14 @@
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
+//! | `auto_disable` | which syncs are disabled because they do nothing but fail |
 //! | `retention` | what is forgotten, and when |
 //!
 //! [`start`] runs one in this process; the binary is little more.
 
 mod api;
 mod audit;
+mod auto_disable;
 mod changelog;
 mod commands;
 mod config;

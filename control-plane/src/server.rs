@@ -32,6 +32,7 @@ use crate::{
         Context, audit::AuditLog, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList, nodes::NodeList,
         projects::Projects, syncs::Syncs,
     },
+    auto_disable,
     commands::Commands,
     keys::{self, Keys},
     nodes::Nodes,
@@ -134,6 +135,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let tasks = context.streams.clone();
     tasks.spawn(retention::run(context.clone()));
     tasks.spawn(keys::run(context.clone()));
+    tasks.spawn(auto_disable::run(context.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health).await;

@@ -6,13 +6,14 @@ mod support;
 use std::time::Duration;
 
 use sluice_proto::{
+    audit::v1::{ListAuditEntriesRequest, audit_service_client::AuditServiceClient},
     delivery::v1::{
         Attempt, AttemptError, AttemptFilter, AttemptOutcome, EndingOutcome, GetSyncMetricsRequest,
         GetSyncTimeSeriesRequest, Interval, ListAttemptsRequest, MetricsWindow, SyncMetrics, SyncTimeSeries,
         TimeSeriesPoint, TimeSeriesStep, get_sync_metrics_request::Period, get_sync_time_series_request,
     },
     node::v1::{DroppedReports, NodeHeartbeat, Report, SyncLoad, report, sync_catalog_request},
-    sync::v1::{HealthState, ListSyncsRequest, Sync, SyncHealth},
+    sync::v1::{CreateSyncRequest, EnableSyncRequest, HealthState, ListSyncsRequest, Sync, SyncHealth},
 };
 use tonic::Code;
 
@@ -412,4 +413,59 @@ async fn what_was_reported_before_there_were_rollups_is_counted() {
     plane.start_again().await;
     assert_eq!(series(&plane, &sync, 0, 3_600_000, TimeSeriesStep::Minute).await, before);
     assert_eq!(plane.get("orders").await.unwrap().health.unwrap().state(), HealthState::Healthy);
+}
+
+#[tokio::test]
+async fn a_sync_that_does_nothing_but_fail_is_disabled_with_the_reason() {
+    let plane = Plane::start().await;
+    let hour = Some(prost_types::Duration { seconds: 3_600, nanos: 0 });
+    let orders = plane.create("orders", Sync { disable_after_failing: hour, ..sync() }).await;
+    let other = plane.create("other", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let failed = |sync: &Sync, n: u32, at_ms: i64| {
+        let error = AttemptError::Timeout.into();
+        attempted(Attempt { error, ..attempt(sync, n, at_ms, AttemptOutcome::RetryNextRound) })
+    };
+    reporter.report(1, vec![failed(&orders, 1, 0), failed(&orders, 2, 3_599_999), failed(&other, 3, 0)]).await;
+    let look = async || {
+        plane.hand.advance_to_next("auto-disable").await;
+        // The next waiting shows that the look is done.
+        plane.hand.next("auto-disable").await;
+    };
+    look().await;
+    assert!(plane.get("orders").await.unwrap().enabled, "not for the whole time yet");
+    reporter.report(4, vec![failed(&orders, 4, 3_600_000), failed(&other, 5, 3_600_000)]).await;
+    look().await;
+    let disabled = plane.get("orders").await.unwrap();
+    assert!(!disabled.enabled);
+    assert!(
+        disabled.disable_reason.starts_with("nothing but failures since 2026-01-01T00:00:00Z"),
+        "{}",
+        disabled.disable_reason
+    );
+    assert!(disabled.disable_reason.ends_with(": TIMEOUT"), "{}", disabled.disable_reason);
+    assert!(plane.get("other").await.unwrap().enabled, "it does not ask for it");
+
+    let request = ListAuditEntriesRequest { parent: PARENT.to_owned(), page_size: 1, ..Default::default() };
+    let mut audit = AuditServiceClient::new(plane.channel.clone());
+    let entry = audit.list_audit_entries(request).await.unwrap().into_inner().entries.remove(0);
+    assert_eq!((&*entry.actor, &*entry.resource), ("system", &*name("orders")));
+    let enable = EnableSyncRequest { name: name("orders"), ..Default::default() };
+    let enabled = plane.syncs().enable_sync(enable).await.unwrap().into_inner();
+    assert!(enabled.enabled && enabled.disable_reason.is_empty());
+}
+
+#[tokio::test]
+async fn how_long_a_sync_may_fail_has_bounds() {
+    let plane = Plane::start().await;
+    for seconds in [0, 3_599, 30 * 86_400 + 1, -1] {
+        let after = Some(prost_types::Duration { seconds, nanos: 0 });
+        let request = CreateSyncRequest {
+            parent: PARENT.to_owned(),
+            sync: Some(Sync { disable_after_failing: after, ..sync() }),
+            ..Default::default()
+        };
+        let refused = plane.syncs().create_sync(request).await.unwrap_err();
+        assert_eq!(fields(&refused), ["disable_after_failing"], "{seconds}");
+    }
 }

@@ -9,8 +9,17 @@ use sluice_client::proto::sync::v1::{Sync, header};
 use crate::{exit::Failure, proto_json::Printed};
 
 /// Fields that are not settable, and those that only tell whether a secret is stored.
-pub(crate) const OUTPUT_ONLY: [&str; 8] =
-    ["uid", "revision", "etag", "create_time", "update_time", "rollout", "required_features", "health"];
+pub(crate) const OUTPUT_ONLY: [&str; 9] = [
+    "uid",
+    "revision",
+    "etag",
+    "create_time",
+    "update_time",
+    "rollout",
+    "required_features",
+    "health",
+    "disable_reason",
+];
 /// Lines that are shown around those that differ.
 const CONTEXT_LINES: usize = 2;
 /// Longest value that is shown.

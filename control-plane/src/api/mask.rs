@@ -9,8 +9,18 @@ use sluice_proto::{FILE_DESCRIPTOR_SET, sync::v1::Sync};
 use crate::error::{shorten, violation};
 
 /// Fields of a sync that no write sets.
-const NOT_SETTABLE: [&str; 9] =
-    ["name", "required_features", "uid", "revision", "etag", "create_time", "update_time", "rollout", "health"];
+const NOT_SETTABLE: [&str; 10] = [
+    "name",
+    "required_features",
+    "uid",
+    "revision",
+    "etag",
+    "create_time",
+    "update_time",
+    "rollout",
+    "health",
+    "disable_reason",
+];
 
 const MAX_PATHS: usize = 100;
 

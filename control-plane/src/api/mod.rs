@@ -24,6 +24,8 @@ pub(crate) mod syncs;
 mod test_sync;
 mod watch;
 
+pub(crate) use self::syncs::finish;
+
 use std::{sync::Arc, time::Duration};
 
 use sluice_access::Caller;

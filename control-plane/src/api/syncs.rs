@@ -306,6 +306,7 @@ impl Syncs {
 /// it.
 pub(super) fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) -> Vec<Violation> {
     (draft.rollout, draft.health) = (None, None);
+    draft.disable_reason = stored.map(|stored| stored.disable_reason.clone()).unwrap_or_default();
     draft.required_features = required_features(draft);
     let mut violations = secrets::keep(draft, stored);
     if draft.encoded_len() > MAX_SYNC_BYTES {
@@ -321,8 +322,10 @@ pub(super) fn prepare(draft: &mut Sync, stored: Option<&Sync>, rules: &Rules) ->
 }
 
 /// Sets what the control plane sets with every change.
-pub(super) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64, sealer: &Sealer) -> Sync {
+pub(crate) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: i64, sealer: &Sealer) -> Sync {
+    let disable_reason = if draft.enabled { String::new() } else { draft.disable_reason.clone() };
     let mut sync = Sync {
+        disable_reason,
         revision,
         create_time: Some(before.and_then(|before| before.create_time).unwrap_or_else(|| timestamp(now_ms))),
         update_time: Some(timestamp(now_ms)),

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, ops::Range};
 
 use prost::Message as _;
-use sluice_proto::{delivery::v1::Attempt, sync::v1::SyncHealth};
+use sluice_proto::{
+    delivery::v1::Attempt,
+    sync::v1::{Sync, SyncHealth},
+};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{Store, StoreError};
@@ -207,6 +210,23 @@ impl Store {
         .fetch_all(&self.readers)
         .await?;
         rows.into_iter().map(|(uid, content)| Ok((uid, health(&content)?))).collect()
+    }
+
+    /// The syncs whose requests fail, enabled or not, with their health.
+    pub(crate) async fn failing_syncs(&self) -> Result<Vec<(Sync, SyncHealth)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT syncs.content, sync_health.content FROM sync_health JOIN syncs ON syncs.uid = sync_health.sync_uid",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let mut failing = Vec::new();
+        for row in &rows {
+            let health = health(row.try_get(1)?)?;
+            if health.failing_since.is_some() {
+                failing.push((self.content(row)?, health));
+            }
+        }
+        Ok(failing)
     }
 
     /// Forgets up to `limit` rollups of that length from before `before_ms`; gives how many.

@@ -1,6 +1,6 @@
 //! Syncs, compiled: everything that can be worked out before an event comes.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -112,6 +112,7 @@ pub fn compile(sync: &v1::Sync, rules: &Rules) -> Result<CompiledSync, Vec<Viola
     let filter = Filter::compile(selection.and_then(|events| events.filter.as_ref()), &mut violations);
     let payload = payload(selection, content_is_json, &mut violations);
     let retry = policy::compile(sync.retry_policy.as_ref(), &mut violations);
+    disable_after_failing(sync.disable_after_failing.as_ref(), &mut violations);
     features(&sync.required_features, &mut violations);
 
     let violations = violations.into_vec();
@@ -132,6 +133,15 @@ pub fn compile(sync: &v1::Sync, rules: &Rules) -> Result<CompiledSync, Vec<Viola
     }
 }
 
+/// How long a sync may fail before it is disabled.
+const DISABLE_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
+
+fn disable_after_failing(after: Option<&prost_types::Duration>, violations: &mut Violations) {
+    if after.is_some_and(|after| !DISABLE_AFTER.contains(&crate::duration::from_proto(after))) {
+        violations.add("disable_after_failing", reason::OUT_OF_RANGE, "must be 1 hour to 30 days");
+    }
+}
+
 /// Fingerprint of a sync's content, secrets included: 32 hexadecimal digits. Output-only fields other than `uid` don't count,
 /// so that the same content of the same sync always has the same etag.
 #[must_use]
@@ -143,6 +153,8 @@ pub fn etag(sync: &v1::Sync) -> String {
         create_time: None,
         update_time: None,
         rollout: None,
+        health: None,
+        disable_reason: String::new(),
         ..sync.clone()
     };
     for header in content.destination.iter_mut().flat_map(|destination| &mut destination.headers) {

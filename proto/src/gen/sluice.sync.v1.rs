@@ -32,6 +32,10 @@ pub struct Sync {
     /// Set by the control plane from the sync's content. Output only.
     #[prost(string, repeated, tag = "9")]
     pub required_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// After nothing but failures for so long the control plane disables the sync by itself and says why in `disable_reason`: one hour
+    /// to 30 days; absent: never. Counted are attempts: one without events is not disabled.
+    #[prost(message, optional, tag = "10")]
+    pub disable_after_failing: ::core::option::Option<::prost_types::Duration>,
     /// Identity of this sync for life: a new sync with an old name has another uid. Output only.
     #[prost(string, tag = "20")]
     pub uid: ::prost::alloc::string::String,
@@ -54,6 +58,9 @@ pub struct Sync {
     /// Output only. Whether its requests succeed; does not move `revision` or `etag`.
     #[prost(message, optional, tag = "26")]
     pub health: ::core::option::Option<SyncHealth>,
+    /// Output only. Why the control plane disabled it by itself; empty: it did not. Enabling it clears it.
+    #[prost(string, tag = "27")]
+    pub disable_reason: ::prost::alloc::string::String,
 }
 /// Which nodes serve a sync's newest revision.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -349,6 +349,9 @@ fn show(sync: &Sync) -> String {
     let labels: Vec<String> = sync.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     add("labels", labels.join(", "));
     add("state", state(sync).to_owned());
+    if !sync.disable_reason.is_empty() {
+        add("  disabled", sync.disable_reason.clone());
+    }
     add("destination", url(sync));
     for header in sync.destination.iter().flat_map(|destination| &destination.headers) {
         add("  header", show_header(header));
