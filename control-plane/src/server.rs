@@ -139,10 +139,13 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Many clients, Python's among them, ask for the older version alone.
+    let (reflection, older_reflection) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let sessions =
         NodeSessionServiceServer::new(NodeSessions(context.clone())).max_decoding_message_size(MAX_NODE_MESSAGE_BYTES);
     let router = Server::builder()
@@ -151,6 +154,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(older_reflection)
         .add_service(AccessServiceServer::new(KeyList(context.clone())))
         .add_service(ProjectServiceServer::new(Projects(context.clone())))
         .add_service(AuditServiceServer::new(AuditLog(context.clone())))

@@ -249,7 +249,7 @@ mod tests {
                 "events.template.sauce: unknown field; did you mean `source`?",
                 "url: unknown field; did you mean `destination.url`?",
                 "zzz: unknown field; there are `name`, `display_name`, `labels`, `enabled`, `destination`, `events`, \
-                 `retry_policy`",
+                 `retry_policy`, `disable_after_failing`",
             ]
         );
     }

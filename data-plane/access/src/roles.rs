@@ -24,7 +24,10 @@ pub fn allowed(path: &str) -> Option<Allowed> {
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     let roles = match (service, method) {
         ("grpc.health.v1.Health", "Check" | "Watch" | "List") => return Some(Allowed::Anybody),
-        ("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo") => ANY,
+        (
+            "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+            "ServerReflectionInfo",
+        ) => ANY,
         ("sluice.access.v1.AccessService", "GetCaller") => ANY,
         ("sluice.access.v1.ProjectService", "CreateProject") => ADMIN,
         ("sluice.access.v1.ProjectService", "ListProjects") => VIEW,

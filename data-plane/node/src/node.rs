@@ -302,11 +302,15 @@ fn serve(
     + 'static,
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| StartError::Server(error.into()))?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error: tonic_reflection::server::Error| StartError::Server(error.into());
+    // Many clients, Python's among them, ask for the older version alone.
+    let older_reflection = reflection().build_v1alpha().map_err(failed)?;
+    let reflection = reflection().build_v1().map_err(failed)?;
     let events = EventServiceServer::new(ingest)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -319,7 +323,8 @@ fn serve(
         .max_concurrent_streams(ingest::MAX_STREAMS_PER_CONNECTION)
         .add_service(Metered::new(events, budget))
         .add_service(health)
-        .add_service(reflection);
+        .add_service(reflection)
+        .add_service(older_reflection);
     let incoming = match tls {
         Some(files) => Either::Left(tls::incoming(listener, files)?),
         None => Either::Right(TcpIncoming::from(listener).with_nodelay(Some(true))),

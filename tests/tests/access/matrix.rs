@@ -244,8 +244,10 @@ async fn nothing_is_open_to_strangers() {
                 let status = call(&connection, path, &request.replace("{p}", "shop")).await;
                 assert_eq!(status.code(), Code::Unauthenticated, "{path} {shown}: {status:?}");
             }
-            let reflection = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-            assert_eq!(call(&connection, reflection, "{}").await.code(), Code::Unauthenticated, "{shown}");
+            for version in ["v1", "v1alpha"] {
+                let reflection = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+                assert_eq!(call(&connection, &reflection, "{}").await.code(), Code::Unauthenticated, "{shown}");
+            }
             assert!(!is_refusal(&call(&connection, "grpc.health.v1.Health/Check", "{}").await));
         }
     }
