@@ -12,11 +12,13 @@
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
+//! | `alerts` | what the alert rules find, and who is told |
 //! | `auto_disable` | which syncs are disabled because they do nothing but fail |
 //! | `retention` | what is forgotten, and when |
 //!
 //! [`start`] runs one in this process; the binary is little more.
 
+mod alerts;
 mod api;
 mod audit;
 mod auto_disable;

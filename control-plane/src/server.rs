@@ -12,6 +12,7 @@ use sluice_host::{
 use sluice_proto::{
     FILE_DESCRIPTOR_SET,
     access::v1::{access_service_server::AccessServiceServer, project_service_server::ProjectServiceServer},
+    alert::v1::alert_service_server::AlertServiceServer,
     audit::v1::audit_service_server::AuditServiceServer,
     delivery::v1::delivery_service_server::DeliveryServiceServer,
     node::v1::{node_service_server::NodeServiceServer, node_session_service_server::NodeSessionServiceServer},
@@ -27,10 +28,10 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    Config, StoreError,
+    Config, StoreError, alerts,
     api::{
-        Context, audit::AuditLog, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList, nodes::NodeList,
-        projects::Projects, syncs::Syncs,
+        Context, alerts::Alerts, audit::AuditLog, catalog::NodeSessions, deliveries::Deliveries, keys::KeyList,
+        nodes::NodeList, projects::Projects, syncs::Syncs,
     },
     auto_disable,
     commands::Commands,
@@ -136,6 +137,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     tasks.spawn(retention::run(context.clone()));
     tasks.spawn(keys::run(context.clone()));
     tasks.spawn(auto_disable::run(context.clone()));
+    tasks.spawn(alerts::run(context.clone()));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health).await;
@@ -157,6 +159,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         .add_service(older_reflection)
         .add_service(AccessServiceServer::new(KeyList(context.clone())))
         .add_service(ProjectServiceServer::new(Projects(context.clone())))
+        .add_service(AlertServiceServer::new(Alerts(context.clone())))
         .add_service(AuditServiceServer::new(AuditLog(context.clone())))
         .add_service(SyncServiceServer::new(Syncs(context.clone())).max_decoding_message_size(MAX_APPLY_BYTES))
         .add_service(DeliveryServiceServer::new(Deliveries(context.clone())))
@@ -198,6 +201,7 @@ pub async fn rotate_secrets_key(data_dir: &Path, old: Option<SecretsKey>, new: &
 async fn set_serving(health: &HealthReporter) {
     health.set_serving::<AccessServiceServer<KeyList>>().await;
     health.set_serving::<ProjectServiceServer<Projects>>().await;
+    health.set_serving::<AlertServiceServer<Alerts>>().await;
     health.set_serving::<AuditServiceServer<AuditLog>>().await;
     health.set_serving::<SyncServiceServer<Syncs>>().await;
     health.set_serving::<DeliveryServiceServer<Deliveries>>().await;

@@ -21,6 +21,15 @@ pub mod access {
     }
 }
 
+/// Alert rules, and what they have found.
+pub mod alert {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all)]
+        include!("gen/sluice.alert.v1.rs");
+    }
+}
+
 /// Who changed what, and the service that shows it.
 pub mod audit {
     /// Version 1.

@@ -94,6 +94,10 @@ name! {
     NodeName { node } "nodes/{node}", "nodes"
 }
 name! {
+    /// `projects/{project}/alertRules/{rule}`.
+    AlertRuleName { project, alert_rule } "projects/{project}/alertRules/{rule}", "projects", "alertRules"
+}
+name! {
     /// `keys/{key}`.
     KeyName { key } "keys/{key}", "keys"
 }

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "sluice/access/v1/access.proto",
     "sluice/access/v1/access_service.proto",
     "sluice/access/v1/project_service.proto",
+    "sluice/alert/v1/alert_service.proto",
     "sluice/audit/v1/audit_service.proto",
     "sluice/sync/v1/sync.proto",
     "sluice/sync/v1/sync_service.proto",

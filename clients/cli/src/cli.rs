@@ -120,6 +120,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Show what is wrong now, and the rules that look for it
+    #[command(subcommand)]
+    Alerts(commands::alerts::AlertsCommand),
     /// Show who changed what
     #[command(subcommand)]
     Audit(commands::audit::AuditCommand),

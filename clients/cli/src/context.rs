@@ -6,6 +6,7 @@ use sluice_client::{
     Connection, Credentials,
     proto::{
         access::v1::{access_service_client::AccessServiceClient, project_service_client::ProjectServiceClient},
+        alert::v1::alert_service_client::AlertServiceClient,
         audit::v1::audit_service_client::AuditServiceClient,
         delivery::v1::delivery_service_client::DeliveryServiceClient,
         name::{ProjectName, SyncName, is_valid_id},
@@ -43,6 +44,10 @@ impl Context {
 
     pub(crate) async fn access(&self) -> Result<AccessServiceClient<Connection>, Failure> {
         Ok(sluice_client::access_client(self.connect().await?))
+    }
+
+    pub(crate) async fn alerts(&self) -> Result<AlertServiceClient<Connection>, Failure> {
+        Ok(sluice_client::alert_client(self.connect().await?))
     }
 
     pub(crate) async fn audit(&self) -> Result<AuditServiceClient<Connection>, Failure> {

@@ -58,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Metrics(args) => commands::metrics::run(&context, args).await,
         Command::Nodes(command) => commands::nodes::run(&context, command).await,
         Command::Ledger(args) => commands::ledger::run(&context, args).await,
+        Command::Alerts(command) => commands::alerts::run(&context, command).await,
         Command::Audit(command) => commands::audit::run(&context, command).await,
         Command::Keys(command) => commands::keys::run(&context, command).await,
         Command::Projects(command) => commands::projects::run(&context, command).await,

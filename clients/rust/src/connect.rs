@@ -2,6 +2,7 @@
 
 use sluice_proto::{
     access::v1::{access_service_client::AccessServiceClient, project_service_client::ProjectServiceClient},
+    alert::v1::alert_service_client::AlertServiceClient,
     audit::v1::audit_service_client::AuditServiceClient,
     delivery::v1::delivery_service_client::DeliveryServiceClient,
     event::v1::event_service_client::EventServiceClient,
@@ -37,6 +38,14 @@ pub fn access_client(connection: Connection) -> AccessServiceClient<Connection> 
 #[must_use]
 pub fn project_client(connection: Connection) -> ProjectServiceClient<Connection> {
     ProjectServiceClient::new(connection)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Manages alert rules, on a control plane.
+#[must_use]
+pub fn alert_client(connection: Connection) -> AlertServiceClient<Connection> {
+    AlertServiceClient::new(connection)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -23,8 +23,8 @@ mod worker;
 pub use crate::{
     backoff::{Backoff, InvalidBackoff},
     connect::{
-        MAX_MESSAGE_BYTES, access_client, audit_client, connect, delivery_client, event_client, node_client,
-        project_client, sync_client,
+        MAX_MESSAGE_BYTES, access_client, alert_client, audit_client, connect, delivery_client, event_client,
+        node_client, project_client, sync_client,
     },
     credentials::{Connection, Credentials},
     error::Error,

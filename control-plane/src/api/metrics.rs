@@ -112,7 +112,7 @@ fn seconds(counts: &Counts) -> [f64; 3] {
 }
 
 /// From when on there are surely minutes: a whole hour, four hours ago at the latest.
-fn minutes_from(now_ms: i64) -> i64 {
+pub(crate) fn minutes_from(now_ms: i64) -> i64 {
     Resolution::Hour.floor(now_ms.saturating_sub(4 * Resolution::Hour.ms()))
 }
 

@@ -1,5 +1,6 @@
 //! The gRPC services: they take requests apart, ask the store and the pure parts, and put answers together.
 
+pub(crate) mod alerts;
 mod apply;
 pub(crate) mod audit;
 pub(crate) mod catalog;
@@ -24,7 +25,7 @@ pub(crate) mod syncs;
 mod test_sync;
 mod watch;
 
-pub(crate) use self::syncs::finish;
+pub(crate) use self::{metrics::minutes_from, syncs::finish, test_sync::send as send_test};
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 use sluice_access::Caller;
 use sluice_proto::{
     access::v1 as access,
+    alert::v1 as alert,
     audit::v1 as audit,
     delivery::v1 as delivery,
     node::v1 as node,
@@ -93,6 +94,8 @@ macro_rules! scoped {
 }
 
 named!(parent: audit::ListAuditEntriesRequest);
+named!(parent: alert::CreateAlertRuleRequest, alert::ListAlertRulesRequest, alert::ListAlertsRequest);
+named!(name: alert::GetAlertRuleRequest, alert::DeleteAlertRuleRequest);
 named!(parent: sync::CreateSyncRequest, sync::ListSyncsRequest, sync::ListSyncRolloutsRequest, sync::ApplySyncsRequest);
 named!(name: sync::GetSyncRequest, sync::DeleteSyncRequest, sync::EnableSyncRequest, sync::DisableSyncRequest);
 named!(parent: delivery::ListAttemptsRequest, delivery::WatchAttemptsRequest, delivery::ListDeadLettersRequest);

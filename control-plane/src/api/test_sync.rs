@@ -37,8 +37,18 @@ pub(super) async fn test(context: &Context, request: TestSyncRequest) -> Result<
         let verdict = "not asked: the sync cannot be compiled".to_owned();
         return Ok(TestSyncResponse { verdict, violations, ..TestSyncResponse::default() });
     }
+    send(context, sync, event_json, node).await
+}
+
+/// Has a node send an event through a sync that compiles, now and once, and gives the whole attempt. An empty `node`: any.
+pub(crate) async fn send(
+    context: &Context,
+    sync: Sync,
+    event_json: bytes::Bytes,
+    node: String,
+) -> Result<TestSyncResponse, Error> {
     let node = node_that_sends(context, node)?;
-    tracing::info!(sync = sync.name, node, "a test is sent");
+    tracing::info!(sync = sync.name, node, "an event is sent now and once");
 
     let what = What::SendTest(SendTest { sync: Some(sync), event_json });
     let mut call = context.command(&node, what, PATIENCE).map_err(|no_answer| no_answer.error(&node))?;

@@ -3,6 +3,7 @@
 //! Every write is one transaction and is told to the [`Publisher`] after its commit, in the order of the commits. A write
 //! runs to its end even if the call that asked for it is cancelled.
 
+mod alerts;
 mod attempts;
 mod audit;
 mod batch;
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
 pub(crate) use self::{
+    alerts::{Finding, Notice, Turn},
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
     batch::Step,

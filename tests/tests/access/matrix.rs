@@ -109,6 +109,22 @@ const CONTROL_PLANE: &[Row] = &[
     ("sluice.access.v1.AccessService/ListKeys", ADMIN, Project, r#"{"project":"projects/{p}"}"#),
     ("sluice.access.v1.AccessService/RevokeKey", ADMIN, Project, r#"{"validate_only":true,"name":"keys/{p}-key"}"#),
     ("sluice.access.v1.AccessService/GetCaller", &ALL, Nothing, "{}"),
+    (
+        "sluice.alert.v1.AlertService/CreateAlertRule",
+        EDIT,
+        Project,
+        r#"{"parent":"projects/{p}","validate_only":true}"#,
+    ),
+    (
+        "sluice.alert.v1.AlertService/CreateAlertRule",
+        EDIT,
+        Everything,
+        r#"{"parent":"projects/shop","validate_only":true,"alert_rule":{"node_gone":{"duration":"60s"}}}"#,
+    ),
+    ("sluice.alert.v1.AlertService/GetAlertRule", VIEW, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
+    ("sluice.alert.v1.AlertService/ListAlertRules", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
+    ("sluice.alert.v1.AlertService/DeleteAlertRule", EDIT, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
+    ("sluice.alert.v1.AlertService/ListAlerts", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
     ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Project, r#"{"parent":"projects/{p}"}"#),
     ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Everything, r#"{"parent":"projects/-"}"#),
     (

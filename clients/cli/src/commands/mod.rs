@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub(crate) mod alerts;
 pub(crate) mod attempts;
 pub(crate) mod audit;
 pub(crate) mod dead_letters;
