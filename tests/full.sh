@@ -25,6 +25,7 @@ export PROPTEST_RNG_SEED="$SLUICE_SEED"
 echo "seed $SLUICE_SEED"
 cargo test --release --package sluice-pipeline --test pipeline
 cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
+cargo test --release --package sluice-control-plane --lib session::model
 cargo build --release --workspace --bins
 # One after the other: they time what they kill by what has been delivered, and share two cores at most.
 for test in producers lanes hostile faults kill kill_control_plane power_cut disk clock outages; do

@@ -1,0 +1,416 @@
+//! The session against a model of the whole: a store that changes, is trimmed and restored, a connection that breaks, a node that
+//! restarts, forgets and refuses, messages that wait. The node's side is its own pure part, the catalog.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+use sluice_pipeline::{
+    catalog::{Catalog, Entry, SnapshotAssembler, catalog_hash, syncs},
+    sync::{Rules, etag},
+};
+use sluice_proto::{
+    node::v1::{Resource, SnapshotChunk, resource::Resource as Kind},
+    sync::v1::{Destination, EventSelection, Sync, TemplatePayload, event_selection::Payload},
+};
+
+use super::{Position, Session, Step};
+
+/// What the store holds, with its change log.
+#[derive(Clone)]
+struct Store {
+    epoch: u32,
+    revision: i64,
+    syncs: BTreeMap<String, Sync>,
+    /// Which sync each revision changed, and the hash at it.
+    log: BTreeMap<i64, (String, String)>,
+}
+
+impl Store {
+    fn new() -> Self {
+        let log = [(0, (String::new(), catalog_hash(std::iter::empty())))].into_iter().collect();
+        Self { epoch: 1, revision: 0, syncs: BTreeMap::new(), log }
+    }
+
+    fn position(&self) -> Position {
+        let hash = self.log[&self.revision].1.clone();
+        Position { epoch: format!("e{}", self.epoch), revision: self.revision, hash }
+    }
+
+    fn changed(&mut self, uid: &str) {
+        self.revision += 1;
+        let hash = catalog_hash(self.syncs.values().map(|sync| (sync.uid.as_str(), sync.etag.as_str())));
+        self.log.insert(self.revision, (uid.to_owned(), hash));
+    }
+
+    fn put(&mut self, uid: &str, is_valid: bool) {
+        let source = if is_valid { format!("{{\"n\": {}}}", self.revision) } else { "${".to_owned() };
+        let payload = Payload::Template(TemplatePayload { source, allow_invalid_json: false });
+        let mut sync = Sync {
+            name: format!("projects/default/syncs/{uid}"),
+            uid: uid.to_owned(),
+            enabled: true,
+            revision: self.revision + 1,
+            destination: Some(Destination { url: "https://hooks.example.com/".to_owned(), ..Destination::default() }),
+            events: Some(EventSelection { filter: None, payload: Some(payload) }),
+            ..Sync::default()
+        };
+        sync.etag = etag(&sync);
+        self.syncs.insert(uid.to_owned(), sync);
+        self.changed(uid);
+    }
+}
+
+/// What travels to the node.
+enum ToNode {
+    Chunk(SnapshotChunk),
+    Delta { from: i64, position: Position, upserts: Vec<Sync>, deletions: Vec<String> },
+    Heartbeat(Position),
+}
+
+/// What travels to the control plane.
+enum ToControlPlane {
+    Ack(Position),
+    Heartbeat(Position),
+    SnapshotRequest,
+}
+
+/// A connection, and what is on its way.
+struct Connection {
+    session: Session,
+    to_node: VecDeque<ToNode>,
+    to_control_plane: VecDeque<ToControlPlane>,
+}
+
+/// The node: what it serves, and what it has on disk, which is the same.
+struct Node {
+    catalog: Catalog,
+    assembler: SnapshotAssembler,
+    mismatches: u32,
+}
+
+struct World {
+    store: Store,
+    backups: Vec<Store>,
+    epochs: u32,
+    next_uid: u32,
+    node: Node,
+    connection: Option<Connection>,
+    /// Etags of every version that could ever be compiled.
+    valid: BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Create {
+        is_valid: bool,
+    },
+    Update {
+        which: usize,
+        is_valid: bool,
+    },
+    Delete {
+        which: usize,
+    },
+    Connect,
+    Disconnect,
+    /// The control plane looks what the node lacks.
+    Look,
+    DeliverToNode,
+    DeliverToControlPlane,
+    NodeHeartbeat,
+    ControlPlaneHeartbeat,
+    RestartNode,
+    /// The node loses a sync, or all, and neither notices nor disconnects.
+    Forget {
+        all: bool,
+    },
+    Backup,
+    Restore,
+    /// The change log forgets what is old.
+    Trim,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let which = 0..8_usize;
+    prop_oneof![
+        3 => any::<bool>().prop_map(|is_valid| Op::Create { is_valid }),
+        3 => (which.clone(), any::<bool>()).prop_map(|(which, is_valid)| Op::Update { which, is_valid }),
+        2 => which.prop_map(|which| Op::Delete { which }),
+        3 => Just(Op::Connect),
+        1 => Just(Op::Disconnect),
+        6 => Just(Op::Look),
+        8 => Just(Op::DeliverToNode),
+        6 => Just(Op::DeliverToControlPlane),
+        2 => Just(Op::NodeHeartbeat),
+        2 => Just(Op::ControlPlaneHeartbeat),
+        1 => Just(Op::RestartNode),
+        1 => any::<bool>().prop_map(|all| Op::Forget { all }),
+        1 => Just(Op::Backup),
+        1 => Just(Op::Restore),
+        1 => Just(Op::Trim),
+    ]
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            store: Store::new(),
+            backups: Vec::new(),
+            epochs: 1,
+            next_uid: 0,
+            node: Node { catalog: Catalog::empty(), assembler: SnapshotAssembler::new(), mismatches: 0 },
+            connection: None,
+            valid: BTreeSet::new(),
+        }
+    }
+
+    fn put(&mut self, uid: &str, is_valid: bool) {
+        self.store.put(uid, is_valid);
+        if is_valid {
+            self.valid.insert(self.store.syncs[uid].etag.clone());
+        }
+    }
+
+    fn nth(&self, which: usize) -> Option<String> {
+        let count = self.store.syncs.len().max(1);
+        self.store.syncs.keys().nth(which % count).cloned()
+    }
+
+    fn step(&mut self, op: Op) {
+        match op {
+            Op::Create { is_valid } => {
+                // No uid is ever used again, whatever was restored.
+                self.next_uid += 1;
+                self.put(&format!("u{}", self.next_uid), is_valid);
+            }
+            Op::Update { which, is_valid } => {
+                if let Some(uid) = self.nth(which) {
+                    self.put(&uid, is_valid);
+                }
+            }
+            Op::Delete { which } => {
+                if let Some(uid) = self.nth(which) {
+                    self.store.syncs.remove(&uid);
+                    self.store.changed(&uid);
+                }
+            }
+            Op::Connect => self.connect(),
+            Op::Disconnect => self.connection = None,
+            Op::Look => self.look(),
+            Op::DeliverToNode => self.deliver_to_node(),
+            Op::DeliverToControlPlane => self.deliver_to_control_plane(),
+            Op::NodeHeartbeat => {
+                let holds = self.node.position();
+                if let Some(connection) = &mut self.connection {
+                    connection.to_control_plane.push_back(ToControlPlane::Heartbeat(holds));
+                }
+            }
+            Op::ControlPlaneHeartbeat => {
+                let newest = self.store.position();
+                if let Some(connection) = &mut self.connection {
+                    connection.to_node.push_back(ToNode::Heartbeat(newest));
+                }
+            }
+            Op::RestartNode => {
+                self.connection = None;
+                let catalog = &self.node.catalog;
+                let entries: Vec<Entry> = catalog.entries().cloned().collect();
+                let restored = Catalog::restore(catalog.epoch(), catalog.revision(), entries, &Rules::default());
+                self.node = Node { catalog: restored, assembler: SnapshotAssembler::new(), mismatches: 0 };
+            }
+            // Heartbeats carry no epoch: that of an empty catalog at revision 0 can only be lost with the connection.
+            Op::Forget { .. } if self.node.catalog.revision() == 0 => {}
+            Op::Forget { all } => {
+                let catalog = &self.node.catalog;
+                let kept = if all { 0 } else { catalog.entries().len().saturating_sub(1) };
+                let entries = catalog.entries().take(kept).cloned().collect();
+                let (epoch, revision) = if all { ("", 0) } else { (catalog.epoch(), catalog.revision()) };
+                self.node.catalog = Catalog::restore(epoch, revision, entries, &Rules::default());
+            }
+            Op::Backup => self.backups.push(self.store.clone()),
+            Op::Restore => {
+                if let Some(backup) = self.backups.last().cloned() {
+                    self.connection = None;
+                    self.epochs += 1;
+                    self.store = Store { epoch: self.epochs, ..backup };
+                }
+            }
+            Op::Trim => {
+                let newest = self.store.revision;
+                self.store.log.retain(|revision, _| *revision + 3 > newest);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        self.node.assembler = SnapshotAssembler::new();
+        self.node.mismatches = 0;
+        self.connection = Some(Connection {
+            session: Session::new(self.node.position()),
+            to_node: VecDeque::new(),
+            to_control_plane: VecDeque::new(),
+        });
+    }
+
+    fn look(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let newest = self.store.position();
+        let hash_then = self.store.log.get(&connection.session.held_revision()).map(|(_, hash)| hash.as_str());
+        match connection.session.next(&newest, hash_then) {
+            Step::Nothing => {}
+            Step::Delta { from } => {
+                let changed: BTreeSet<_> = self.store.log.range(from + 1..).map(|(_, (uid, _))| uid.clone()).collect();
+                let (upserts, deletions): (Vec<_>, Vec<_>) =
+                    changed.into_iter().partition(|uid| self.store.syncs.contains_key(uid));
+                let upserts = upserts.iter().map(|uid| self.store.syncs[uid].clone()).collect();
+                connection.session.sent_delta(newest.clone());
+                connection.to_node.push_back(ToNode::Delta { from, position: newest, upserts, deletions });
+            }
+            Step::Snapshot { .. } => {
+                let all: Vec<_> = self.store.syncs.values().cloned().collect();
+                let mut pieces: Vec<&[Sync]> = all.chunks(2).collect();
+                if pieces.is_empty() {
+                    pieces.push(&[]);
+                }
+                let last = pieces.len() - 1;
+                for (index, piece) in pieces.into_iter().enumerate() {
+                    let resources = piece.iter().cloned().map(|sync| Resource { resource: Some(Kind::Sync(sync)) });
+                    connection.to_node.push_back(ToNode::Chunk(SnapshotChunk {
+                        epoch: newest.epoch.clone(),
+                        revision: newest.revision,
+                        index: u32::try_from(index).unwrap(),
+                        resources: resources.collect(),
+                        complete: index == last,
+                        catalog_hash: if index == last { newest.hash.clone() } else { String::new() },
+                    }));
+                }
+                connection.session.sent_snapshot(newest);
+            }
+        }
+    }
+
+    fn deliver_to_node(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some(message) = connection.to_node.pop_front() else { return };
+        if let Some(answer) = self.node.take(message) {
+            connection.to_control_plane.push_back(answer);
+        }
+    }
+
+    fn deliver_to_control_plane(&mut self) {
+        let newest = self.store.position();
+        let Some(connection) = &mut self.connection else { return };
+        match connection.to_control_plane.pop_front() {
+            Some(ToControlPlane::Ack(held)) => connection.session.acked(held),
+            Some(ToControlPlane::Heartbeat(holds)) => {
+                connection.session.heartbeat(holds.revision, &holds.hash, &newest);
+            }
+            Some(ToControlPlane::SnapshotRequest) => connection.session.snapshot_requested(),
+            None => {}
+        }
+    }
+
+    /// Nothing changes any more, and all that is sent arrives.
+    fn settle(&mut self) {
+        if self.connection.is_none() {
+            self.connect();
+        }
+        for _ in 0..64 {
+            self.look();
+            for _ in 0..64 {
+                self.deliver_to_node();
+                self.deliver_to_control_plane();
+            }
+            self.step(Op::NodeHeartbeat);
+            self.step(Op::ControlPlaneHeartbeat);
+        }
+    }
+
+    fn check(&self) {
+        let (node, newest) = (self.node.position(), self.store.position());
+        assert_eq!(node, newest, "the node holds what the store does");
+        assert_eq!(self.node.catalog.uids().len(), self.store.syncs.len());
+        for (uid, sync) in &self.store.syncs {
+            let serves = self.node.catalog.get(uid).map(|compiled| compiled.etag.clone());
+            let is_refused = self.node.catalog.refused().iter().any(|refused| *refused.uid == **uid);
+            if self.valid.contains(&sync.etag) {
+                assert_eq!((serves.as_deref(), is_refused), (Some(sync.etag.as_str()), false), "{uid}");
+            } else {
+                assert!(is_refused, "{uid}");
+                assert!(serves.is_none_or(|etag| self.valid.contains(&etag)), "{uid} serves what cannot be compiled");
+            }
+        }
+    }
+}
+
+impl Node {
+    fn position(&self) -> Position {
+        Position {
+            epoch: self.catalog.epoch().to_owned(),
+            revision: self.catalog.revision(),
+            hash: self.catalog.hash().to_owned(),
+        }
+    }
+
+    /// What the node makes of a message, and answers.
+    fn take(&mut self, message: ToNode) -> Option<ToControlPlane> {
+        let rules = Rules::default();
+        match message {
+            ToNode::Chunk(chunk) => match self.assembler.add(chunk) {
+                Ok(Some(snapshot)) => {
+                    let catalog = self.catalog.replace(&snapshot.epoch, snapshot.revision, snapshot.syncs, &rules);
+                    Some(self.serve(catalog))
+                }
+                Ok(None) => None,
+                Err(_) => Some(self.ask()),
+            },
+            ToNode::Delta { from, position, upserts, deletions } => {
+                let resources = upserts.into_iter().map(|sync| Resource { resource: Some(Kind::Sync(sync)) });
+                let (upserts, _) = syncs(resources.collect());
+                let applied = self.catalog.apply(&position.epoch, from, position.revision, upserts, &deletions, &rules);
+                match applied {
+                    Ok(catalog) if catalog.hash() == position.hash => Some(self.serve(catalog)),
+                    _ => Some(self.ask()),
+                }
+            }
+            ToNode::Heartbeat(newest) => {
+                let same = self.catalog.revision() == newest.revision && self.catalog.hash() == newest.hash;
+                self.mismatches = if same { 0 } else { self.mismatches + 1 };
+                (self.mismatches >= 2).then(|| {
+                    self.mismatches = 0;
+                    self.ask()
+                })
+            }
+        }
+    }
+
+    fn serve(&mut self, catalog: Catalog) -> ToControlPlane {
+        self.catalog = catalog;
+        self.mismatches = 0;
+        ToControlPlane::Ack(self.position())
+    }
+
+    fn ask(&mut self) -> ToControlPlane {
+        self.assembler = SnapshotAssembler::new();
+        ToControlPlane::SnapshotRequest
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if std::env::var_os("SLUICE_FULL").is_some() { 20_000 } else { 400 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever happens in whatever order, in the end the node serves exactly what the store holds, or its last good version.
+    #[test]
+    fn every_interleaving_ends_with_the_node_serving_the_store(ops in prop::collection::vec(op(), 0..120)) {
+        let mut world = World::new();
+        for op in ops {
+            world.step(op);
+        }
+        world.settle();
+        world.check();
+    }
+}
