@@ -152,8 +152,8 @@ impl Session {
         self.failed("the node asks for it");
     }
 
-    /// The node lives and serves this revision with this hash; `newest` is the newest position.
-    pub(crate) fn heartbeat(&mut self, revision: i64, hash: &str, newest: &Position) {
+    /// The node lives and serves this; `newest` is the newest position.
+    pub(crate) fn heartbeat(&mut self, serves: &Position, newest: &Position) {
         if let Some(sent) = &mut self.in_flight {
             sent.heartbeats += 1;
             if sent.heartbeats >= UNACKED_HEARTBEATS {
@@ -161,14 +161,13 @@ impl Session {
             }
             return;
         }
-        let serves = |position: &Position| revision == position.revision && hash == position.hash;
         // What it has acked may be older than the newest: the difference is about to be sent.
-        if serves(newest) || (self.hopeless_at.is_none() && serves(&self.held)) {
+        if serves == newest || (self.hopeless_at.is_none() && *serves == self.held) {
             self.mismatches = 0;
             return;
         }
         self.mismatches += 1;
-        let stray = if revision == newest.revision { 1 } else { STRAY_HEARTBEATS };
+        let stray = if serves.revision == newest.revision { 1 } else { STRAY_HEARTBEATS };
         if self.mismatches >= self.patience * stray {
             self.wanted = Some("the node's heartbeats differ from the catalog");
         }
@@ -268,29 +267,29 @@ mod tests {
         let mut session = settled(3);
         session.sent_delta(at(4));
         for _ in 1..UNACKED_HEARTBEATS {
-            session.heartbeat(3, "hash 3", &at(4));
+            session.heartbeat(&at(3), &at(4));
             assert_eq!(session.next(&at(4), Some("hash 3")), Step::Nothing);
         }
-        session.heartbeat(3, "hash 3", &at(4));
+        session.heartbeat(&at(3), &at(4));
         assert!(is_snapshot(&session.next(&at(4), Some("hash 3"))));
     }
 
     #[test]
     fn rule_6_another_hash_at_the_same_revision_heals_by_a_snapshot() {
         let mut session = settled(3);
-        session.heartbeat(3, "another", &at(3));
+        session.heartbeat(&Position { hash: "another".into(), ..at(3) }, &at(3));
         assert!(is_snapshot(&session.next(&at(3), Some("hash 3"))));
     }
 
     #[test]
     fn rule_6_another_revision_heals_by_a_snapshot_if_it_lasts() {
         let mut session = settled(3);
-        session.heartbeat(2, "hash 2", &at(3));
+        session.heartbeat(&at(2), &at(3));
         assert_eq!(session.next(&at(3), Some("hash 3")), Step::Nothing);
-        session.heartbeat(3, "hash 3", &at(3));
-        session.heartbeat(2, "hash 2", &at(3));
+        session.heartbeat(&at(3), &at(3));
+        session.heartbeat(&at(2), &at(3));
         assert_eq!(session.next(&at(3), Some("hash 3")), Step::Nothing);
-        session.heartbeat(2, "hash 2", &at(3));
+        session.heartbeat(&at(2), &at(3));
         assert!(is_snapshot(&session.next(&at(3), Some("hash 3"))));
     }
 
@@ -298,7 +297,7 @@ mod tests {
     fn rule_6_a_heartbeat_that_crosses_a_change_is_no_mismatch() {
         let mut session = settled(3);
         for _ in 0..9 {
-            session.heartbeat(3, "hash 3", &at(4));
+            session.heartbeat(&at(3), &at(4));
         }
         assert_eq!(session.next(&at(4), Some("hash 3")), Step::Delta { from: 3 });
     }
@@ -316,7 +315,7 @@ mod tests {
                 session.sent_snapshot(at(3));
                 session.acked(wrong.clone());
             } else {
-                session.heartbeat(3, "wrong", &at(3));
+                session.heartbeat(&Position { hash: "wrong".into(), ..at(3) }, &at(3));
                 heartbeats += 1;
             }
         }

@@ -146,7 +146,13 @@ async fn pending_deliveries_are_summed_over_connected_nodes() {
         node.welcome().await;
         node.settle().await;
         let loads = vec![SyncLoad { sync_uid: sync.uid.clone(), pending_count }];
-        let beat = NodeHeartbeat { revision: 1, catalog_hash: node.held.hash(), loads, ..Default::default() };
+        let beat = NodeHeartbeat {
+            epoch: node.held.epoch.clone(),
+            revision: 1,
+            catalog_hash: node.held.hash(),
+            loads,
+            ..Default::default()
+        };
         node.send(sync_catalog_request::Message::Heartbeat(beat)).await;
         nodes.push(node);
     }

@@ -63,7 +63,7 @@ async fn down() -> (Cluster, Endpoint, usize) {
 async fn an_endpoint_that_is_down_gets_single_probes() {
     let (cluster, endpoint, opened) = down().await;
     // Those that were under way with the tenth came too, and no more.
-    assert!(opened < 4 * OPENS_AFTER as usize, "{opened} requests");
+    assert!(opened < 2 * OPENS_AFTER as usize, "{opened} requests");
     let mut wait = FIRST_WAIT;
     for probe in 1..=4 {
         cluster.next_round().await;

@@ -197,6 +197,7 @@ impl Stream {
                     self.send(Answer::Heartbeat(ControlPlaneHeartbeat {
                         revision: self.newest.revision,
                         catalog_hash: self.newest.hash.clone(),
+                        epoch: self.newest.epoch.clone(),
                     }))
                     .await?;
                 }
@@ -219,9 +220,10 @@ impl Stream {
                 self.session.acked(serves.clone());
                 self.membership.acked(serves, refused);
             }
-            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining, key_uses })) => {
+            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining, key_uses, epoch })) => {
                 self.see_newest();
-                self.session.heartbeat(revision, &catalog_hash, &self.newest);
+                let serves = Position { epoch, revision, hash: catalog_hash };
+                self.session.heartbeat(&serves, &self.newest);
                 self.membership.loads(loads, draining);
                 for KeyUse { name, last_use_time } in key_uses {
                     // A clock that runs ahead must not hide later uses.

@@ -218,8 +218,6 @@ impl World {
                 let restored = Catalog::restore(catalog.epoch(), catalog.revision(), entries, &Rules::default());
                 self.node = Node { catalog: restored, assembler: SnapshotAssembler::new(), mismatches: 0 };
             }
-            // Heartbeats carry no epoch: that of an empty catalog at revision 0 can only be lost with the connection.
-            Op::Forget { .. } if self.node.catalog.revision() == 0 => {}
             Op::Forget { all } => {
                 let catalog = &self.node.catalog;
                 let kept = if all { 0 } else { catalog.entries().len().saturating_sub(1) };
@@ -303,7 +301,7 @@ impl World {
         match connection.to_control_plane.pop_front() {
             Some(ToControlPlane::Ack(held)) => connection.session.acked(held),
             Some(ToControlPlane::Heartbeat(holds)) => {
-                connection.session.heartbeat(holds.revision, &holds.hash, &newest);
+                connection.session.heartbeat(&holds, &newest);
             }
             Some(ToControlPlane::SnapshotRequest) => connection.session.snapshot_requested(),
             None => {}
@@ -374,7 +372,7 @@ impl Node {
                 }
             }
             ToNode::Heartbeat(newest) => {
-                let same = self.catalog.revision() == newest.revision && self.catalog.hash() == newest.hash;
+                let same = self.position() == newest;
                 self.mismatches = if same { 0 } else { self.mismatches + 1 };
                 (self.mismatches >= 2).then(|| {
                     self.mismatches = 0;

@@ -347,7 +347,13 @@ impl FakeNode {
 
     pub(crate) async fn heartbeat(&self, revision: i64, catalog_hash: &str) {
         let catalog_hash = catalog_hash.to_owned();
-        self.send(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, ..NodeHeartbeat::default() })).await;
+        self.send(Message::Heartbeat(NodeHeartbeat {
+            epoch: self.held.epoch.clone(),
+            revision,
+            catalog_hash,
+            ..NodeHeartbeat::default()
+        }))
+        .await;
     }
 
     /// Why the stream ended.

@@ -101,13 +101,22 @@ impl DataFolder {
         &self.path
     }
 
-    /// Writes a small file, whole and on disk when this returns; a power cut leaves the file as it was, or none.
+    /// Writes a small file for its owner alone, whole and on disk when this returns; a power cut leaves the file as it was, or none.
     ///
     /// # Errors
     /// If the file system refuses.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let beside = self.path.join(format!("{name}.new"));
-        let mut file = File::create(&beside)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // What a power cut has left there may be readable for others.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = options.open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, self.path.join(name))?;
@@ -140,6 +149,23 @@ fn create_private(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        // Made by the operator, readable for all.
+        fs::create_dir(&path).unwrap();
+        let folder = DataFolder::open(&path, "node").unwrap();
+        fs::write(path.join("key.new"), "left over").unwrap();
+        folder.write("key", b"secret").unwrap();
+        folder.write("key", b"secret 2").unwrap();
+        assert_eq!(fs::read(path.join("key")).unwrap(), b"secret 2");
+        let mode = fs::metadata(path.join("key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 
     #[test]
     fn a_folder_serves_one_process_of_one_kind() {

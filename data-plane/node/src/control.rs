@@ -229,6 +229,7 @@ impl Control {
         let draining = self.drain.has_begun();
         let catalog = self.catalog.borrow();
         NodeHeartbeat {
+            epoch: catalog.epoch().to_owned(),
             revision: catalog.revision(),
             catalog_hash: catalog.hash().to_owned(),
             loads,
@@ -301,12 +302,14 @@ impl Session<'_> {
             FromControlPlane::Heartbeat(heartbeat) => {
                 let same = {
                     let catalog = self.control.catalog.borrow();
-                    catalog.revision() == heartbeat.revision && catalog.hash() == heartbeat.catalog_hash
+                    catalog.epoch() == heartbeat.epoch
+                        && catalog.revision() == heartbeat.revision
+                        && catalog.hash() == heartbeat.catalog_hash
                 };
                 self.mismatches = if same { 0 } else { self.mismatches + 1 };
                 if self.mismatches >= MISMATCHES {
                     self.mismatches = 0;
-                    return self.ask("the heartbeats' revision or hash differs").await;
+                    return self.ask("the heartbeats' epoch, revision or hash differs").await;
                 }
                 Ok(())
             }

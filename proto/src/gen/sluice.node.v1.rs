@@ -896,6 +896,9 @@ pub struct NodeHeartbeat {
     /// Keys that producers have shown since the heartbeat before.
     #[prost(message, repeated, tag = "5")]
     pub key_uses: ::prost::alloc::vec::Vec<KeyUse>,
+    /// Epoch of the store that what it serves is of; empty: it holds nothing.
+    #[prost(string, tag = "6")]
+    pub epoch: ::prost::alloc::string::String,
 }
 /// When a key was shown.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1047,6 +1050,9 @@ pub struct ControlPlaneHeartbeat {
     /// Hash of the catalog at that revision.
     #[prost(string, tag = "2")]
     pub catalog_hash: ::prost::alloc::string::String,
+    /// Epoch of the store.
+    #[prost(string, tag = "3")]
+    pub epoch: ::prost::alloc::string::String,
 }
 /// From the node.
 #[derive(Clone, PartialEq, ::prost::Message)]

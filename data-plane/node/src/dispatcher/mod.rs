@@ -156,6 +156,10 @@ impl Dispatcher {
                 self.pump_all(lanes);
             }
             Notice::Settled(settled) => {
+                // Rounds that have ended are heard before their places are free: else more begin than what has failed allows.
+                while let Some(over) = self.rounds.try_join_next_with_id() {
+                    self.round_over(over);
+                }
                 let lanes: HashSet<i64> = settled.iter().map(|(lane, ..)| *lane).collect();
                 for (lane, delivery, due_ms) in settled {
                     if let Some(entry) = self.lanes.get_mut(&lane) {
