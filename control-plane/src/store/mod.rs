@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
 pub(crate) use self::{
-    alerts::{Finding, Notice, Turn},
+    alerts::{Finding, Notice, RuleChange, Turn},
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
     batch::Step,

@@ -33,7 +33,7 @@ use crate::{
     redial::Redial,
     spool::{
         AcceptError, Spool,
-        store::{CatalogChange, StoreError},
+        store::{Backlog, CatalogChange, StoreError},
     },
     stop,
 };
@@ -211,18 +211,11 @@ impl Control {
     }
 
     async fn heartbeat(&self) -> NodeHeartbeat {
-        let loads = match self.spool.read(|reader| reader.ledger()).await {
-            Ok(ledger) => ledger
-                .deliveries
-                .into_iter()
-                .filter(|(_, counts)| counts.pending > 0)
-                .map(|(sync_uid, counts)| SyncLoad {
-                    sync_uid: sync_uid.uid.to_string(),
-                    pending_count: counts.pending,
-                })
-                .collect(),
+        let now_ms = self.clock.now_ms();
+        let loads = match self.spool.read(move |reader| reader.backlogs(now_ms)).await {
+            Ok(backlogs) => backlogs.into_iter().map(load).collect(),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be read");
+                tracing::error!(error = &error as &dyn std::error::Error, "the backlogs could not be read");
                 Vec::new()
             }
         };
@@ -237,6 +230,16 @@ impl Control {
             // Told twice rather than never.
             key_uses: self.keys.uses(self.clock.now_ms().saturating_sub(2 * millis(HEARTBEAT))),
         }
+    }
+}
+
+fn load(backlog: Backlog) -> SyncLoad {
+    let Backlog { key, pending, oldest_wait_ms } = backlog;
+    let oldest_wait = oldest_wait_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    SyncLoad {
+        sync_uid: key.uid.to_string(),
+        pending_count: pending,
+        oldest_wait: oldest_wait.and_then(|wait| prost_types::Duration::try_from(wait).ok()),
     }
 }
 

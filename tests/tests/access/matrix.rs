@@ -123,6 +123,18 @@ const CONTROL_PLANE: &[Row] = &[
     ),
     ("sluice.alert.v1.AlertService/GetAlertRule", VIEW, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
     ("sluice.alert.v1.AlertService/ListAlertRules", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
+    (
+        "sluice.alert.v1.AlertService/UpdateAlertRule",
+        EDIT,
+        Project,
+        r#"{"alertRule":{"name":"projects/{p}/alertRules/a","displayName":"b"},"updateMask":"displayName"}"#,
+    ),
+    (
+        "sluice.alert.v1.AlertService/UpdateAlertRule",
+        EDIT,
+        Everything,
+        r#"{"alertRule":{"name":"projects/shop/alertRules/a","nodeGone":{"duration":"60s"}},"updateMask":"nodeGone"}"#,
+    ),
     ("sluice.alert.v1.AlertService/DeleteAlertRule", EDIT, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
     ("sluice.alert.v1.AlertService/ListAlerts", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
     ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Project, r#"{"parent":"projects/{p}"}"#),
