@@ -5,6 +5,7 @@
 Starts a control plane with API keys on a free port, reads its descriptors, and creates, lists, changes and deletes syncs.
 """
 
+import base64
 import json
 import pathlib
 import subprocess
@@ -114,7 +115,7 @@ def exercise_buf(buf, address, key):
     assert code != 0 and error["code"] == "aborted", error
     code, error = call("CreateSync", {"parent": PARENT, "sync": {}})
     violations = next(detail for detail in error["details"] if detail["type"] == "google.rpc.BadRequest")
-    assert code != 0 and "destination" in str(violations), error
+    assert code != 0 and b"destination" in base64.b64decode(violations["value"] + "=="), error
     assert call("DeleteSync", {"name": name})[0] == 0
     code, error = call("GetSync", {"name": name})
     assert code != 0 and error["code"] == "not_found", error
