@@ -37,7 +37,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// Attempts and endings in one batch, as nodes send them.
 const BATCH: usize = 1_000;
 /// Batches that are under way.
-const WINDOW: usize = 4;
+const WINDOW: usize = 8;
 /// Between two questions.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 /// What the answers of people may take while reports are stored.
