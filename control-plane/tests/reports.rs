@@ -75,6 +75,29 @@ async fn rule_9_a_report_that_comes_again_is_stored_once() {
 }
 
 #[tokio::test]
+async fn batches_that_come_together_are_stored_once_each() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let reports: Vec<_> = (0..1_000)
+        .flat_map(|n| {
+            let delivered = attempt(&sync, n, i64::from(n), AttemptOutcome::Delivered);
+            [attempted(delivered), ended(ending(&sync, n, i64::from(n), EndingOutcome::Delivered, 1))]
+        })
+        .collect();
+    let (mut reporter, _) = plane.reporter("spool").await;
+    // Of different sizes, one of them empty, one sent twice, one that overlaps.
+    for (from, to) in [(0, 700), (700, 701), (701, 701), (701, 1_300), (701, 1_300), (1_299, 2_000)] {
+        reporter.send(from as u64 + 1, reports[from..to].to_vec()).await;
+    }
+    while reporter.acked().await < 2_000 {}
+    assert_eq!(attempts(&plane, &sync.name, AttemptFilter::default()).await.len(), 1_000);
+    plane.hand.advance(Duration::from_secs(2));
+    let metrics = metrics(&plane, &sync, ten_minutes()).await;
+    assert_eq!((metrics.delivered_count, metrics.attempt_count), (1_000, 1_000));
+    assert_eq!(metrics.delivered_first_attempt_count, 1_000);
+}
+
+#[tokio::test]
 async fn a_gap_is_taken_and_the_position_moves_only_up() {
     let plane = Plane::start().await;
     let sync = plane.create("orders", sync()).await;

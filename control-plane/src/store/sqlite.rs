@@ -42,8 +42,10 @@ pub(super) async fn open(folder: &Path, key: &SecretsKey) -> Result<(SqlitePool,
 pub(super) async fn open_writer(folder: &Path) -> Result<(PathBuf, SqlitePool), StoreError> {
     let path = folder.join(FILE);
     make_private(&path).map_err(|source| StoreError::File { path: path.display().to_string(), source })?;
+    // Reports go to places all over the indexes: those in use should be at hand.
+    let options = options(&path).pragma("cache_size", "-64000");
     let writer =
-        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options(&path));
+        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options);
     let writer = writer.await?;
     refuse_newer(&writer).await?;
     MIGRATOR.run(&writer).await?;

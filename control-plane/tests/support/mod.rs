@@ -399,9 +399,19 @@ impl Reporter {
 
     /// Reports and gives the acked sequence.
     pub(crate) async fn report(&mut self, first_sequence: u64, reports: Vec<Report>) -> u64 {
+        self.send(first_sequence, reports).await;
+        self.acked().await
+    }
+
+    /// Sends a batch and does not wait for its ack.
+    pub(crate) async fn send(&self, first_sequence: u64, reports: Vec<Report>) {
         let batch = ReportBatch { first_sequence, reports };
         let message = Some(report_attempts_request::Message::Batch(batch));
         self.outgoing.send(ReportAttemptsRequest { message }).await.unwrap();
+    }
+
+    /// The sequence of the next ack.
+    pub(crate) async fn acked(&mut self) -> u64 {
         match self.next().await.unwrap() {
             report_attempts_response::Message::Ack(ack) => ack.acked_sequence_inclusive,
             other => panic!("{other:?} instead of an ack"),
