@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::boolean::BooleanFormat;
+use crate::format::c::CFormat;
 use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
 use crate::format::number::NumberFormat;
 use crate::format::zone::Zone;
@@ -36,7 +37,7 @@ impl Default for Settings {
 impl Settings {
     /// Sets a setting by FreeMarker's name for it and the text that its configuration would take.
     ///
-    /// Taken are `number_format`, `boolean_format`, `date_format`, `time_format`,
+    /// Taken are `number_format`, `boolean_format`, `c_format`, `date_format`, `time_format`,
     /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
     /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax`,
     /// `naming_convention`, `strict_syntax`, `output_format`, `auto_escaping_policy`,
@@ -215,6 +216,7 @@ pub(crate) enum InterpolationSyntax {
 pub(crate) enum SettingKey {
     NumberFormat,
     BooleanFormat,
+    CFormat,
     DateFormat,
     TimeFormat,
     DatetimeFormat,
@@ -230,6 +232,7 @@ impl SettingKey {
     pub(crate) fn find(name: &str) -> Option<Self> {
         Some(match name {
             "number_format" => SettingKey::NumberFormat,
+            "c_format" => SettingKey::CFormat,
             "boolean_format" => SettingKey::BooleanFormat,
             "date_format" => SettingKey::DateFormat,
             "time_format" => SettingKey::TimeFormat,
@@ -249,6 +252,7 @@ impl SettingKey {
 pub(crate) struct Formats {
     pub(crate) number: NumberFormat,
     pub(crate) boolean: BooleanFormat,
+    pub(crate) c: CFormat,
     pub(crate) date: NamedDateFormat,
     pub(crate) time: NamedDateFormat,
     pub(crate) datetime: NamedDateFormat,
@@ -284,6 +288,7 @@ impl Default for Formats {
         Formats {
             number: NumberFormat::locale_default(),
             boolean: BooleanFormat::forbidden(),
+            c: CFormat::Legacy,
             date: NamedDateFormat::default_of(DateKind::Date),
             time: NamedDateFormat::default_of(DateKind::Time),
             datetime: NamedDateFormat::default_of(DateKind::DateTime),
@@ -299,6 +304,7 @@ impl Formats {
     pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
             SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
+            SettingKey::CFormat => self.c = CFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
             SettingKey::DateFormat => {
                 self.date = NamedDateFormat::parse(value, DateKind::Date, custom)?;
@@ -321,7 +327,7 @@ impl Formats {
                     name => Zone::find(name).ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
                 };
             }
-            SettingKey::UrlEscapingCharset => self.url_charset = Some(charset(value)?),
+            SettingKey::UrlEscapingCharset => self.url_charset = Some(value.to_owned()),
             SettingKey::OutputEncoding => self.output_encoding = Some(value.to_owned()),
             // only for values that come from SQL databases
             SettingKey::SqlTimeZone => {}
@@ -335,15 +341,6 @@ impl Formats {
             DateKind::Time => &self.time,
             DateKind::DateTime => &self.datetime,
         }
-    }
-}
-
-/// Checks the name of a character set that texts can be escaped in.
-pub(crate) fn charset(name: &str) -> Result<String, String> {
-    let lower = name.to_ascii_lowercase();
-    match lower.as_str() {
-        "utf-8" | "utf8" | "iso-8859-1" | "latin1" | "us-ascii" | "ascii" | "utf-16be" => Ok(lower),
-        _ => Err(format!("this engine does not know the character set \"{name}\"")),
     }
 }
 

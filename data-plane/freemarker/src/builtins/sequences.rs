@@ -242,7 +242,7 @@ impl<'r> Interp<'r> {
             return Err(runtime("?chunk needs a size of at least 1"));
         };
         let fill = match call.args.get(1) {
-            Some(expr) => Some(self.value(expr)?),
+            Some(expr) => Some(self.eval(expr)?).filter(|fill| !fill.is_missing()),
             None => None,
         };
         let items = self.laid_out(sequence)?;

@@ -174,11 +174,14 @@ impl<'r> Interp<'r> {
                     let mapped = self.call_for_item(callable, item.first)?;
                     if mapped.is_missing() {
                         return Err(match callable {
-                            Callable::Lambda(lambda) => self.missing(&lambda.body),
-                            Callable::Method(_, span) | Callable::Function(_, span) => {
-                                let mut fault = runtime("The function has returned null or missing.").at(*span);
-                                fault.missing = true;
+                            // no default makes up for it
+                            Callable::Lambda(lambda) => {
+                                let mut fault = self.missing(&lambda.body);
+                                fault.missing = false;
                                 fault
+                            }
+                            Callable::Method(_, span) | Callable::Function(_, span) => {
+                                runtime("The function has returned null or missing.").at(*span)
                             }
                         });
                     }

@@ -92,6 +92,7 @@ pub(crate) struct Interp<'r> {
     evaluated: HashMap<(String, crate::output_format::Escaping), u32>,
     number_formats: Vec<(String, Rc<NumberFormat>)>,
     date_formats: Vec<(String, DateKind, Rc<CompiledDateFormat>)>,
+    pub(crate) regexes: crate::regex::RegexCache,
 }
 
 /// Formats in a template are few; those made up while it runs are not kept for ever.

@@ -94,7 +94,7 @@ pub(crate) type CustomDateFormats = Vec<(String, Arc<dyn DateFormat>)>;
 impl CompiledDateFormat {
     /// Reads a format's text for one kind of date.
     pub(crate) fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix('@') {
+        if let Some(rest) = text.strip_prefix('@').filter(|_| super::names_custom(text)) {
             let (name, parameters) = rest.split_once([' ', '_']).unwrap_or((rest, ""));
             // a registered name may itself have an underscore
             let found = custom

@@ -46,6 +46,7 @@ pub(super) struct Symbols {
     pub(super) decimal: char,
     pub(super) monetary_decimal: Option<char>,
     pub(super) grouping: char,
+    pub(super) monetary_grouping: char,
     pub(super) minus: char,
     pub(super) percent: char,
     pub(super) per_mille: char,
@@ -95,9 +96,8 @@ impl DecimalPattern {
         let number = if self.multiplier == 1 {
             number
         } else {
-            multiplied = number
-                .multiply(&Number::Int(self.multiplier))
-                .map_err(|_| "the number has too many digits".to_owned())?;
+            multiplied =
+                number.multiply_exactly(self.multiplier).map_err(|_| "the number has too many digits".to_owned())?;
             &multiplied
         };
         let mut digits = Digits::of(number);
@@ -132,7 +132,7 @@ impl DecimalPattern {
             let digit = if i < whole { digits.at((whole - 1 - i) as i64) } else { 0 };
             out.push(self.digit(digit));
             if self.grouping > 0 && i > 0 && i % self.grouping == 0 {
-                out.push(self.symbols.grouping);
+                out.push(if self.is_monetary() { self.symbols.monetary_grouping } else { self.symbols.grouping });
             }
         }
         let fraction = (digits.digits.len() as i64 - digits.point).max(0) as usize;
@@ -205,20 +205,27 @@ impl DecimalPattern {
     }
 
     fn decimal_separator(&self) -> char {
-        let is_currency = |part: &Affix| matches!(part, Affix::Currency | Affix::CurrencyCode);
-        let monetary = self.positive.prefix.iter().chain(&self.positive.suffix).any(is_currency);
         match self.symbols.monetary_decimal {
-            Some(separator) if monetary => separator,
+            Some(separator) if self.is_monetary() => separator,
+            // what the locale has for money is not changed by the parameter decimalSeparator
+            None if self.is_monetary() => '.',
             _ => self.symbols.decimal,
         }
     }
 
+    fn is_monetary(&self) -> bool {
+        let is_currency = |part: &Affix| matches!(part, Affix::Currency | Affix::CurrencyCode);
+        let negative = self.negative.prefix.iter().chain(&self.negative.suffix);
+        self.positive.prefix.iter().chain(&self.positive.suffix).chain(negative).any(is_currency)
+    }
+
     fn set_parameters(&mut self, text: &str) -> Result<(), String> {
+        let mut currency_symbol = None;
         for (name, value) in parameters(text)? {
             let one_char = || {
                 let mut chars = value.chars();
                 match (chars.next(), chars.next()) {
-                    (Some(c), None) => Ok(c),
+                    (Some(c), None) if c.len_utf16() == 1 => Ok(c),
                     _ => Err(format!("{name} must be one character")),
                 }
             };
@@ -226,7 +233,8 @@ impl DecimalPattern {
             match name.as_str() {
                 "roundingMode" => self.rounding = Rounding::parse(&value)?,
                 "multiplier" | "multipier" => {
-                    self.multiplier = value.parse().map_err(|_| "multiplier must be an integer".to_owned())?;
+                    let multiplier: i32 = value.parse().map_err(|_| "multiplier must be an integer".to_owned())?;
+                    self.multiplier = i64::from(multiplier);
                 }
                 "decimalSeparator" => symbols.decimal = one_char()?,
                 "monetaryDecimalSeparator" => symbols.monetary_decimal = Some(one_char()?),
@@ -236,15 +244,21 @@ impl DecimalPattern {
                 "perMill" => symbols.per_mille = one_char()?,
                 "zeroDigit" => symbols.zero = one_char()?,
                 "exponentSeparator" => symbols.exponent = value,
-                "currencySymbol" => symbols.currency = value,
+                // whatever the order, it comes after the code
+                "currencySymbol" => currency_symbol = Some(value),
                 "currencyCode" => {
-                    symbols.currency = if value == "USD" { "$".into() } else { value.clone() };
+                    let symbol = super::currency::symbol(&value)
+                        .ok_or_else(|| format!("\"{value}\" is no currency code of ISO 4217"))?;
+                    symbols.currency = symbol.to_owned();
                     symbols.currency_code = value;
                 }
                 // numbers of this engine are always finite
                 "infinity" | "nan" => {}
                 _ => return Err(format!("there is no parameter named {name}")),
             }
+        }
+        if let Some(symbol) = currency_symbol {
+            self.symbols.currency = symbol;
         }
         Ok(())
     }
@@ -300,10 +314,16 @@ impl Digits {
         if count >= self.digits.len() as i64 {
             return Ok(());
         }
+        if count < 0 {
+            // Java looks no further than the first place that is not shown
+            self.digits.clear();
+            self.normalize();
+            return Ok(());
+        }
         // compared with half of the last kept place
-        let first = if count < 0 { 0 } else { self.at(count) };
-        let rest_is_zero = count >= 0 && self.digits.len() as i64 == count + 1;
-        let half = if count < 0 || first < 5 {
+        let first = self.at(count);
+        let rest_is_zero = self.digits.len() as i64 == count + 1;
+        let half = if first < 5 {
             std::cmp::Ordering::Less
         } else if first == 5 && rest_is_zero {
             std::cmp::Ordering::Equal
@@ -332,7 +352,7 @@ impl Digits {
             });
             if carried {
                 self.digits.insert(0, 1);
-                self.point = if count < 0 { self.point - count + 1 } else { self.point + 1 };
+                self.point += 1;
             }
         }
         self.normalize();
@@ -376,7 +396,7 @@ mod tests {
             ("1", "nope", "nope1"),
             ("1", "0.'x'", "1.x"),
             ("1.5", "0;;roundingMode=halfUp", "2"),
-            ("1234.5", "#,##0.0;;decimalSeparator=',' groupingSeparator=.", "1.234,5"),
+            ("1234.5", "#,##0.0;;decimalSeparator=',' groupingSeparator='.'", "1.234,5"),
         ] {
             assert_eq!(format(number, pattern), expected, "{number} {pattern}");
         }

@@ -23,10 +23,10 @@ impl NumberFormat {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let kind = match text {
             "computer" | "c" => Kind::Computer,
-            "number" | "" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0.###")?)),
+            "number" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0.###")?)),
             "currency" => Kind::Pattern(Box::new(DecimalPattern::parse("\u{a4}#,##0.00")?)),
             "percent" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0%")?)),
-            _ if text.starts_with('@') => {
+            _ if super::names_custom(text) => {
                 return Err(format!("there is no custom number format named \"{text}\""));
             }
             pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern)?)),

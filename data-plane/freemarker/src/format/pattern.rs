@@ -97,7 +97,7 @@ fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms:
     let number = match letter {
         'G' => return out.push_str(if wall.year > 0 { "AD" } else { "BC" }),
         'y' => return write_year(year_of_era(wall.year), count, out),
-        'Y' => return write_year(year_of_era(week_year(wall, wall_ms).0), count, out),
+        'Y' => return write_year(week_year(wall, wall_ms).0, count, out),
         'M' | 'L' if count >= 3 => {
             let name = MONTHS[(wall.month - 1).clamp(0, 11) as usize];
             return out.push_str(if count == 3 { &name[..3] } else { name });
@@ -107,7 +107,7 @@ fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms:
             return out.push_str(if count <= 3 { &name[..3] } else { name });
         }
         'a' => return out.push_str(if wall.hour < 12 { "AM" } else { "PM" }),
-        'z' => return write_zone_name(count, epoch_ms, zone, out),
+        'z' => return out.push_str(&zone.name_at(epoch_ms, count >= 4)),
         'Z' => return write_offset(zone.offset_at(epoch_ms), 2, out),
         'X' if zone.offset_at(epoch_ms) == 0 => return out.push('Z'),
         'X' => return write_offset(zone.offset_at(epoch_ms), count, out),
@@ -135,18 +135,14 @@ fn year_of_era(year: i64) -> i64 {
 }
 
 fn write_year(year: i64, count: usize, out: &mut String) {
+    if year < 0 {
+        out.push('-');
+    }
+    let year = year.abs();
     if count == 2 {
         out.push_str(&format!("{:02}", year % 100));
     } else {
         out.push_str(&format!("{year:0count$}"));
-    }
-}
-
-fn write_zone_name(count: usize, epoch_ms: i64, zone: &Zone, out: &mut String) {
-    match (zone, count) {
-        (Zone::Utc, 4..) => out.push_str("Coordinated Universal Time"),
-        (Zone::Fixed(0, _), 4..) => out.push_str("Greenwich Mean Time"),
-        _ => out.push_str(&zone.abbreviation(epoch_ms)),
     }
 }
 
