@@ -52,11 +52,21 @@ impl<'r> Interp<'r> {
             | B::Sort
             | B::SortBy
             | B::Chunk
-            | B::Distinct
-            | B::DistinctBy
             | B::Min
             | B::Max
             | B::Sequence => self.sequence_built_in(call),
+            B::Ancestors
+            | B::Children
+            | B::NodeName
+            | B::NodeNamespace
+            | B::NodeType
+            | B::Parent
+            | B::Root
+            | B::NextSibling
+            | B::PreviousSibling
+            | B::Api
+            | B::HasApi
+            | B::New => self.refused(call),
             B::Keys | B::Values => self.hash_built_in(call),
             B::C | B::Cn | B::String => self.printing(call),
             B::Round

@@ -52,7 +52,28 @@ impl<'r> Interp<'r> {
                 super::url::escape(&text, &name, call.which == BuiltIn::UrlPath, &mut out).map_err(runtime)?;
             }
         }
+        // most texts need no escape, and are passed on as they came
+        if out.len() == text.len() {
+            return Ok(Value::String(text));
+        }
         self.built(out)
+    }
+}
+
+/// Where escaped text goes: into a string, or straight into the output.
+pub(crate) trait Sink {
+    fn text(&mut self, text: &str);
+}
+
+impl Sink for String {
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn text(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -68,7 +89,7 @@ pub(crate) enum Escape {
 ///
 /// With `quoted` the quotes around the text are taken into account: some characters at its ends
 /// are safe then, and so are apostrophes.
-pub(crate) fn script_content(text: &str, escape: Escape, quoted: bool, out: &mut String) {
+pub(crate) fn script_content(text: &str, escape: Escape, quoted: bool, out: &mut impl Sink) {
     let bytes = text.as_bytes();
     let mut copied = 0;
     for (at, byte) in bytes.iter().enumerate() {
@@ -77,21 +98,24 @@ pub(crate) fn script_content(text: &str, escape: Escape, quoted: bool, out: &mut
         }
         let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { continue };
         let Some(escaped) = script_escape(bytes, at, c, escape, quoted) else { continue };
-        out.push_str(text.get(copied..at).unwrap_or_default());
+        out.text(text.get(copied..at).unwrap_or_default());
         copied = at + c.len_utf8();
         match escaped {
-            Escaped::Letter(letter) => out.extend(['\\', letter]),
+            Escaped::Letter(letter) => {
+                out.text("\\");
+                out.text(letter.encode_utf8(&mut [0; 4]));
+            }
             Escaped::Code if escape == Escape::JavaScript && u32::from(c) < 0x100 => {
-                out.push_str("\\x");
+                out.text("\\x");
                 push_hex(u32::from(c), 2, out);
             }
             Escaped::Code => {
-                out.push_str("\\u");
+                out.text("\\u");
                 push_hex(u32::from(c), 4, out);
             }
         }
     }
-    out.push_str(text.get(copied..).unwrap_or_default());
+    out.text(text.get(copied..).unwrap_or_default());
 }
 
 /// Bytes that never need an escape: most of ASCII, and what can't begin U+007F–9F or U+2028–9.
@@ -144,38 +168,42 @@ fn script_escape(bytes: &[u8], at: usize, c: char, escape: Escape, quoted: bool)
     }
 }
 
-fn push_hex(code: u32, digits: u32, out: &mut String) {
+fn push_hex(code: u32, digits: u32, out: &mut impl Sink) {
     for place in (0..digits).rev() {
         let digit = char::from_digit(code >> (4 * place) & 0xf, 16).unwrap_or('0');
-        out.push(digit.to_ascii_uppercase());
+        out.text(digit.to_ascii_uppercase().encode_utf8(&mut [0; 4]));
     }
 }
 
-pub(crate) fn java_content(text: &str, out: &mut String) {
+pub(crate) fn java_content(text: &str, out: &mut impl Sink) {
     for c in text.chars() {
         match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
+            '"' => out.text("\\\""),
+            '\\' => out.text("\\\\"),
+            '\n' => out.text("\\n"),
+            '\r' => out.text("\\r"),
+            '\t' => out.text("\\t"),
+            '\u{8}' => out.text("\\b"),
+            '\u{c}' => out.text("\\f"),
+            '\0'..='\u{1f}' => out.text(&format!("\\u{:04x}", c as u32)),
+            c => out.text(c.encode_utf8(&mut [0; 4])),
         }
     }
 }
 
 fn markup(text: &str, apostrophe: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str(apostrophe),
-            c => out.push(c),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find(['<', '>', '&', '"', '\'']) {
+        let (clean, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(clean);
+        out.push_str(match special.as_bytes().first() {
+            Some(b'<') => "&lt;",
+            Some(b'>') => "&gt;",
+            Some(b'&') => "&amp;",
+            Some(b'"') => "&quot;",
+            _ => apostrophe,
+        });
+        rest = special.get(1..).unwrap_or_default();
     }
+    out.push_str(rest);
 }

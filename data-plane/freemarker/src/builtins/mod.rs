@@ -7,6 +7,7 @@ mod dispatch;
 pub(crate) mod escapes;
 mod hashes;
 mod loops;
+mod nodes;
 mod numbers;
 mod patterns;
 mod search;
@@ -62,8 +63,6 @@ const MANY: usize = usize::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     Found(BuiltIn),
-    /// FreeMarker has it, this engine has not.
-    Unsupported,
     Unknown,
 }
 
@@ -238,8 +237,6 @@ built_ins! {
     "reverse" Reverse NONE;
     "sort" Sort NONE;
     "sort_by" SortBy takes(1, 1);
-    "distinct" Distinct NONE;
-    "distinct_by" DistinctBy takes(1, 1);
     "chunk" Chunk takes(1, 2);
     "filter" Filter LAMBDA;
     "map" Map LAMBDA;
@@ -251,6 +248,19 @@ built_ins! {
     // hashes
     "keys" Keys NONE;
     "values" Values NONE;
+    // of nodes and Java objects, which there are none of
+    "ancestors" Ancestors may_take(MANY);
+    "children" Children NONE;
+    "node_name" NodeName NONE;
+    "node_namespace" NodeNamespace NONE;
+    "node_type" NodeType NONE;
+    "parent" Parent NONE;
+    "root" Root NONE;
+    "next_sibling" NextSibling NONE;
+    "previous_sibling" PreviousSibling NONE;
+    "api" Api NONE;
+    "has_api" HasApi NONE;
+    "new" New Arguments { min: 0, ..may_take(MANY) };
     // loop variables
     "index" Index LOOP;
     "counter" Counter LOOP;
@@ -264,30 +274,12 @@ built_ins! {
     "item_cycle" ItemCycle Arguments { loop_variable: true, ..takes(1, MANY) };
 }
 
-/// Names that FreeMarker 2.3.34 has besides.
-const UNSUPPORTED: &[&str] = &[
-    "ancestors",
-    "api",
-    "children",
-    "has_api",
-    "new",
-    "next_sibling",
-    "node_name",
-    "node_namespace",
-    "node_type",
-    "parent",
-    "previous_sibling",
-    "root",
-];
-
 impl BuiltIn {
     /// Finds a built-in by its name, written either way.
     pub(crate) fn find(name: &str) -> Lookup {
         let snake = snake_case(name);
         if let Some(found) = Self::by_snake_name(&snake).or_else(|| Iso::find(name).map(Self::Iso)) {
             Lookup::Found(found)
-        } else if UNSUPPORTED.contains(&snake.as_str()) {
-            Lookup::Unsupported
         } else {
             Lookup::Unknown
         }
@@ -370,7 +362,6 @@ mod tests {
         assert_eq!(BuiltIn::find("upperCase"), Lookup::Found(BuiltIn::UpperCase));
         assert_eq!(BuiltIn::find("isoUtcMsNZ"), BuiltIn::find("iso_utc_ms_nz"));
         assert!(matches!(BuiltIn::find("iso_utc_ms_nz"), Lookup::Found(_)));
-        assert_eq!(BuiltIn::find("api"), Lookup::Unsupported);
         assert_eq!(BuiltIn::find("nope"), Lookup::Unknown);
         assert_eq!(BuiltIn::find("iso_x"), Lookup::Unknown);
     }

@@ -116,31 +116,36 @@ impl<'r> Interp<'r> {
 
     /// `?c` and `?cn`
     fn literal(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
-        let format = self.formats.c;
         let value = self.eval(&call.target)?;
-        if let Some(flag) = value.as_bool() {
-            return Ok(Value::String(Text::Borrowed(if flag { "true" } else { "false" })));
+        let text = self.literal_of(value, call)?;
+        if let Text::Owned(text) = &text {
+            self.meter.value(text.len())?;
         }
+        Ok(Value::String(text))
+    }
+
+    pub(crate) fn literal_of(&mut self, value: Value<'r>, call: &'r BuiltInCall) -> Result<Text<'r>, Raised> {
+        let format = self.formats.c;
+        if let Some(flag) = value.as_bool() {
+            return Ok(Text::Borrowed(if flag { "true" } else { "false" }));
+        }
+        let mut out = String::new();
         match value {
             Value::Number(number) => {
                 self.meter.steps(number.cost())?;
-                self.built(format.number(&number))
+                format.number(&number, &mut out);
             }
             Value::String(text) => {
                 self.meter.scan(text.len())?;
-                let mut quoted = String::with_capacity(text.len() + 2);
-                format.string(&text, &mut quoted);
-                self.built(quoted)
+                out.reserve(text.len() + 2);
+                format.string(&text, &mut out);
             }
-            Value::Nothing => {
-                let mut quoted = String::new();
-                format.string("", &mut quoted);
-                self.built(quoted)
-            }
-            Value::Missing if call.which == BuiltIn::Cn => Ok(Value::String(Text::Borrowed(format.null()))),
-            Value::Missing => Err(self.missing(&call.target)),
-            other => Err(self.expected("a number, boolean or string", &other, &call.target)),
+            Value::Nothing => format.string("", &mut out),
+            Value::Missing if call.which == BuiltIn::Cn => return Ok(Text::Borrowed(format.null())),
+            Value::Missing => return Err(self.missing(&call.target)),
+            other => return Err(self.expected("number, boolean, or string", &other, &call.target)),
         }
+        Ok(Text::from(out))
     }
 
     /// `?string`

@@ -26,8 +26,10 @@ impl<'r> Interp<'r> {
                 }
             }
             ElementKind::Output { value: expr, escaping } => {
-                let value = self.eval(expr)?;
-                self.print(value, expr, *escaping)?;
+                if escaping.is_on() || !self.print_directly(expr)? {
+                    let value = self.eval(expr)?;
+                    self.print(value, expr, *escaping)?;
+                }
             }
             ElementKind::If(branches) => {
                 for branch in branches {

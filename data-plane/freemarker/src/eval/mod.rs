@@ -7,6 +7,7 @@ mod blamer;
 mod calls;
 mod compress;
 mod convert;
+mod direct;
 mod dynamic;
 mod elements;
 mod expressions;

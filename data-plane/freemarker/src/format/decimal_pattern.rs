@@ -91,6 +91,11 @@ impl DecimalPattern {
     /// # Errors
     /// When the number would have to be rounded and `roundingMode=unnecessary` forbids it.
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
+        if let Number::Int(int) = number
+            && self.is_plain()
+        {
+            return Ok(self.format_int(*int));
+        }
         let negative = number.is_negative();
         let multiplied;
         let number = if self.multiplier == 1 {
@@ -122,6 +127,42 @@ impl DecimalPattern {
         }
         self.write_affix(&affixes.suffix, &mut out);
         Ok(out)
+    }
+
+    /// Whether integers are written as they are, apart from groups.
+    fn is_plain(&self) -> bool {
+        self.multiplier == 1
+            && self.exponent_digits.is_none()
+            && self.min_fraction == 0
+            && !self.always_separator
+            && self.min_integer <= 1
+            && self.symbols.zero == '0'
+    }
+
+    fn format_int(&self, int: i64) -> String {
+        let affixes = if int < 0 { &self.negative } else { &self.positive };
+        let mut out = String::with_capacity(32);
+        self.write_affix(&affixes.prefix, &mut out);
+        let grouping = if self.is_monetary() { self.symbols.monetary_grouping } else { self.symbols.grouping };
+        let mut digits = [0_u8; 20];
+        let mut rest = int.unsigned_abs();
+        let mut count = 0;
+        for digit in &mut digits {
+            *digit = (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        for (place, digit) in digits.iter().enumerate().take(count).rev() {
+            out.push(char::from(b'0' + digit));
+            if self.grouping > 0 && place > 0 && place % self.grouping == 0 {
+                out.push(grouping);
+            }
+        }
+        self.write_affix(&affixes.suffix, &mut out);
+        out
     }
 
     fn write_plain(&self, digits: &Digits, out: &mut String) {

@@ -3,6 +3,7 @@
 
 use super::calendar::Civil;
 use super::date::{DateKind, local};
+use super::pattern::write_padded;
 use super::zone::{Zone, custom_offset};
 use crate::value::Date;
 
@@ -87,29 +88,34 @@ impl IsoFormat {
     pub(crate) fn format(&self, date: Date, zone: &Zone) -> String {
         let zone = if self.utc { &Zone::Utc } else { zone };
         let wall = Civil::gregorian(local(date.epoch_ms, zone));
-        let mut out = String::new();
+        let mut out = String::with_capacity(32);
+        let field = |number: i64, width: usize, before: &str, out: &mut String| {
+            out.push_str(before);
+            write_padded(number, width, out);
+        };
         if date.kind != DateKind::Time {
             let year = wall.year;
             let year = if self.xs && year <= 0 { year - 1 } else { year };
-            let year = if year < 0 { year.to_string() } else { format!("{year:04}") };
-            out = format!("{year}-{:02}-{:02}", wall.month, wall.day);
+            field(year, if year < 0 { 1 } else { 4 }, "", &mut out);
+            field(wall.month, 2, "-", &mut out);
+            field(wall.day, 2, "-", &mut out);
             if date.kind == DateKind::DateTime {
                 out.push('T');
             }
         }
         if date.kind != DateKind::Date {
-            out.push_str(&format!("{:02}", wall.hour));
+            field(wall.hour, 2, "", &mut out);
             if self.accuracy != Accuracy::Hours {
-                out.push_str(&format!(":{:02}", wall.minute));
+                field(wall.minute, 2, ":", &mut out);
             }
             if !matches!(self.accuracy, Accuracy::Hours | Accuracy::Minutes) {
-                out.push_str(&format!(":{:02}", wall.second));
+                field(wall.second, 2, ":", &mut out);
             }
             match self.accuracy {
-                Accuracy::Milliseconds => out.push_str(&format!(".{:03}", wall.millisecond)),
+                Accuracy::Milliseconds => field(wall.millisecond, 3, ".", &mut out),
                 Accuracy::AsNeeded if wall.millisecond > 0 => {
-                    let fraction = format!(".{:03}", wall.millisecond);
-                    out.push_str(fraction.trim_end_matches('0'));
+                    field(wall.millisecond, 3, ".", &mut out);
+                    out.truncate(out.trim_end_matches('0').len());
                 }
                 _ => {}
             }

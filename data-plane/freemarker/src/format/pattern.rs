@@ -1,5 +1,7 @@
 //! Java's `SimpleDateFormat` patterns for en_US: printing (reading is in [`super::pattern_parse`]).
 
+use std::fmt::Write;
+
 use super::calendar::{Civil, DAY_MS, weekday};
 use super::date::local;
 use super::zone::Zone;
@@ -127,7 +129,7 @@ fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms:
         's' => wall.second,
         _ => wall.millisecond,
     };
-    out.push_str(&format!("{number:0count$}"));
+    write_padded(number, count, out);
 }
 
 fn year_of_era(year: i64) -> i64 {
@@ -140,9 +142,9 @@ fn write_year(year: i64, count: usize, out: &mut String) {
     }
     let year = year.abs();
     if count == 2 {
-        out.push_str(&format!("{:02}", year % 100));
+        write_padded(year % 100, 2, out);
     } else {
-        out.push_str(&format!("{year:0count$}"));
+        write_padded(year, count, out);
     }
 }
 
@@ -150,11 +152,22 @@ fn write_year(year: i64, count: usize, out: &mut String) {
 fn write_offset(seconds: i64, style: usize, out: &mut String) {
     let sign = if seconds < 0 { '-' } else { '+' };
     let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+    out.push(sign);
+    write_padded(hours, 2, out);
     match style {
-        1 => out.push_str(&format!("{sign}{hours:02}")),
-        2 => out.push_str(&format!("{sign}{hours:02}{minutes:02}")),
-        _ => out.push_str(&format!("{sign}{hours:02}:{minutes:02}")),
+        1 => {}
+        2 => write_padded(minutes, 2, out),
+        _ => {
+            out.push(':');
+            write_padded(minutes, 2, out);
+        }
     }
+}
+
+/// Appends a number with zeros before it.
+pub(super) fn write_padded(number: i64, width: usize, out: &mut String) {
+    // writing to a string does not fail
+    let _ = write!(out, "{number:0width$}");
 }
 
 fn day_of_year(wall: &Civil, wall_ms: i64) -> i64 {

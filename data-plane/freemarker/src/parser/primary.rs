@@ -261,9 +261,6 @@ impl Parser<'_, '_> {
         let start = self.next.start;
         let which = match BuiltIn::find(name) {
             Lookup::Found(which) => which,
-            Lookup::Unsupported => {
-                return self.error_at(start, format!("this engine does not support the built-in ?{name}"));
-            }
             Lookup::Unknown => {
                 let message = format!(
                     "Unknown built-in: \"{name}\". Help (latest version): \
