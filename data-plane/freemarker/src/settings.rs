@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::boolean::BooleanFormat;
 use crate::format::c::CFormat;
 use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
+use crate::format::locale::Locale;
 use crate::format::number::NumberFormat;
 use crate::format::zone::Zone;
 use crate::output_format::{AutoEscaping, Escaping, OutputFormat};
@@ -251,6 +252,8 @@ impl SettingKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Formats {
     pub(crate) number: NumberFormat,
+    /// What the number format was made from.
+    number_source: String,
     pub(crate) boolean: BooleanFormat,
     pub(crate) c: CFormat,
     pub(crate) date: NamedDateFormat,
@@ -258,6 +261,7 @@ pub(crate) struct Formats {
     pub(crate) datetime: NamedDateFormat,
     pub(crate) zone: Zone,
     pub(crate) locale: String,
+    pub(crate) data: &'static Locale,
     pub(crate) url_charset: Option<String>,
     pub(crate) output_encoding: Option<String>,
 }
@@ -270,13 +274,13 @@ pub(crate) struct NamedDateFormat {
 }
 
 impl NamedDateFormat {
-    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
-        let format = CompiledDateFormat::parse(text, kind, custom)?;
+    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats, locale: &'static Locale) -> Result<Self, String> {
+        let format = CompiledDateFormat::parse(text, kind, custom, locale)?;
         Ok(NamedDateFormat { source: text.to_owned(), format })
     }
 
     fn default_of(kind: DateKind) -> Self {
-        Self::parse("", kind, &Vec::new()).unwrap_or_else(|_| NamedDateFormat {
+        Self::parse("", kind, &Vec::new(), Locale::us()).unwrap_or_else(|_| NamedDateFormat {
             source: "iso".into(),
             format: CompiledDateFormat::Iso(crate::format::iso::PLAIN),
         })
@@ -287,6 +291,7 @@ impl Default for Formats {
     fn default() -> Self {
         Formats {
             number: NumberFormat::locale_default(),
+            number_source: "number".into(),
             boolean: BooleanFormat::forbidden(),
             c: CFormat::Legacy,
             date: NamedDateFormat::default_of(DateKind::Date),
@@ -294,6 +299,7 @@ impl Default for Formats {
             datetime: NamedDateFormat::default_of(DateKind::DateTime),
             zone: Zone::Utc,
             locale: "en_US".into(),
+            data: Locale::us(),
             url_charset: None,
             output_encoding: None,
         }
@@ -303,23 +309,36 @@ impl Default for Formats {
 impl Formats {
     pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
-            SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
+            SettingKey::NumberFormat => {
+                self.number = NumberFormat::parse(value, self.data)?;
+                value.clone_into(&mut self.number_source);
+            }
             SettingKey::CFormat => self.c = CFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
             SettingKey::DateFormat => {
-                self.date = NamedDateFormat::parse(value, DateKind::Date, custom)?;
+                self.date = NamedDateFormat::parse(value, DateKind::Date, custom, self.data)?;
             }
             SettingKey::TimeFormat => {
-                self.time = NamedDateFormat::parse(value, DateKind::Time, custom)?;
+                self.time = NamedDateFormat::parse(value, DateKind::Time, custom, self.data)?;
             }
             SettingKey::DatetimeFormat => {
-                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom)?;
+                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data)?;
             }
             SettingKey::Locale => {
-                if !(value == "en" || value.starts_with("en_") || value.starts_with("en-")) {
-                    return Err(format!("this engine has no data for the locale \"{value}\": it knows English ones"));
+                let name = value.replace('-', "_");
+                self.data = Locale::find(&name).ok_or_else(|| {
+                    format!("this engine has no data for the locale \"{value}\": it knows English ones")
+                })?;
+                self.locale = name;
+                // formats by name look different now
+                self.number = NumberFormat::parse(&self.number_source, self.data)?;
+                for (format, kind) in [
+                    (&mut self.date, DateKind::Date),
+                    (&mut self.time, DateKind::Time),
+                    (&mut self.datetime, DateKind::DateTime),
+                ] {
+                    *format = NamedDateFormat::parse(&format.source, kind, custom, self.data)?;
                 }
-                self.locale = value.replace('-', "_");
             }
             SettingKey::TimeZone => {
                 self.zone = match value {

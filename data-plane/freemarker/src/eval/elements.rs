@@ -7,6 +7,7 @@ use crate::ast::{
     AssignOp, AssignPlace, Assignment, Assignments, Attempt, BinaryOp, Block, Capture, Element, ElementKind, Switch,
 };
 use crate::error::{Place, Raised, runtime};
+use crate::settings::SettingKey;
 use crate::value::{Text, Value};
 
 /// Where an assignment goes, once it is known.
@@ -89,6 +90,9 @@ impl<'r> Interp<'r> {
                         &*text
                     ))
                 })?;
+                if *key == SettingKey::Locale {
+                    self.forget_formats();
+                }
             }
             ElementKind::Stop(message) => {
                 let text = match message {

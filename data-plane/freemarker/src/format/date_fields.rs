@@ -1,6 +1,7 @@
 //! From the fields that were read to a time, as Java's lenient calendar has it.
 
 use super::calendar::{Civil, DAY_MS, weekday};
+use super::locale::Locale;
 use super::zone::Zone;
 
 /// A field of a date that can be read.
@@ -86,8 +87,8 @@ impl Fields {
     }
 
     /// The time in milliseconds since the epoch.
-    pub(super) fn epoch(&self, zone: &Zone) -> Option<i64> {
-        let epoch_ms = self.epoch_in_year(zone)?;
+    pub(super) fn epoch(&self, zone: &Zone, locale: &Locale) -> Option<i64> {
+        let epoch_ms = self.epoch_in_year(zone, locale)?;
         match self.century_start_ms {
             Some(start) if epoch_ms < start => {
                 let mut later = self.clone();
@@ -96,14 +97,14 @@ impl Fields {
                         later.set(field, year + 100);
                     }
                 }
-                later.epoch_in_year(zone)
+                later.epoch_in_year(zone, locale)
             }
             _ => Some(epoch_ms),
         }
     }
 
-    fn epoch_in_year(&self, zone: &Zone) -> Option<i64> {
-        let day = self.day();
+    fn epoch_in_year(&self, zone: &Zone, locale: &Locale) -> Option<i64> {
+        let day = self.day(locale);
         let clock = Civil {
             year: 1970,
             month: 1,
@@ -142,26 +143,30 @@ impl Fields {
     }
 
     /// The number of the day since 1970-01-01.
-    fn day(&self) -> i64 {
+    fn day(&self, locale: &Locale) -> i64 {
         if let Some(year) = self.get(Field::WeekYear).filter(|_| self.stamp(Field::WeekYear) > self.stamp(Field::Year))
         {
-            let week_start = first_week(day_number(year, 1));
-            return week_start + 7 * (self.or(Field::WeekOfYear, 1) - 1) + self.or(Field::DayOfWeek, 0);
+            let week_start = locale.first_week(day_number(year, 1));
+            let weekday = self.or(Field::DayOfWeek, locale.first_weekday);
+            return week_start
+                + 7 * (self.or(Field::WeekOfYear, 1) - 1)
+                + (weekday - locale.first_weekday).rem_euclid(7);
         }
         let how = self.how();
         let month = if matches!(how, Day::Ordinal | Day::WeekOfYear) { 1 } else { self.or(Field::Month, 1) };
         let first = day_number(self.year(), month);
         let weekday = self.get(Field::DayOfWeek);
+        let in_week = (weekday.unwrap_or(locale.first_weekday) - locale.first_weekday).rem_euclid(7);
         match how {
             Day::Date => {
                 let date = Civil { year: self.year(), month, day: self.or(Field::Day, 1), ..Civil::default() };
                 date.cutover_ms().div_euclid(DAY_MS)
             }
             Day::Ordinal => first + self.or(Field::DayOfYear, 1) - 1,
-            Day::WeekOfMonth => first_week(first) + 7 * (self.or(Field::WeekOfMonth, 1) - 1) + weekday.unwrap_or(0),
-            Day::WeekOfYear => first_week(first) + 7 * (self.or(Field::WeekOfYear, 1) - 1) + weekday.unwrap_or(0),
+            Day::WeekOfMonth => locale.first_week(first) + 7 * (self.or(Field::WeekOfMonth, 1) - 1) + in_week,
+            Day::WeekOfYear => locale.first_week(first) + 7 * (self.or(Field::WeekOfYear, 1) - 1) + in_week,
             Day::WeekInMonth => {
-                let weekday = weekday.unwrap_or(0);
+                let weekday = weekday.unwrap_or(locale.first_weekday);
                 let which = self.or(Field::DayOfWeekInMonth, 1);
                 if which >= 0 {
                     return on_or_before(first + 7 * which - 1, weekday);
@@ -212,11 +217,6 @@ impl Fields {
 
 fn day_number(year: i64, month: i64) -> i64 {
     Civil { year, month, day: 1, ..Civil::default() }.cutover_ms().div_euclid(DAY_MS)
-}
-
-/// The Sunday that begins the week of a day.
-fn first_week(day: i64) -> i64 {
-    on_or_before(day, 0)
 }
 
 fn on_or_before(day: i64, wanted: i64) -> i64 {

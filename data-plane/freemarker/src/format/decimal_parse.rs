@@ -1,6 +1,7 @@
 //! Reading `DecimalFormat` patterns and the parameters after them.
 
 use super::decimal_pattern::{Affix, Affixes, DecimalPattern, Rounding, Symbols};
+use super::locale::Locale;
 
 /// Splits off the parameters after the second unquoted semicolon.
 pub(super) fn split_parameters(text: &str) -> (&str, Option<&str>) {
@@ -106,7 +107,7 @@ enum Phase {
 }
 
 impl PatternParser {
-    pub(super) fn parse(mut self, text: &str) -> Result<DecimalPattern, String> {
+    pub(super) fn parse(mut self, text: &str, locale: &Locale) -> Result<DecimalPattern, String> {
         let chars: Vec<char> = text.chars().collect();
         let (positive, negative_start) = self.part(&chars, true)?;
         if self.zeros == 0
@@ -156,19 +157,7 @@ impl PatternParser {
             always_separator: !empty && self.decimal.is_some_and(|decimal| decimal == 0 || decimal == total),
             exponent_digits: self.exponent,
             multiplier: self.multiplier.unwrap_or(1),
-            symbols: Symbols {
-                decimal: '.',
-                monetary_decimal: None,
-                grouping: ',',
-                monetary_grouping: ',',
-                minus: '-',
-                percent: '%',
-                per_mille: '\u{2030}',
-                exponent: "E".into(),
-                zero: '0',
-                currency: "$".into(),
-                currency_code: "USD".into(),
-            },
+            symbols: Symbols::of(locale),
             rounding: Rounding::HalfEven,
         })
     }

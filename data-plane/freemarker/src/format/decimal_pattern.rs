@@ -2,6 +2,7 @@
 //! number_format", "Extended Java decimal format").
 
 use super::decimal_parse::{PatternParser, parameters, split_parameters};
+use super::locale::Locale;
 use crate::number::Number;
 
 /// A pattern such as `#,##0.00;(#,##0.00)`, ready to format with.
@@ -44,7 +45,7 @@ pub(super) enum Affix {
 #[derive(Clone, Debug)]
 pub(super) struct Symbols {
     pub(super) decimal: char,
-    pub(super) monetary_decimal: Option<char>,
+    pub(super) monetary_decimal: char,
     pub(super) grouping: char,
     pub(super) monetary_grouping: char,
     pub(super) minus: char,
@@ -54,6 +55,25 @@ pub(super) struct Symbols {
     pub(super) zero: char,
     pub(super) currency: String,
     pub(super) currency_code: String,
+}
+
+impl Symbols {
+    pub(super) fn of(locale: &Locale) -> Self {
+        let [decimal, grouping, monetary_decimal, monetary_grouping, minus, percent, per_mille] = locale.signs;
+        Symbols {
+            decimal,
+            monetary_decimal,
+            grouping,
+            monetary_grouping,
+            minus,
+            percent,
+            per_mille,
+            exponent: locale.exponent.into(),
+            zero: '0',
+            currency: locale.currency.into(),
+            currency_code: locale.currency_code.into(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +93,14 @@ impl DecimalPattern {
     ///
     /// # Errors
     /// A message saying what is malformed.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, locale: &'static Locale) -> Result<Self, String> {
         let (standard, parameters) = split_parameters(text);
         let mut pattern = PatternParser::default()
-            .parse(standard)
+            .parse(standard, locale)
             .map_err(|problem| format!("the number format pattern \"{text}\" is malformed: {problem}"))?;
         if let Some(parameters) = parameters {
             pattern
-                .set_parameters(parameters)
+                .set_parameters(parameters, locale)
                 .map_err(|problem| format!("the number format pattern \"{text}\" is malformed: {problem}"))?;
         }
         Ok(pattern)
@@ -246,12 +266,8 @@ impl DecimalPattern {
     }
 
     fn decimal_separator(&self) -> char {
-        match self.symbols.monetary_decimal {
-            Some(separator) if self.is_monetary() => separator,
-            // what the locale has for money is not changed by the parameter decimalSeparator
-            None if self.is_monetary() => '.',
-            _ => self.symbols.decimal,
-        }
+        // what the locale has for money is not changed by the parameter decimalSeparator
+        if self.is_monetary() { self.symbols.monetary_decimal } else { self.symbols.decimal }
     }
 
     fn is_monetary(&self) -> bool {
@@ -260,7 +276,7 @@ impl DecimalPattern {
         self.positive.prefix.iter().chain(&self.positive.suffix).chain(negative).any(is_currency)
     }
 
-    fn set_parameters(&mut self, text: &str) -> Result<(), String> {
+    fn set_parameters(&mut self, text: &str, locale: &Locale) -> Result<(), String> {
         let mut currency_symbol = None;
         for (name, value) in parameters(text)? {
             let one_char = || {
@@ -278,7 +294,7 @@ impl DecimalPattern {
                     self.multiplier = i64::from(multiplier);
                 }
                 "decimalSeparator" => symbols.decimal = one_char()?,
-                "monetaryDecimalSeparator" => symbols.monetary_decimal = Some(one_char()?),
+                "monetaryDecimalSeparator" => symbols.monetary_decimal = one_char()?,
                 "groupingSeparator" => symbols.grouping = one_char()?,
                 "minusSign" => symbols.minus = one_char()?,
                 "percent" => symbols.percent = one_char()?,
@@ -288,7 +304,8 @@ impl DecimalPattern {
                 // whatever the order, it comes after the code
                 "currencySymbol" => currency_symbol = Some(value),
                 "currencyCode" => {
-                    let symbol = super::currency::symbol(&value)
+                    let symbol = locale
+                        .currency_symbol(&value)
                         .ok_or_else(|| format!("\"{value}\" is no currency code of ISO 4217"))?;
                     symbols.currency = symbol.to_owned();
                     symbols.currency_code = value;
@@ -406,7 +423,7 @@ mod tests {
     use super::*;
 
     fn format(number: &str, pattern: &str) -> String {
-        DecimalPattern::parse(pattern).unwrap().format(&Number::parse(number).unwrap()).unwrap()
+        DecimalPattern::parse(pattern, Locale::us()).unwrap().format(&Number::parse(number).unwrap()).unwrap()
     }
 
     #[test]
@@ -446,7 +463,7 @@ mod tests {
     #[test]
     fn refuses_malformed_patterns() {
         for pattern in ["0.0.0", "#0#0", "0,", "0E", "'0", "0;;x=1", "0;;roundingMode=best"] {
-            assert!(DecimalPattern::parse(pattern).is_err(), "{pattern}");
+            assert!(DecimalPattern::parse(pattern, Locale::us()).is_err(), "{pattern}");
         }
     }
 }

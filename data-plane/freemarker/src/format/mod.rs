@@ -9,6 +9,7 @@ mod date_fields;
 mod decimal_parse;
 pub(crate) mod decimal_pattern;
 pub(crate) mod iso;
+pub(crate) mod locale;
 pub(crate) mod number;
 pub(crate) mod pattern;
 mod pattern_parse;

@@ -2,7 +2,8 @@
 
 use super::calendar::Civil;
 use super::date_fields::{Field, Fields, ReadZone};
-use super::pattern::{DatePattern, MONTHS, Part, WEEKDAYS};
+use super::locale::Locale;
+use super::pattern::{DatePattern, Part};
 use super::zone::Zone;
 use super::zone_names;
 
@@ -19,7 +20,7 @@ impl DatePattern {
     }
 
     fn read_chars(&self, text: &[char], zone: &Zone, now_ms: Option<i64>) -> Option<i64> {
-        let mut fields = Reader { fields: Fields::default(), own: zone };
+        let mut fields = Reader { fields: Fields::default(), own: zone, locale: self.locale };
         let mut pos = 0;
         for (i, part) in self.parts.iter().enumerate() {
             match part {
@@ -38,7 +39,7 @@ impl DatePattern {
                 }
             }
         }
-        fields.fields.epoch(zone)
+        fields.fields.epoch(zone, self.locale)
     }
 }
 
@@ -47,6 +48,7 @@ struct Reader<'z> {
     fields: Fields,
     /// The zone of the setting, whose names are looked for first.
     own: &'z Zone,
+    locale: &'static Locale,
 }
 
 impl Reader<'_> {
@@ -65,26 +67,26 @@ impl Reader<'_> {
         if pos >= text.len() {
             return None;
         }
-        let fields = &mut self.fields;
+        let (fields, locale) = (&mut self.fields, self.locale);
         // names are looked for before the white space is skipped
         match letter {
             'G' => {
-                let (index, end) = name(text, start, &["BC", "AD"], None)?;
+                let (index, end) = name(text, start, [&locale.eras, &[]])?;
                 fields.before_christ = index == 0;
                 return Some(end);
             }
             'M' | 'L' if count >= 3 => {
-                let (index, end) = name(text, start, &MONTHS, Some(3))?;
+                let (index, end) = name(text, start, [&locale.months, &locale.short_months])?;
                 fields.set(Field::Month, index as i64 + 1);
                 return Some(end);
             }
             'E' => {
-                let (index, end) = name(text, start, &WEEKDAYS, Some(3))?;
+                let (index, end) = name(text, start, [&locale.weekdays, &locale.short_weekdays])?;
                 fields.set(Field::DayOfWeek, index as i64);
                 return Some(end);
             }
             'a' => {
-                let (index, end) = name(text, start, &["AM", "PM"], None)?;
+                let (index, end) = name(text, start, [&locale.halves, &[]])?;
                 fields.set(Field::HalfOfDay, index as i64);
                 return Some(end);
             }
@@ -247,19 +249,15 @@ fn number(text: &[char], pos: usize, limit: usize) -> Option<(i64, usize)> {
     Some((value, digits_from + len))
 }
 
-/// The longest of the names that the text goes on with, in any case; whole or by its first letters.
-fn name(text: &[char], pos: usize, names: &[&str], short: Option<usize>) -> Option<(usize, usize)> {
+/// The longest of the names, whole or short, that the text goes on with, in any case.
+fn name(text: &[char], pos: usize, names: [&[&str]; 2]) -> Option<(usize, usize)> {
     let matches = |name: &str| {
         let mut text = text.get(pos..).unwrap_or_default().iter();
         name.chars().all(|c| text.next().is_some_and(|t| t.eq_ignore_ascii_case(&c)))
     };
-    let whole = names.iter().position(|name| matches(name));
-    if let Some(index) = whole {
-        return Some((index, pos + names.get(index)?.len()));
-    }
-    let len = short?;
-    let index = names.iter().position(|name| name.get(..len).is_some_and(matches))?;
-    Some((index, pos + len))
+    let all = names.iter().flat_map(|names| names.iter().enumerate());
+    let found = all.filter(|(_, name)| matches(name)).max_by_key(|(_, name)| name.len());
+    found.map(|(index, name)| (index, pos + name.chars().count()))
 }
 
 /// When the 100 years of two-digit years begin: in the middle of a year.
