@@ -53,7 +53,7 @@ impl<'r> Interp<'r> {
             }
         }
         // most texts need no escape, and are passed on as they came
-        if out.len() == text.len() {
+        if *out == *text {
             return Ok(Value::String(text));
         }
         self.built(out)
