@@ -101,7 +101,7 @@ impl Number {
             Number::Int(_) => 0,
             Number::Decimal(decimal) => {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
-                1 + unscaled.bits() / 256 + scale.unsigned_abs() / 64
+                1 + unscaled.bits() / 64 + scale.unsigned_abs() / 64
             }
         }
     }

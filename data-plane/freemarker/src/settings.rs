@@ -39,7 +39,7 @@ impl Settings {
     /// Sets a setting by FreeMarker's name for it and the text that its configuration would take.
     ///
     /// Taken are `number_format`, `boolean_format`, `c_format`, `date_format`, `time_format`,
-    /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
+    /// `datetime_format`, `locale`, `time_zone`, `url_escaping_charset`,
     /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax`,
     /// `naming_convention`, `strict_syntax`, `output_format`, `auto_escaping_policy`,
     /// `recognize_standard_file_extensions`, `fallback_on_null_loop_variable`, `auto_include`,
@@ -330,7 +330,8 @@ impl Formats {
             SettingKey::Locale => {
                 let name = value.replace('-', "_");
                 self.data = Locale::find(&name).ok_or_else(|| {
-                    format!("this engine has no data for the locale \"{value}\": it knows English ones")
+                    format!("this engine has no data for the locale \"{value}\": it knows the greater languages of Europe, Chinese, \
+                         Japanese, Korean and Indonesian")
                 })?;
                 self.locale = name;
                 // formats by name look different now

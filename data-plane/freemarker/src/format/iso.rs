@@ -120,7 +120,9 @@ impl IsoFormat {
                 _ => {}
             }
         }
-        if self.show_offset.unwrap_or(date.kind != DateKind::Date || self.xs) {
+        // ISO 8601 has no zone after a date
+        let may_show = self.xs || date.kind != DateKind::Date;
+        if may_show && self.show_offset.unwrap_or(true) {
             out.push_str(&offset(zone, date.epoch_ms));
         }
         out

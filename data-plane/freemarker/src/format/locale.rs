@@ -1,5 +1,6 @@
 //! What depends on the country: patterns, names and signs.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 static TABLE: &str = include_str!("locales.tsv");
@@ -34,15 +35,19 @@ pub(crate) struct Locale {
 }
 
 impl Locale {
-    /// Finds a locale by its name, such as `en_GB`; English of a country without data of its own is
-    /// plain English. `None` for other languages.
+    /// Finds a locale by its name, such as `en_GB`; a country without data of its own is its
+    /// language. `None` for languages that there are no data of.
     pub(crate) fn find(name: &str) -> Option<&'static Locale> {
-        let english = name == "en" || name.starts_with("en_");
-        if !english && !name.is_empty() {
-            return None;
-        }
-        let by_name = |name: &str| all().iter().find(|locale| locale.name == name);
-        by_name(name).or_else(|| by_name("en"))
+        let by_name = |name: &str| all().iter().find(|locale| locale.name.eq_ignore_ascii_case(name));
+        let language = |name: &str| {
+            name.split_once('_').map(|(language, _)| language.to_owned()).filter(|language| !language.is_empty())
+        };
+        // Java's older name of Indonesian
+        let name = &*match name.strip_prefix("in") {
+            Some(rest) if rest.is_empty() || rest.starts_with('_') => Cow::Owned(format!("id{rest}")),
+            _ => Cow::Borrowed(name),
+        };
+        by_name(name).or_else(|| by_name(&language(name)?))
     }
 
     /// English of the United States, FreeMarker's default here.
@@ -151,7 +156,9 @@ mod tests {
         assert_eq!(Locale::us().currency, "$");
         assert_eq!(Locale::find("en_GB").unwrap().short_months[8], "Sept");
         assert_eq!(Locale::find("en_XY").unwrap().name, "en");
-        assert!(Locale::find("de").is_none());
+        assert_eq!(Locale::find("de_DE").unwrap().signs[..2], [',', '.']);
+        assert_eq!(Locale::find("fr_XY").unwrap().name, "fr");
+        assert!(Locale::find("tlh").is_none());
         assert!(Locale::find("english").is_none());
     }
 }
