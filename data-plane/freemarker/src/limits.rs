@@ -84,6 +84,11 @@ impl Meter {
         Ok(())
     }
 
+    /// The steps that are left.
+    pub(crate) fn steps_left(&self) -> u64 {
+        self.limits.max_steps.saturating_sub(self.steps)
+    }
+
     /// Charges for looking through `bytes` bytes.
     #[inline]
     pub(crate) fn scan(&mut self, bytes: usize) -> Result<(), Raised> {
@@ -121,6 +126,23 @@ impl Meter {
             )));
         }
         Ok(())
+    }
+
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
+
+    /// Output that was taken back does not count.
+    pub(crate) fn reset_output(&mut self, bytes: usize) {
+        self.output_bytes = bytes;
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    pub(crate) fn set_depth(&mut self, depth: u32) {
+        self.depth = depth;
     }
 
     #[inline]

@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::boolean::BooleanFormat;
+use crate::format::c::CFormat;
 use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
+use crate::format::locale::Locale;
 use crate::format::number::NumberFormat;
 use crate::format::zone::Zone;
+use crate::output_format::{AutoEscaping, Escaping, OutputFormat};
+
+mod automatic;
 
 /// How templates are read and how values are printed, unless a template says otherwise.
 #[derive(Clone)]
@@ -15,19 +20,17 @@ pub struct Settings {
     pub(crate) syntax: Syntax,
     pub(crate) formats: Formats,
     pub(crate) custom_dates: CustomDateFormats,
+    pub(crate) auto: Automatic,
 }
 
 impl Default for Settings {
     /// FreeMarker's defaults with `incompatible_improvements` 2.3.31, locale en_US and UTC.
     fn default() -> Self {
         Settings {
-            syntax: Syntax {
-                strip_whitespace: true,
-                tags: TagSyntax::Angle,
-                interpolation: InterpolationSyntax::Legacy,
-            },
+            syntax: Syntax::default(),
             formats: Formats::default(),
             custom_dates: Vec::new(),
+            auto: Automatic::default(),
         }
     }
 }
@@ -35,10 +38,12 @@ impl Default for Settings {
 impl Settings {
     /// Sets a setting by FreeMarker's name for it and the text that its configuration would take.
     ///
-    /// Taken are `number_format`, `boolean_format`, `date_format`, `time_format`,
-    /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
-    /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax` and
-    /// `incompatible_improvements` (2.3.20 or later; all mean 2.3.31).
+    /// Taken are `number_format`, `boolean_format`, `c_format`, `date_format`, `time_format`,
+    /// `datetime_format`, `locale`, `time_zone`, `url_escaping_charset`,
+    /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax`,
+    /// `naming_convention`, `strict_syntax`, `output_format`, `auto_escaping_policy`,
+    /// `recognize_standard_file_extensions`, `fallback_on_null_loop_variable`, `auto_include`,
+    /// `auto_import`, `lazy_imports` and `incompatible_improvements` (2.3.20 or later; all mean 2.3.31).
     ///
     /// # Errors
     /// When there is no such setting, this engine does not have it, or the value is bad.
@@ -60,14 +65,41 @@ impl Settings {
             return self.formats.set(key, value, &self.custom_dates);
         }
         let bad = || format!("the setting {name} can't be \"{value}\"");
+        let flag = || match value {
+            "true" | "yes" | "t" | "y" => Ok(true),
+            "false" | "no" | "f" | "n" => Ok(false),
+            _ => Err(bad()),
+        };
         match name.as_str() {
-            "whitespace_stripping" => {
-                self.syntax.strip_whitespace = match value {
-                    "true" | "yes" | "t" | "y" => true,
-                    "false" | "no" | "f" | "n" => false,
+            "whitespace_stripping" => self.syntax.strip_whitespace = flag()?,
+            "strict_syntax" => self.syntax.strict = flag()?,
+            "fallback_on_null_loop_variable" => self.syntax.falls_back = flag()?,
+            "recognize_standard_file_extensions" => self.syntax.recognizes_extensions = flag()?,
+            "lazy_imports" => {
+                // when a library is run makes no difference to what it gives
+                flag()?;
+            }
+            "output_format" => self.syntax.escaping.format = OutputFormat::find(value)?,
+            "auto_escaping_policy" => {
+                self.syntax.escaping.policy = match value {
+                    "enable_if_default" | "enableIfDefault" | "enable_if_supported" | "enableIfSupported" => {
+                        AutoEscaping::Enabled
+                    }
+                    "disable" => AutoEscaping::Disabled,
+                    "force" => AutoEscaping::Forced,
                     _ => return Err(bad()),
                 };
             }
+            "naming_convention" => {
+                self.syntax.naming = match value {
+                    "auto_detect" => None,
+                    "legacy" => Some(Naming::Legacy),
+                    "camel_case" => Some(Naming::Camel),
+                    _ => return Err(bad()),
+                };
+            }
+            "auto_include" => self.auto.includes = automatic::names(value).ok_or_else(bad)?.into(),
+            "auto_import" => self.auto.imports = automatic::imports(value).ok_or_else(bad)?.into(),
             "tag_syntax" => {
                 self.syntax.tags = match value {
                     "angle_bracket" => TagSyntax::Angle,
@@ -105,6 +137,64 @@ pub(crate) struct Syntax {
     pub(crate) strip_whitespace: bool,
     pub(crate) tags: TagSyntax,
     pub(crate) interpolation: InterpolationSyntax,
+    /// Tags need their `#`.
+    pub(crate) strict: bool,
+    /// `None`: the first name of the template that tells decides.
+    pub(crate) naming: Option<Naming>,
+    pub(crate) escaping: Escaping,
+    /// `.ftlh` and `.ftlx` templates are HTML and XML.
+    pub(crate) recognizes_extensions: bool,
+    /// Variables further out are looked at when a loop variable has no value.
+    pub(crate) falls_back: bool,
+    /// How much of the nesting that is allowed is used up before the template begins.
+    pub(crate) depth: u32,
+}
+
+impl Default for Syntax {
+    fn default() -> Self {
+        Syntax {
+            strip_whitespace: true,
+            tags: TagSyntax::Angle,
+            interpolation: InterpolationSyntax::Legacy,
+            strict: true,
+            naming: None,
+            escaping: Escaping::default(),
+            recognizes_extensions: true,
+            falls_back: true,
+            depth: 0,
+        }
+    }
+}
+
+impl Syntax {
+    /// The output format and escaping of a template of this name.
+    pub(crate) fn escaping_of(&self, name: &str) -> Escaping {
+        let extension = name.len().checked_sub(5).and_then(|at| name.get(at..)).map(str::to_ascii_lowercase);
+        let format = match extension.as_deref() {
+            Some(".ftlh") => OutputFormat::HTML,
+            Some(".ftlx") => OutputFormat::XML,
+            _ => return self.escaping,
+        };
+        if !self.recognizes_extensions {
+            return self.escaping;
+        }
+        Escaping { format, policy: AutoEscaping::Enabled }
+    }
+}
+
+/// How names of the language are written; a template may not mix the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Legacy,
+    Camel,
+}
+
+/// Templates that are included and imported before a template is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Automatic {
+    pub(crate) includes: Arc<[String]>,
+    /// The template, and the name of its namespace.
+    pub(crate) imports: Arc<[(String, String)]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +220,7 @@ pub(crate) enum InterpolationSyntax {
 pub(crate) enum SettingKey {
     NumberFormat,
     BooleanFormat,
+    CFormat,
     DateFormat,
     TimeFormat,
     DatetimeFormat,
@@ -145,6 +236,7 @@ impl SettingKey {
     pub(crate) fn find(name: &str) -> Option<Self> {
         Some(match name {
             "number_format" => SettingKey::NumberFormat,
+            "c_format" => SettingKey::CFormat,
             "boolean_format" => SettingKey::BooleanFormat,
             "date_format" => SettingKey::DateFormat,
             "time_format" => SettingKey::TimeFormat,
@@ -163,12 +255,16 @@ impl SettingKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Formats {
     pub(crate) number: NumberFormat,
+    /// What the number format was made from.
+    number_source: String,
     pub(crate) boolean: BooleanFormat,
+    pub(crate) c: CFormat,
     pub(crate) date: NamedDateFormat,
     pub(crate) time: NamedDateFormat,
     pub(crate) datetime: NamedDateFormat,
     pub(crate) zone: Zone,
     pub(crate) locale: String,
+    pub(crate) data: &'static Locale,
     pub(crate) url_charset: Option<String>,
     pub(crate) output_encoding: Option<String>,
 }
@@ -181,13 +277,13 @@ pub(crate) struct NamedDateFormat {
 }
 
 impl NamedDateFormat {
-    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
-        let format = CompiledDateFormat::parse(text, kind, custom)?;
+    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats, locale: &'static Locale) -> Result<Self, String> {
+        let format = CompiledDateFormat::parse(text, kind, custom, locale)?;
         Ok(NamedDateFormat { source: text.to_owned(), format })
     }
 
     fn default_of(kind: DateKind) -> Self {
-        Self::parse("", kind, &Vec::new()).unwrap_or_else(|_| NamedDateFormat {
+        Self::parse("", kind, &Vec::new(), Locale::us()).unwrap_or_else(|_| NamedDateFormat {
             source: "iso".into(),
             format: CompiledDateFormat::Iso(crate::format::iso::PLAIN),
         })
@@ -198,12 +294,15 @@ impl Default for Formats {
     fn default() -> Self {
         Formats {
             number: NumberFormat::locale_default(),
+            number_source: "number".into(),
             boolean: BooleanFormat::forbidden(),
+            c: CFormat::Legacy,
             date: NamedDateFormat::default_of(DateKind::Date),
             time: NamedDateFormat::default_of(DateKind::Time),
             datetime: NamedDateFormat::default_of(DateKind::DateTime),
             zone: Zone::Utc,
             locale: "en_US".into(),
+            data: Locale::us(),
             url_charset: None,
             output_encoding: None,
         }
@@ -213,22 +312,37 @@ impl Default for Formats {
 impl Formats {
     pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
-            SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
+            SettingKey::NumberFormat => {
+                self.number = NumberFormat::parse(value, self.data)?;
+                value.clone_into(&mut self.number_source);
+            }
+            SettingKey::CFormat => self.c = CFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
             SettingKey::DateFormat => {
-                self.date = NamedDateFormat::parse(value, DateKind::Date, custom)?;
+                self.date = NamedDateFormat::parse(value, DateKind::Date, custom, self.data)?;
             }
             SettingKey::TimeFormat => {
-                self.time = NamedDateFormat::parse(value, DateKind::Time, custom)?;
+                self.time = NamedDateFormat::parse(value, DateKind::Time, custom, self.data)?;
             }
             SettingKey::DatetimeFormat => {
-                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom)?;
+                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data)?;
             }
             SettingKey::Locale => {
-                if !(value == "en" || value.starts_with("en_") || value.starts_with("en-")) {
-                    return Err(format!("this engine has no data for the locale \"{value}\": it knows English ones"));
+                let name = value.replace('-', "_");
+                self.data = Locale::find(&name).ok_or_else(|| {
+                    format!("this engine has no data for the locale \"{value}\": it knows the greater languages of Europe, Chinese, \
+                         Japanese, Korean and Indonesian")
+                })?;
+                self.locale = name;
+                // formats by name look different now
+                self.number = NumberFormat::parse(&self.number_source, self.data)?;
+                for (format, kind) in [
+                    (&mut self.date, DateKind::Date),
+                    (&mut self.time, DateKind::Time),
+                    (&mut self.datetime, DateKind::DateTime),
+                ] {
+                    *format = NamedDateFormat::parse(&format.source, kind, custom, self.data)?;
                 }
-                self.locale = value.replace('-', "_");
             }
             SettingKey::TimeZone => {
                 self.zone = match value {
@@ -236,7 +350,7 @@ impl Formats {
                     name => Zone::find(name).ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
                 };
             }
-            SettingKey::UrlEscapingCharset => self.url_charset = Some(charset(value)?),
+            SettingKey::UrlEscapingCharset => self.url_charset = Some(value.to_owned()),
             SettingKey::OutputEncoding => self.output_encoding = Some(value.to_owned()),
             // only for values that come from SQL databases
             SettingKey::SqlTimeZone => {}
@@ -250,15 +364,6 @@ impl Formats {
             DateKind::Time => &self.time,
             DateKind::DateTime => &self.datetime,
         }
-    }
-}
-
-/// Checks the name of a character set that texts can be escaped in.
-pub(crate) fn charset(name: &str) -> Result<String, String> {
-    let lower = name.to_ascii_lowercase();
-    match lower.as_str() {
-        "utf-8" | "utf8" | "iso-8859-1" | "latin1" | "us-ascii" | "ascii" | "utf-16be" => Ok(lower),
-        _ => Err(format!("this engine does not know the character set \"{name}\"")),
     }
 }
 

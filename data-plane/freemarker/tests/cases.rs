@@ -1,7 +1,8 @@
 //! Runs the case files in `tests/cases/<area>/`.
 //!
-//! A case is a text file of sections: `-- template`, then `-- model` (JSON) and `-- settings`
-//! (`name = value` lines) if it needs them, then `-- output`, or `-- error` with a line
+//! A case is a text file of sections: `-- template`, then `-- model` (JSON), `-- settings`
+//! (`name = value` lines) and `-- template NAME` (templates to include or import) if it needs them,
+//! then `-- output`, or `-- error` with a line
 //! `kind line:column` and the error as it is displayed. What they expect was compared with Apache
 //! FreeMarker 2.3.31, except for the wording of errors and what COMPATIBILITY.md lists.
 //!
@@ -14,13 +15,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Value};
+use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Templates, Value};
 
 #[derive(Default)]
 struct Case {
     template: String,
     model: String,
     settings: String,
+    templates: Vec<(String, String)>,
     output: Option<String>,
     error: Option<String>,
 }
@@ -38,7 +40,10 @@ impl Case {
                 "settings" => case.settings = content,
                 "output" => case.output = Some(end_of_file(&content)),
                 "error" => case.error = Some(end_of_file(&content)),
-                other => panic!("unknown section {other}"),
+                other => match other.strip_prefix("template ") {
+                    Some(name) => case.templates.push((name.to_owned(), content)),
+                    None => panic!("unknown section {other}"),
+                },
             }
         }
         case
@@ -55,6 +60,12 @@ impl Case {
         for (name, node) in model.root().members() {
             root = root.with(name, Value::json(node));
         }
+        let mut templates = Templates::new(&settings);
+        templates.insert("template.ftl", &self.template);
+        for (name, source) in &self.templates {
+            templates.insert(name, source);
+        }
+        let root = root.with_templates(&templates);
         let template = Template::parse("template.ftl", &self.template, &settings)?;
         let mut out = b"before".to_vec();
         let result = template.render(&root, &Limits::default(), &mut out);

@@ -10,10 +10,21 @@ use crate::value::{Text, Value};
 impl<'r> Interp<'r> {
     pub(crate) fn built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         use BuiltIn as B;
+        self.check_argument_count(call)?;
         match call.which {
             B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull | B::EmptyToNull | B::TrimToNull => {
                 self.existence(call)
             }
+            B::Interpret
+            | B::Eval
+            | B::EvalJson
+            | B::Esc
+            | B::NoEsc
+            | B::MarkupString
+            | B::Namespace
+            | B::WithArgs
+            | B::WithArgsLast
+            | B::AbsoluteTemplateName => self.evaluator_built_in(call, expr),
             B::Then | B::Switch => self.choice(call),
             B::Index
             | B::Counter
@@ -44,8 +55,20 @@ impl<'r> Interp<'r> {
             | B::Min
             | B::Max
             | B::Sequence => self.sequence_built_in(call),
+            B::Ancestors
+            | B::Children
+            | B::NodeName
+            | B::NodeNamespace
+            | B::NodeType
+            | B::Parent
+            | B::Root
+            | B::NextSibling
+            | B::PreviousSibling
+            | B::Api
+            | B::HasApi
+            | B::New => self.refused(call),
             B::Keys | B::Values => self.hash_built_in(call),
-            B::C | B::String => self.printing(call),
+            B::C | B::Cn | B::String => self.printing(call),
             B::Round
             | B::Floor
             | B::Ceiling
@@ -54,6 +77,8 @@ impl<'r> Interp<'r> {
             | B::Long
             | B::Short
             | B::Byte
+            | B::Float
+            | B::Double
             | B::LowerAbc
             | B::UpperAbc
             | B::NumberToDate
@@ -109,16 +134,21 @@ impl<'r> Interp<'r> {
             | B::IndexOf
             | B::LastIndexOf
             | B::Substring
+            | B::RemoveBeginning
+            | B::RemoveEnding
+            | B::EnsureEndsWith => self.search(call),
+            B::Matches
+            | B::Groups
             | B::Replace
             | B::Split
             | B::KeepBefore
             | B::KeepAfter
             | B::KeepBeforeLast
             | B::KeepAfterLast
-            | B::RemoveBeginning
-            | B::RemoveEnding
-            | B::EnsureStartsWith
-            | B::EnsureEndsWith => self.search(call),
+            | B::EnsureStartsWith => self.pattern_built_in(call),
+            B::Truncate | B::TruncateW | B::TruncateC | B::TruncateM | B::TruncateWM | B::TruncateCM => {
+                self.truncate(call)
+            }
             B::Boolean
             | B::Number
             | B::Length
@@ -137,16 +167,33 @@ impl<'r> Interp<'r> {
         }
     }
 
+    /// Most built-ins give methods, whose arguments are counted when they are called.
+    pub(super) fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
+        let (arguments, count) = (call.which.arguments(), call.args.len());
+        if call.form == Form::Bare {
+            // without parentheses it would be a method, which this engine does not have as a value
+            return if arguments.min == 0 || arguments.optional { Ok(()) } else { Err(needs_arguments(call)) };
+        }
+        if (arguments.min..=arguments.max).contains(&count) {
+            return Ok(());
+        }
+        let wanted = match (arguments.min, arguments.max) {
+            (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
+            (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
+            (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
+            (min, max) => format!("{min} to {max} arguments"),
+        };
+        let received = if count == 0 { "none".to_owned() } else { count.to_string() };
+        Err(runtime(format!("?{}(...) expects {wanted} but has received {received}.", call.which.name())))
+    }
+
     /// An argument that must be a string.
     pub(crate) fn text_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<Text<'r>>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::String(text) => Ok(Some(text)),
             Value::Nothing => Ok(Some(Text::Borrowed(""))),
-            other => {
-                let wanted = format!("a string as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.bad_argument(&wanted, &other, expr))
-            }
+            other => Err(self.bad_argument(call.which.name(), place, "string", &other)),
         }
     }
 
@@ -164,10 +211,7 @@ impl<'r> Interp<'r> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::Number(number) => Ok(Some(number)),
-            other => {
-                let wanted = format!("a number as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.bad_argument(&wanted, &other, expr))
-            }
+            other => Err(self.bad_argument(call.which.name(), place, "number", &other)),
         }
     }
 

@@ -53,6 +53,10 @@ pub(crate) enum Token<'s> {
     And,
     Or,
     Arrow,
+    /// `${`, `#{` or `[=` where an expression is already being read.
+    Interpolation(&'static str),
+    /// White space that ends the name of a user-defined directive.
+    Gap,
     /// A character that begins no token.
     Unknown(char),
     /// A string literal or comment that does not end.
@@ -72,6 +76,9 @@ pub(crate) struct Located<'s> {
 
 const SYMBOLS: &[(&str, Token<'static>)] = &[
     // longest first
+    ("${", Token::Interpolation("${")),
+    ("#{", Token::Interpolation("#{")),
+    ("[=", Token::Interpolation("[=")),
     ("&amp;&amp;", Token::And),
     ("&lt;=", Token::LessOrEqual),
     ("&gt;=", Token::GreaterOrEqualWord),
@@ -153,23 +160,26 @@ pub(crate) fn skip_blank(text: &str, mut pos: usize) -> Result<usize, usize> {
         if !(rest.starts_with("<#--") || rest.starts_with("[#--")) {
             return Ok(pos);
         }
-        match comment_end(rest) {
+        match comment_end(rest, None) {
             Some(len) => pos += len,
             None => return Err(pos),
         }
     }
 }
 
-/// How long a comment is that `text` begins with, its marks included.
-pub(crate) fn comment_end(text: &str) -> Option<usize> {
+/// How long a comment is that `text` begins with, its marks included. One in square brackets ends
+/// with `--]`; in expressions (`None`) either end will do.
+pub(crate) fn comment_end(text: &str, square: Option<bool>) -> Option<usize> {
     let body = text.get(4..)?;
-    let angle = body.find("-->");
-    let square = body.find("--]");
-    let end = match (angle, square) {
-        (Some(a), Some(b)) => a.min(b),
-        (a, b) => a.or(b)?,
+    let end = match square {
+        Some(true) => body.find("--]"),
+        Some(false) => body.find("-->"),
+        None => match (body.find("-->"), body.find("--]")) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        },
     };
-    Some(4 + end + 3)
+    Some(4 + end? + 3)
 }
 
 fn token(rest: &str) -> (Token<'_>, usize) {
@@ -180,7 +190,7 @@ fn token(rest: &str) -> (Token<'_>, usize) {
     if first.is_ascii_digit() {
         return number(rest);
     }
-    let name_len = name_len(rest);
+    let name_len = if rest.starts_with("${") { 0 } else { name_len(rest) };
     if name_len > 0 {
         let name = rest.get(..name_len).unwrap_or_default();
         let token = match name {
