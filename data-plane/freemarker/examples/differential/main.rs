@@ -16,7 +16,7 @@ mod groups;
 mod random;
 mod shrink;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,6 +30,9 @@ use random::Random;
 const USAGE: &str = "usage: differential --engine PROGRAM --reference PROGRAM [--seed N] [--count N] [--only GROUPS]
     [--without GROUPS] [--allow-refused] [--show N] [--all] [--print]";
 
+/// How many differences of one kind are shown.
+const OF_A_KIND: usize = 30;
+
 struct Options {
     engine: String,
     reference: String,
@@ -40,7 +43,7 @@ struct Options {
     allow_refused: bool,
     /// How many differences are made small and shown.
     show: usize,
-    /// Every difference of a kind is shown, not only the first.
+    /// More differences of a kind are shown than the first.
     all: bool,
     /// Prints the requests instead.
     print: bool,
@@ -140,13 +143,18 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut shown = 0;
     for (signature, places) in kinds {
         println!("\n== {} × {signature}", places.len());
-        for place in places.iter().take(if options.all { usize::MAX } else { 1 }) {
-            if shown < options.show {
-                let (request, ours, theirs) =
-                    shrink::shrink(&requests[*place], &mut engine, &mut reference, signature)?;
-                show(options.seed, *place, &request, &ours, &theirs);
+        // outputs that differ say nothing about their cause: more of them are shown
+        let most = if options.all || signature.ends_with("[] []") { OF_A_KIND } else { 1 };
+        let mut templates = BTreeSet::new();
+        for place in places.iter().take(most) {
+            if shown == options.show {
+                break;
             }
-            shown += 1;
+            let (request, ours, theirs) = shrink::shrink(&requests[*place], &mut engine, &mut reference, signature)?;
+            if templates.insert(request.template.clone()) {
+                show(options.seed, *place, &request, &ours, &theirs);
+                shown += 1;
+            }
         }
     }
     Ok(count == 0)

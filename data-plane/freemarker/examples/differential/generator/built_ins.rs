@@ -227,7 +227,6 @@ pub(super) const NUMBER_FORMATS: &[&str] = &[
     "#,##0.###;neg #",
     "number",
     "computer",
-    "c",
     "currency",
     "percent",
     "0.",

@@ -115,8 +115,7 @@ impl Generator<'_> {
     fn condition(&mut self, depth: usize) -> String {
         let condition = self.expression(Bool, 2);
         let mut text = format!("{}{}", self.tag(&format!("if {condition}")), self.body(depth));
-        let else_if = self.word("else_if");
-        let else_if = if self.camel { else_if.as_str() } else { "elseif" };
+        let else_if = self.word("elseif");
         for _ in 0..self.random.below(3) / 2 {
             let condition = self.expression(Bool, 1);
             text.push_str(&self.tag(&format!("{else_if} {condition}")));
@@ -161,7 +160,6 @@ impl Generator<'_> {
             0..=6 => format!("{}{inner}", self.tag(&format!("list {source} as {variables}"))),
             7 if !of_hash && self.has("macro") => {
                 let name = self.word("foreach");
-                let name = if self.camel { "forEach".to_owned() } else { name };
                 self.in_list = was_in_list;
                 return format!("{}{inner}{}", self.tag(&format!("{name} {variables} in {source}")), self.end(&name));
             }
@@ -294,7 +292,6 @@ impl Generator<'_> {
         let mut body = self.body(depth);
         if self.random.percent(30) {
             let name = self.word("noescape");
-            let name = if self.camel { "noEscape".to_owned() } else { name };
             body.push_str(&format!("{}{}{}", self.tag(&name), self.body(depth), self.end(&name)));
         }
         format!("{}{body}{}", self.tag(&format!("escape e as {expression}")), self.end("escape"))
@@ -318,18 +315,18 @@ impl Generator<'_> {
         let was = std::mem::replace(&mut self.markup, matches!(format, "HTML" | "XML" | "XHTML" | "RTF" | "XML{HTML}"));
         let inner = match self.random.below(4) {
             0 => {
-                let name = if self.camel { "noAutoEsc" } else { "noautoesc" };
-                format!("{}{}{}", self.tag(name), self.body(depth), self.end(name))
+                let name = self.word("noautoesc");
+                format!("{}{}{}", self.tag(&name), self.body(depth), self.end(&name))
             }
             1 => {
-                let name = if self.camel { "autoEsc" } else { "autoesc" };
-                format!("{}{}{}", self.tag(name), self.body(depth), self.end(name))
+                let name = self.word("autoesc");
+                format!("{}{}{}", self.tag(&name), self.body(depth), self.end(&name))
             }
             _ => self.body(depth),
         };
         self.markup = was;
-        let name = if self.camel { "outputFormat" } else { "outputformat" };
+        let name = self.word("outputformat");
         let format = self.literal(format);
-        format!("{}{inner}{}", self.tag(&format!("{name} {format}")), self.end(name))
+        format!("{}{inner}{}", self.tag(&format!("{name} {format}")), self.end(&name))
     }
 }

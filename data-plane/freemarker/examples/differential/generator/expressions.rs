@@ -197,7 +197,7 @@ impl Generator<'_> {
                 let (a, b) = (self.operand(Str, depth - 1), self.operand(other, depth - 1));
                 if self.random.percent(70) { format!("{a} + {b}") } else { format!("{b} + {a}") }
             }
-            2 => format!("{}[{}]", self.operand(Str, depth - 1), self.range()),
+            2 => format!("{}[{}]", self.operand(Str, depth - 1), self.slice()),
             3 => format!("{}[{}]", self.atom(Str), self.small()),
             4 => self.default(Str, depth),
             5 => self.loop_variable(Str).unwrap_or_else(|| self.string_literal()),
@@ -282,7 +282,7 @@ impl Generator<'_> {
     fn sequence_expression(&mut self, depth: usize) -> String {
         match self.random.below(6) {
             0 => format!("{} + {}", self.operand(Seq, depth - 1), self.operand(Seq, depth - 1)),
-            1 => format!("{}[{}]", self.target(Seq, depth - 1), self.range()),
+            1 => format!("{}[{}]", self.target(Seq, depth - 1), self.slice()),
             2 | 3 => {
                 let kind = self.any_kind();
                 let items: Vec<String> = (0..self.random.below(4)).map(|_| self.expression(kind, depth - 1)).collect();
@@ -324,9 +324,13 @@ impl Generator<'_> {
             2 => format!("{a}..<{b}"),
             3 => format!("{a}..*{b}"),
             4 => format!("{a}..!{b}"),
-            // a range without an end is for slices only: nothing ends a list of it
-            _ => format!("{a}..<{b}"),
+            _ => format!("{b}..{a}"),
         }
+    }
+
+    /// A range to slice by; only here may it have no end, as nothing ends a list of it.
+    fn slice(&mut self) -> String {
+        if self.random.percent(25) { format!("{}..", self.small()) } else { self.range() }
     }
 
     /// A small number, of which most are places in what the data has.

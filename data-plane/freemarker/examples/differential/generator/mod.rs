@@ -124,6 +124,16 @@ impl Generator<'_> {
         if !self.camel {
             return name.to_owned();
         }
+        let directives = [("noparse", "noParse"), ("noescape", "noEscape"), ("foreach", "forEach")];
+        let more = [
+            ("outputformat", "outputFormat"),
+            ("autoesc", "autoEsc"),
+            ("noautoesc", "noAutoEsc"),
+            ("elseif", "elseIf"),
+        ];
+        if let Some((_, camel)) = directives.iter().chain(&more).find(|(legacy, _)| *legacy == name) {
+            return (*camel).to_owned();
+        }
         let mut camel = String::new();
         let mut up = false;
         for c in name.chars() {
@@ -136,7 +146,8 @@ impl Generator<'_> {
                 c => camel.push(c),
             }
         }
-        camel
+        // the letters of these are initials
+        camel.replace("Nz", "NZ").replace("Fz", "FZ")
     }
 
     /// `<#content>`
@@ -189,7 +200,7 @@ impl Generator<'_> {
         };
         let random = &mut *self.random;
         if self.groups.has("formats") {
-            set(random, 25, "number_format", &["0.####", "computer", "#,##0.00", "0", "percent", "currency", "c"]);
+            set(random, 25, "number_format", &["0.####", "computer", "#,##0.00", "0", "percent", "currency"]);
             set(random, 50, "boolean_format", &["c", "yes,no", "true,false", "Y,N"]);
         }
         if self.groups.has("dates") {
@@ -197,7 +208,7 @@ impl Generator<'_> {
                 random,
                 20,
                 "datetime_format",
-                &["iso", "yyyy-MM-dd HH:mm:ss.S", "xs ms", "short", "EEE d MMM yyyy h:mm a"],
+                &["iso", "yyyy-MM-dd HH:mm:ss.S", "xs", "short", "EEE d MMM yyyy h:mm a"],
             );
             set(random, 10, "date_format", &["iso", "dd.MM.yyyy", "long"]);
             set(random, 10, "time_format", &["iso", "HH:mm", "xs"]);
