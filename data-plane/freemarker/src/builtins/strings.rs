@@ -17,6 +17,8 @@ impl<'r> Interp<'r> {
                 return Ok(value);
             }
             let text = self.text_of(value, &call.target)?;
+            // numbers of many digits take long to read
+            self.meter.steps((text.len() / 16) as u64)?;
             return self.parsed(&text, call);
         }
         let text = self.text(&call.target)?;
@@ -58,7 +60,7 @@ impl<'r> Interp<'r> {
             return match Number::parse(text) {
                 Some(number) => Ok(Value::Number(number)),
                 None if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() => {
-                    Err(limit("the number has too many digits"))
+                    Err(limit(format!("the number has more than {} digits", crate::limits::MAX_NUMBER_DIGITS)))
                 }
                 None => Err(runtime(format!("Can't convert this string to number: \"{}\"", shown()))),
             };

@@ -162,14 +162,15 @@ pub(crate) fn skip_blank(text: &str, mut pos: usize) -> Result<usize, usize> {
 
 /// How long a comment is that `text` begins with, its marks included.
 pub(crate) fn comment_end(text: &str) -> Option<usize> {
-    let body = text.get(4..)?;
-    let angle = body.find("-->");
-    let square = body.find("--]");
-    let end = match (angle, square) {
-        (Some(a), Some(b)) => a.min(b),
-        (a, b) => a.or(b)?,
-    };
-    Some(4 + end + 3)
+    let mut from = 4;
+    loop {
+        // one search for both ends: looking for each up to the end of the text would take quadratic time
+        let dashes = from + text.get(from..)?.find("--")?;
+        match text.as_bytes().get(dashes + 2)? {
+            b'>' | b']' => return Some(dashes + 3),
+            _ => from = dashes + 1,
+        }
+    }
 }
 
 fn token(rest: &str) -> (Token<'_>, usize) {
