@@ -93,6 +93,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--allow-refused" => options.allow_refused = true,
             "--all" => options.all = true,
             "--print" => options.print = true,
+            "--help" => return Err(String::new()),
             _ => return Err(format!("unknown option {argument}")),
         }
     }

@@ -26,7 +26,7 @@ pub(super) const STRINGS: &[&str] = &[
     "a\u{301}",
     "nbsp\u{a0}end",
     "\u{2028}",
-    "\u{7f}\u{1}",
+    "\u{7f}",
     "true",
     "false",
     "12",

@@ -65,6 +65,7 @@ impl Generator<'_> {
                 let message = self.any_text();
                 self.tag(&format!("stop {message}"))
             }
+            37 if self.has("regex") => self.matches(),
             38 if self.in_list => self.leave(),
             39 if self.in_macro || self.in_function => self.in_definition(depth),
             _ => self.interpolation(),
@@ -110,6 +111,15 @@ impl Generator<'_> {
         };
         let (before, after) = self.random.pick(&[&("", ""), &("", ""), &("", ""), &(" ", " "), &("\n", "")]);
         format!("${{{before}{expression}{after}}}")
+    }
+
+    /// All that a regular expression finds, and its groups.
+    fn matches(&mut self) -> String {
+        let text = self.target(Str, 1);
+        let expression = self.literal_of(built_ins::REGEXES);
+        let list = self.tag(&format!("list {text}?matches({expression}) as m"));
+        let groups = "${m?index}:${m}/${m?groups?size}/${m?groups[1]!'-'};";
+        format!("{list}{}{}", groups.replace('\'', &self.quote.to_string()), self.end("list"))
     }
 
     fn condition(&mut self, depth: usize) -> String {

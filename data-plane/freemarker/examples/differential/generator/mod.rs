@@ -7,6 +7,7 @@ mod data;
 mod directives;
 mod expressions;
 mod mutate;
+mod payload;
 mod text;
 
 pub(crate) use data::quoted;
@@ -84,7 +85,8 @@ pub(crate) fn request(random: &mut Random, groups: &Groups) -> Request {
     let length = generator.random.below(5) + 1;
     let mut template = header;
     template.push_str(&generator.definitions());
-    template.push_str(&generator.block(length, 3));
+    let body = if generator.random.percent(25) { generator.payload() } else { generator.block(length, 3) };
+    template.push_str(&body);
     if groups.has("broken") && generator.random.percent(10) {
         template = mutate::mutate(generator.random, &template);
     }
