@@ -16,8 +16,8 @@ const RULES: &[(&str, Rule)] = &[
     }),
     ("malformed formats are refused when they are set", |_, ours, _| {
         ours.kind == "runtime"
-            && ours.message().starts_with("the setting ")
-            && ours.message().contains(" can't be set to ")
+            && ((ours.message().starts_with("the setting ") && ours.message().contains(" can't be set to "))
+                || ours.message().starts_with("Failed to set FreeMarker configuration setting"))
     }),
     ("a directive that is not closed is reported at its start tag", |_, ours, theirs| {
         both(ours, theirs, "parse")
