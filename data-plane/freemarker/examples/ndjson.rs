@@ -1,7 +1,8 @@
 //! Renders requests from standard input, one JSON object a line, and answers a line each, so that
 //! engines can be compared.
 //!
-//! Request: `{"id": any, "template": "…", "model": {…}, "settings": {…}, "name": "…"}`.
+//! Request: `{"id": any, "template": "…", "model": {…}, "settings": {…}, "name": "…",
+//! "templates": {"name": "…"}}`.
 //! Answer: `{"id": …, "output": "…"}` or
 //! `{"id": …, "error": "…", "kind": "parse"|"runtime"|"limit", "line": n, "column": n}`.
 
@@ -14,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Value};
+use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Templates, Value};
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -90,6 +91,15 @@ fn render(request: &BTreeMap<String, Box<RawValue>>, field: &dyn Fn(&str) -> Opt
     for (name, node) in shared.root().members().chain(model.root().members()) {
         root = root.with(name, Value::json(node));
     }
+    let mut templates = Templates::new(&settings);
+    if let Some(Json::Object(given)) = field("templates") {
+        for (name, source) in &given {
+            templates.insert(name, source.as_str().unwrap_or_default());
+        }
+    }
+    // a template may include itself
+    templates.insert(name, source);
+    let root = root.with_templates(&templates);
     let template = Template::parse(name, source, &settings)?;
     let mut out = Vec::new();
     template.render(&root, &Limits::default(), &mut out)?;

@@ -29,8 +29,60 @@ struct Inner {
     template: Option<String>,
     line: u32,
     column: u32,
+    /// In UTF-16 units, of what the error is about.
+    length: u32,
     source_line: Option<String>,
+    stack: Vec<StackFrame>,
     usage: Usage,
+}
+
+/// A step of the way to the place of an error: the directive that failed, and the calls, inclusions
+/// and the like that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackFrame {
+    pub(crate) description: String,
+    pub(crate) template: String,
+    pub(crate) routine: Option<(String, bool)>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    pub(crate) is_nested: bool,
+}
+
+impl StackFrame {
+    /// The directive or interpolation, shortened to a line: `#include "x.ftl"`, `${x}`.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The name of the template that it stands in.
+    pub fn template_name(&self) -> &str {
+        &self.template
+    }
+
+    /// The macro or function that it stands in.
+    pub fn macro_name(&self) -> Option<&str> {
+        self.routine.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The line in the template, from 1.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The column in the line, from 1.
+    pub fn column(&self) -> u32 {
+        self.column
+    }
+}
+
+impl fmt::Display for StackFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  [in template \"{}\"", self.description, self.template)?;
+        if let Some((name, is_function)) = &self.routine {
+            write!(f, " in {} \"{name}\"", if *is_function { "function" } else { "macro" })?;
+        }
+        write!(f, " at line {}, column {}]", self.line, self.column)
+    }
 }
 
 impl Error {
@@ -42,20 +94,25 @@ impl Error {
             template: None,
             line: 0,
             column: 0,
+            length: 0,
             source_line: None,
+            stack: Vec::new(),
             usage: Usage::default(),
         }))
     }
 
-    pub(crate) fn at(fault: Fault, name: &str, source: &str, lines: &Lines) -> Self {
-        let position = fault.span.map(|span| lines.position(source, span.start));
+    pub(crate) fn at(mut fault: Fault, name: &str, source: &str, lines: &Lines) -> Self {
+        fault.seal(name, source, lines);
+        let placed = fault.placed.map(|placed| *placed);
         Error(Box::new(Inner {
             kind: fault.kind,
             message: fault.message,
-            template: Some(name.to_owned()),
-            line: position.map_or(0, |p| p.line),
-            column: position.map_or(0, |p| p.column),
-            source_line: position.map(|p| lines.text(source, p.line).to_owned()),
+            template: Some(placed.as_ref().map_or_else(|| name.to_owned(), |placed| placed.template.clone())),
+            line: placed.as_ref().map_or(0, |placed| placed.line),
+            column: placed.as_ref().map_or(0, |placed| placed.column),
+            length: placed.as_ref().map_or(0, |placed| placed.length),
+            source_line: placed.map(|placed| placed.source_line),
+            stack: fault.stack,
             usage: Usage::default(),
         }))
     }
@@ -95,6 +152,18 @@ impl Error {
         self.0.column
     }
 
+    /// How many UTF-16 units of the template, from there on, the error is about; 0 when that is not
+    /// known.
+    pub fn length(&self) -> u32 {
+        self.0.length
+    }
+
+    /// The way to the place of a run-time error, the directive that failed first: FreeMarker's
+    /// "FTL stack trace".
+    pub fn stack(&self) -> &[StackFrame] {
+        &self.0.stack
+    }
+
     /// The text of the line, without its line break; `None` when the error is about no place.
     pub fn source_line(&self) -> Option<&str> {
         self.0.source_line.as_deref()
@@ -121,7 +190,12 @@ impl fmt::Display for Error {
         // the caret must stand below its character whatever the terminal's tabs are
         let (shown, caret) = window(&expand_tabs(source_line), *column as usize);
         let gutter = line.to_string().len();
-        write!(f, "\n{:gutter$} |\n{line} | {shown}\n{:gutter$} | {:caret$}^", "", "", "")
+        write!(f, "\n{:gutter$} |\n{line} | {shown}\n{:gutter$} | {:caret$}^", "", "", "")?;
+        // a single step says no more than the place
+        if self.0.stack.len() > 1 {
+            write!(f, "\n{}", stack_trace(&self.0.stack).trim_end())?;
+        }
+        Ok(())
     }
 }
 
@@ -159,6 +233,24 @@ fn expand_tabs(line: &str) -> String {
     expanded
 }
 
+/// The longest stack trace, in steps.
+const MAX_SHOWN_FRAMES: usize = 10;
+
+/// The steps that led to an error as FreeMarker prints them.
+pub(crate) fn stack_trace(stack: &[StackFrame]) -> String {
+    let mut text = String::from("FTL stack trace (\"~\" means nesting-related):\n");
+    let count = if stack.len() <= MAX_SHOWN_FRAMES { stack.len() } else { MAX_SHOWN_FRAMES - 1 };
+    for (place, frame) in stack.iter().take(count).enumerate() {
+        let mark = if frame.is_nested { '~' } else { '-' };
+        let how = if place == 0 { "Failed at" } else { "Reached through" };
+        text.push_str(&format!("\t{mark} {how}: {frame}\n"));
+    }
+    if stack.len() > count {
+        text.push_str(&format!("\t... (Had {} more, hidden for tersenes)\n", stack.len() - count));
+    }
+    text
+}
+
 /// An error on its way out of the parser or evaluator; gets its place from the innermost
 /// construct that knows one.
 #[derive(Clone, Debug)]
@@ -168,13 +260,36 @@ pub(crate) struct Fault {
     pub(crate) span: Option<Span>,
     /// A missing value: what `(…)!` and `(…)??` forgive.
     pub(crate) missing: bool,
+    /// The place, once the template that `span` is of has been left.
+    pub(crate) placed: Option<Box<Placed>>,
+    /// The expression that is to blame: the message says what it is part of.
+    pub(crate) blamed: Option<Span>,
+    pub(crate) stack: Vec<StackFrame>,
+}
+
+/// A place in a template.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    template: String,
+    line: u32,
+    column: u32,
+    length: u32,
+    source_line: String,
 }
 
 /// Boxed: results of evaluation stay small.
 pub(crate) type Raised = Box<Fault>;
 
 pub(crate) fn raise(kind: ErrorKind, message: impl Into<String>) -> Raised {
-    Box::new(Fault { kind, message: message.into(), span: None, missing: false })
+    Box::new(Fault {
+        kind,
+        message: message.into(),
+        span: None,
+        missing: false,
+        placed: None,
+        blamed: None,
+        stack: Vec::new(),
+    })
 }
 
 pub(crate) fn runtime(message: impl Into<String>) -> Raised {
@@ -192,8 +307,34 @@ pub(crate) fn parse(span: Span, message: impl Into<String>) -> Raised {
 impl Fault {
     /// Gives the fault a place unless it has one already.
     pub(crate) fn at(mut self: Box<Self>, span: Span) -> Box<Self> {
-        self.span.get_or_insert(span);
+        if self.placed.is_none() {
+            self.span.get_or_insert(span);
+        }
         self
+    }
+
+    /// Settles the place in the template that the fault's span is of.
+    pub(crate) fn seal(&mut self, name: &str, source: &str, lines: &Lines) {
+        let Some(span) = self.span.filter(|_| self.placed.is_none()) else { return };
+        let position = lines.position(source, span.start);
+        let length = span.text(source).encode_utf16().count();
+        self.placed = Some(Box::new(Placed {
+            template: name.to_owned(),
+            line: position.line,
+            column: position.column,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+            source_line: lines.text(source, position.line).to_owned(),
+        }));
+    }
+
+    /// The message with the stack trace, as `.error` gives it.
+    pub(crate) fn with_stack(&self) -> String {
+        format!("{}\n\n----\n{}----", self.message, stack_trace(&self.stack))
+    }
+
+    /// "line 1, column 2", for messages that quote this error.
+    pub(crate) fn position(&self) -> (u32, u32) {
+        self.placed.as_ref().map_or((0, 0), |placed| (placed.line, placed.column))
     }
 }
 

@@ -22,28 +22,37 @@
 
 mod ast;
 mod builtins;
+mod callable;
 mod error;
 mod eval;
 mod format;
 pub mod json;
 mod lexer;
 pub mod limits;
+mod markup;
 mod model;
 mod number;
 mod outline;
+mod output_format;
 mod parser;
 mod settings;
 mod span;
 mod template;
+mod template_name;
+mod templates;
 mod value;
 mod whitespace;
 
-pub use error::{Error, ErrorKind};
+pub use callable::{Callable, Scope};
+pub use error::{Error, ErrorKind, StackFrame};
+pub use eval::Renderer;
 pub use format::calendar::Civil;
 pub use format::date::{DateContext, DateFormat, DateKind};
 pub use limits::{Limits, Usage};
+pub use markup::Markup;
 pub use model::{Hash, List, Map, Range, Sequence};
 pub use number::Number;
 pub use settings::Settings;
 pub use template::{Root, Template};
+pub use templates::Templates;
 pub use value::{Date, Method, Text, Value};

@@ -123,6 +123,23 @@ impl Meter {
         Ok(())
     }
 
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
+
+    /// Output that was taken back does not count.
+    pub(crate) fn reset_output(&mut self, bytes: usize) {
+        self.output_bytes = bytes;
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    pub(crate) fn set_depth(&mut self, depth: u32) {
+        self.depth = depth;
+    }
+
     #[inline]
     pub(crate) fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);

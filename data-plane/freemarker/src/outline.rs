@@ -29,8 +29,10 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// A directive with content.
     Block,
-    /// A directive whose content is not seen from outside it: captures, macros.
+    /// A directive whose content is not seen from outside it: captures.
     Closed,
+    /// As [`Kind::Closed`], and as silent as [`Kind::Silent`]: macros.
+    Macro,
     /// Prints something: white space next to it stays.
     Output,
     /// Prints nothing and is no place to print at: assignments, settings, comments.

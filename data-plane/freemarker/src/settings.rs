@@ -8,6 +8,9 @@ use crate::format::boolean::BooleanFormat;
 use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
 use crate::format::number::NumberFormat;
 use crate::format::zone::Zone;
+use crate::output_format::{AutoEscaping, Escaping, OutputFormat};
+
+mod automatic;
 
 /// How templates are read and how values are printed, unless a template says otherwise.
 #[derive(Clone)]
@@ -15,19 +18,17 @@ pub struct Settings {
     pub(crate) syntax: Syntax,
     pub(crate) formats: Formats,
     pub(crate) custom_dates: CustomDateFormats,
+    pub(crate) auto: Automatic,
 }
 
 impl Default for Settings {
     /// FreeMarker's defaults with `incompatible_improvements` 2.3.31, locale en_US and UTC.
     fn default() -> Self {
         Settings {
-            syntax: Syntax {
-                strip_whitespace: true,
-                tags: TagSyntax::Angle,
-                interpolation: InterpolationSyntax::Legacy,
-            },
+            syntax: Syntax::default(),
             formats: Formats::default(),
             custom_dates: Vec::new(),
+            auto: Automatic::default(),
         }
     }
 }
@@ -37,8 +38,10 @@ impl Settings {
     ///
     /// Taken are `number_format`, `boolean_format`, `date_format`, `time_format`,
     /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
-    /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax` and
-    /// `incompatible_improvements` (2.3.20 or later; all mean 2.3.31).
+    /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax`,
+    /// `naming_convention`, `strict_syntax`, `output_format`, `auto_escaping_policy`,
+    /// `recognize_standard_file_extensions`, `fallback_on_null_loop_variable`, `auto_include`,
+    /// `auto_import`, `lazy_imports` and `incompatible_improvements` (2.3.20 or later; all mean 2.3.31).
     ///
     /// # Errors
     /// When there is no such setting, this engine does not have it, or the value is bad.
@@ -60,14 +63,41 @@ impl Settings {
             return self.formats.set(key, value, &self.custom_dates);
         }
         let bad = || format!("the setting {name} can't be \"{value}\"");
+        let flag = || match value {
+            "true" | "yes" | "t" | "y" => Ok(true),
+            "false" | "no" | "f" | "n" => Ok(false),
+            _ => Err(bad()),
+        };
         match name.as_str() {
-            "whitespace_stripping" => {
-                self.syntax.strip_whitespace = match value {
-                    "true" | "yes" | "t" | "y" => true,
-                    "false" | "no" | "f" | "n" => false,
+            "whitespace_stripping" => self.syntax.strip_whitespace = flag()?,
+            "strict_syntax" => self.syntax.strict = flag()?,
+            "fallback_on_null_loop_variable" => self.syntax.falls_back = flag()?,
+            "recognize_standard_file_extensions" => self.syntax.recognizes_extensions = flag()?,
+            "lazy_imports" => {
+                // when a library is run makes no difference to what it gives
+                flag()?;
+            }
+            "output_format" => self.syntax.escaping.format = OutputFormat::find(value)?,
+            "auto_escaping_policy" => {
+                self.syntax.escaping.policy = match value {
+                    "enable_if_default" | "enableIfDefault" | "enable_if_supported" | "enableIfSupported" => {
+                        AutoEscaping::Enabled
+                    }
+                    "disable" => AutoEscaping::Disabled,
+                    "force" => AutoEscaping::Forced,
                     _ => return Err(bad()),
                 };
             }
+            "naming_convention" => {
+                self.syntax.naming = match value {
+                    "auto_detect" => None,
+                    "legacy" => Some(Naming::Legacy),
+                    "camel_case" => Some(Naming::Camel),
+                    _ => return Err(bad()),
+                };
+            }
+            "auto_include" => self.auto.includes = automatic::names(value).ok_or_else(bad)?.into(),
+            "auto_import" => self.auto.imports = automatic::imports(value).ok_or_else(bad)?.into(),
             "tag_syntax" => {
                 self.syntax.tags = match value {
                     "angle_bracket" => TagSyntax::Angle,
@@ -105,6 +135,61 @@ pub(crate) struct Syntax {
     pub(crate) strip_whitespace: bool,
     pub(crate) tags: TagSyntax,
     pub(crate) interpolation: InterpolationSyntax,
+    /// Tags need their `#`.
+    pub(crate) strict: bool,
+    /// `None`: the first name of the template that tells decides.
+    pub(crate) naming: Option<Naming>,
+    pub(crate) escaping: Escaping,
+    /// `.ftlh` and `.ftlx` templates are HTML and XML.
+    pub(crate) recognizes_extensions: bool,
+    /// Variables further out are looked at when a loop variable has no value.
+    pub(crate) falls_back: bool,
+}
+
+impl Default for Syntax {
+    fn default() -> Self {
+        Syntax {
+            strip_whitespace: true,
+            tags: TagSyntax::Angle,
+            interpolation: InterpolationSyntax::Legacy,
+            strict: true,
+            naming: None,
+            escaping: Escaping::default(),
+            recognizes_extensions: true,
+            falls_back: true,
+        }
+    }
+}
+
+impl Syntax {
+    /// The output format and escaping of a template of this name.
+    pub(crate) fn escaping_of(&self, name: &str) -> Escaping {
+        let extension = name.len().checked_sub(5).and_then(|at| name.get(at..)).map(str::to_ascii_lowercase);
+        let format = match extension.as_deref() {
+            Some(".ftlh") => OutputFormat::HTML,
+            Some(".ftlx") => OutputFormat::XML,
+            _ => return self.escaping,
+        };
+        if !self.recognizes_extensions {
+            return self.escaping;
+        }
+        Escaping { format, policy: AutoEscaping::Enabled }
+    }
+}
+
+/// How names of the language are written; a template may not mix the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Legacy,
+    Camel,
+}
+
+/// Templates that are included and imported before a template is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Automatic {
+    pub(crate) includes: Arc<[String]>,
+    /// The template, and the name of its namespace.
+    pub(crate) imports: Arc<[(String, String)]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

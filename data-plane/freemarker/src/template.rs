@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::eval;
+use crate::error::{Error, Raised};
+use crate::eval::Renderer;
 use crate::json::Node;
 use crate::limits::{Limits, Usage};
+use crate::output_format::Escaping;
 use crate::parser::{Parsed, parse};
-use crate::settings::Settings;
+use crate::settings::{Settings, Syntax};
 use crate::span::Lines;
+use crate::templates::Templates;
 use crate::value::Value;
 
 /// A template, parsed and checked. Cheap to clone, and to share between threads.
@@ -31,16 +33,10 @@ impl Template {
     /// When the source is no FTL, or is longer or nested deeper than the bounds in
     /// [`limits`](crate::limits).
     pub fn parse(name: &str, source: &str, settings: &Settings) -> Result<Template, Error> {
-        let lines = Lines::new(source);
-        match parse(source, &lines, settings.syntax) {
-            Ok(parsed) => Ok(Template(Arc::new(Inner {
-                name: name.to_owned(),
-                source: source.to_owned(),
-                lines,
-                parsed,
-                settings: settings.clone(),
-            }))),
-            Err(fault) => Err(Error::at(*fault, name, source, &lines)),
+        let escaping = settings.syntax.escaping_of(name);
+        match Inner::parse(name.to_owned(), source.to_owned(), settings.clone(), escaping, parse) {
+            Ok(inner) => Ok(Template(Arc::new(inner))),
+            Err(fault) => Err(Error::at(*fault, name, source, &Lines::new(source))),
         }
     }
 
@@ -56,16 +52,34 @@ impl Template {
 
     /// Renders the template with the root variables, appending to `out`.
     ///
+    /// A [`Renderer`] does the same and keeps its memory for the next rendering.
+    ///
     /// # Errors
     /// When the template does not fit the data, stops itself, or reaches a limit. Then `out` is
     /// as it was before.
     pub fn render(&self, root: &Root<'_>, limits: &Limits, out: &mut Vec<u8>) -> Result<Usage, Error> {
-        let Inner { name, source, lines, .. } = &*self.0;
-        eval::render(&self.0, root, limits, out).map_err(|(fault, usage)| {
-            let mut error = Error::at(*fault, name, source, lines);
-            error.set_usage(usage);
-            error
-        })
+        Renderer::new().render(self, root, limits, out)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+}
+
+type Parse = fn(&str, &Lines, Syntax, Escaping) -> Result<Parsed, Raised>;
+
+impl Inner {
+    /// Parses a template, or with another function something like one.
+    pub(crate) fn parse(
+        name: String,
+        source: String,
+        settings: Settings,
+        escaping: Escaping,
+        parse: Parse,
+    ) -> Result<Inner, Raised> {
+        let lines = Lines::new(&source);
+        let parsed = parse(&source, &lines, settings.syntax, escaping)?;
+        Ok(Inner { name, source, lines, parsed, settings })
     }
 }
 
@@ -80,6 +94,7 @@ impl fmt::Debug for Template {
 pub struct Root<'d> {
     variables: Vec<(&'d str, Value<'d>)>,
     now_ms: Option<i64>,
+    templates: Option<&'d Templates>,
 }
 
 impl<'d> Root<'d> {
@@ -107,6 +122,21 @@ impl<'d> Root<'d> {
     pub fn with_now(mut self, epoch_ms: i64) -> Self {
         self.now_ms = Some(epoch_ms);
         self
+    }
+
+    /// Gives the templates that may be included and imported; without there are none.
+    #[must_use]
+    pub fn with_templates(mut self, templates: &'d Templates) -> Self {
+        self.templates = Some(templates);
+        self
+    }
+
+    pub(crate) fn variables(&self) -> &[(&'d str, Value<'d>)] {
+        &self.variables
+    }
+
+    pub(crate) fn templates(&self) -> Option<&'d Templates> {
+        self.templates
     }
 
     pub(crate) fn get(&self, name: &str) -> Value<'d> {

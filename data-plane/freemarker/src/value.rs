@@ -1,13 +1,16 @@
 //! The values that expressions have (FreeMarker manual: "Template Authoring / Values, types").
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::hash::{Hash as Hash64, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::callable::{Callable, Layer, Scope};
 use crate::format::date::DateKind;
 use crate::json::{Kind, Node, write_json_string};
 use crate::limits::MAX_JSON_BYTES;
+use crate::markup::Markup;
 use crate::model::{Hash, List, Map, Sequence};
 use crate::number::Number;
 
@@ -33,6 +36,12 @@ pub enum Value<'d> {
     Hash(Hash<'d>),
     /// A method of the host.
     Method(Arc<dyn Method>),
+    /// A macro, function or directive.
+    Callable(Callable<'d>),
+    /// Text that is markup already.
+    Markup(Arc<Markup<'d>>),
+    /// The variables of a namespace or another layer, looked up as they are at that time.
+    Scope(Scope),
     /// What `x!` gives for a missing `x`: an empty string, sequence and hash at once.
     Nothing,
 }
@@ -154,7 +163,9 @@ impl<'d> Value<'d> {
                 }
                 out.push(b'}');
             }
-            Value::Method(_) => return Err("a method has no JSON text".into()),
+            Value::Markup(markup) => write_json_string(&markup.text(), out),
+            Value::Method(_) | Value::Callable(_) => return Err("a method has no JSON text".into()),
+            Value::Scope(_) => return Err("a namespace has no JSON text".into()),
         }
         if out.len() > end {
             return Err(format!("the JSON text is longer than {MAX_JSON_BYTES} bytes"));
@@ -181,6 +192,11 @@ impl<'d> Value<'d> {
             Value::Sequence(_) => "sequence",
             Value::Hash(_) => "extended_hash",
             Value::Method(_) => "method",
+            Value::Callable(callable) => callable.type_name(),
+            Value::Markup(_) => "markup_output",
+            Value::Scope(Scope(Layer::Namespace(_))) => "namespace",
+            Value::Scope(Scope(Layer::DataModel)) => "extended_hash",
+            Value::Scope(_) => "hash",
             Value::Nothing => "string+sequence+hash (the empty default)",
         }
     }
@@ -212,6 +228,26 @@ impl Deref for Text<'_> {
             Text::Borrowed(text) => text,
             Text::Owned(text) => text,
         }
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl Hash64 for Text<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        self
     }
 }
 

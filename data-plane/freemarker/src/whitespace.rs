@@ -282,7 +282,7 @@ impl Stripper<'_> {
     }
 
     fn is_silent(&self, id: usize) -> bool {
-        matches!(self.nodes[id].kind, Kind::Silent)
+        matches!(self.nodes[id].kind, Kind::Silent | Kind::Macro)
     }
 
     fn is_top_level(&self, id: usize) -> bool {
@@ -312,7 +312,7 @@ impl Stripper<'_> {
             }
             id = self.nodes[id].parent?;
         };
-        while !matches!(self.nodes[found].kind, Kind::Closed) {
+        while !matches!(self.nodes[found].kind, Kind::Closed | Kind::Macro) {
             let children = &self.nodes[found].children;
             match if next { children.first() } else { children.last() } {
                 Some(child) => found = *child,

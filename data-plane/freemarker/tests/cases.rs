@@ -1,10 +1,11 @@
 //! Runs the case files in `tests/cases/<area>/`.
 //!
-//! A case is a text file of sections: `-- template`, then `-- model` (JSON) and `-- settings`
-//! (`name = value` lines) if it needs them, then `-- output`, or `-- error` with a line
-//! `kind line:column` and the error as it is displayed. What they expect is compared with Apache
-//! FreeMarker by `tests/oracle/verify_cases.py`, except for the wording of errors; where it is
-//! meant to differ a section `-- deviates` says why, and so does COMPATIBILITY.md.
+//! A case is a text file of sections: `-- template`, then `-- model` (JSON), `-- settings`
+//! (`name = value` lines) and `-- template NAME` (templates to include or import) if it needs them,
+//! then `-- output`, or `-- error` with a line `kind line:column` and the error as it is displayed.
+//! What they expect is compared with Apache FreeMarker by `tests/oracle/verify_cases.py`, except for
+//! the wording of errors; where it is meant to differ a section `-- deviates` says why, and so does
+//! COMPATIBILITY.md.
 //!
 //! With `UPDATE_CASES=1` what is displayed for errors is written into the files.
 
@@ -15,13 +16,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Value};
+use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Templates, Value};
 
 #[derive(Default)]
 struct Case {
     template: String,
     model: String,
     settings: String,
+    templates: Vec<(String, String)>,
     output: Option<String>,
     error: Option<String>,
 }
@@ -41,7 +43,10 @@ impl Case {
                 "error" => case.error = Some(end_of_file(&content)),
                 // for tests/oracle/verify_cases.py
                 "deviates" => {}
-                other => panic!("unknown section {other}"),
+                other => match other.strip_prefix("template ") {
+                    Some(name) => case.templates.push((name.to_owned(), content)),
+                    None => panic!("unknown section {other}"),
+                },
             }
         }
         case
@@ -58,6 +63,12 @@ impl Case {
         for (name, node) in model.root().members() {
             root = root.with(name, Value::json(node));
         }
+        let mut templates = Templates::new(&settings);
+        templates.insert("template.ftl", &self.template);
+        for (name, source) in &self.templates {
+            templates.insert(name, source);
+        }
+        let root = root.with_templates(&templates);
         let template = Template::parse("template.ftl", &self.template, &settings)?;
         let mut out = b"before".to_vec();
         let result = template.render(&root, &Limits::default(), &mut out);

@@ -19,11 +19,6 @@ const RULES: &[(&str, Rule)] = &[
             && ((ours.message().starts_with("the setting ") && ours.message().contains(" can't be set to "))
                 || ours.message().starts_with("Failed to set FreeMarker configuration setting"))
     }),
-    ("a directive that is not closed is reported at its start tag", |_, ours, theirs| {
-        both(ours, theirs, "parse")
-            && ours.message().contains("is not closed")
-            && theirs.message().contains("Unexpected end of file reached")
-    }),
     ("an error in a lambda is reported where it is", |request, ours, theirs| {
         both(ours, theirs, "runtime")
             && request.template.contains("->")

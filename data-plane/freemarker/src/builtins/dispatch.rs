@@ -10,10 +10,23 @@ use crate::value::{Text, Value};
 impl<'r> Interp<'r> {
     pub(crate) fn built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         use BuiltIn as B;
+        if call.form == Form::Called {
+            self.check_argument_count(call)?;
+        }
         match call.which {
             B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull | B::EmptyToNull | B::TrimToNull => {
                 self.existence(call)
             }
+            B::Interpret
+            | B::Eval
+            | B::EvalJson
+            | B::Esc
+            | B::NoEsc
+            | B::MarkupString
+            | B::Namespace
+            | B::WithArgs
+            | B::WithArgsLast
+            | B::AbsoluteTemplateName => self.evaluator_built_in(call, expr),
             B::Then | B::Switch => self.choice(call),
             B::Index
             | B::Counter
@@ -137,16 +150,29 @@ impl<'r> Interp<'r> {
         }
     }
 
+    /// Most built-ins give methods, whose arguments are counted when they are called.
+    fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
+        let (arguments, count) = (call.which.arguments(), call.args.len());
+        if (arguments.min..=arguments.max).contains(&count) {
+            return Ok(());
+        }
+        let wanted = match (arguments.min, arguments.max) {
+            (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
+            (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
+            (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
+            (min, max) => format!("{min} to {max} arguments"),
+        };
+        let received = if count == 0 { "none".to_owned() } else { count.to_string() };
+        Err(runtime(format!("?{}(...) expects {wanted} but has received {received}.", call.which.name())))
+    }
+
     /// An argument that must be a string.
     pub(crate) fn text_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<Text<'r>>, Raised> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::String(text) => Ok(Some(text)),
             Value::Nothing => Ok(Some(Text::Borrowed(""))),
-            other => {
-                let wanted = format!("a string as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.bad_argument(&wanted, &other, expr))
-            }
+            other => Err(self.bad_argument(call.which.name(), place, "string", &other)),
         }
     }
 
@@ -164,10 +190,7 @@ impl<'r> Interp<'r> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::Number(number) => Ok(Some(number)),
-            other => {
-                let wanted = format!("a number as argument {} of ?{}", place + 1, call.which.name());
-                Err(self.bad_argument(&wanted, &other, expr))
-            }
+            other => Err(self.bad_argument(call.which.name(), place, "number", &other)),
         }
     }
 

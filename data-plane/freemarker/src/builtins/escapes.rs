@@ -9,7 +9,13 @@ use crate::value::Value;
 
 impl<'r> Interp<'r> {
     pub(super) fn escape(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
-        let text = self.text(&call.target)?;
+        let value = self.value(&call.target)?;
+        if let Value::Markup(markup) = &value
+            && markup.format.is_escaped_by(call.which.name())
+        {
+            return Ok(value);
+        }
+        let text = self.text_of(value, &call.target)?;
         self.meter.scan(text.len())?;
         let mut out = String::with_capacity(text.len() + text.len() / 8);
         match call.which {

@@ -17,8 +17,20 @@ pub(super) fn is(which: BuiltIn, value: &Value<'_>) -> bool {
         BuiltIn::IsBoolean => matches!(value, Value::Bool(_)),
         BuiltIn::IsSequence | BuiltIn::IsIndexable => nothing || matches!(value, Value::Sequence(_)),
         BuiltIn::IsEnumerable => nothing || matches!(value, Value::Sequence(_)),
-        BuiltIn::IsHash | BuiltIn::IsHashEx => nothing || matches!(value, Value::Hash(_)),
-        BuiltIn::IsMethod => matches!(value, Value::Method(_)),
+        BuiltIn::IsHash => nothing || matches!(value, Value::Hash(_) | Value::Scope(_)),
+        BuiltIn::IsHashEx => nothing || matches!(value, Value::Hash(_)),
+        BuiltIn::IsMethod => match value {
+            Value::Method(_) => true,
+            Value::Callable(callable) => callable.type_name() == "method",
+            _ => false,
+        },
+        BuiltIn::IsMacro => matches!(value, Value::Callable(callable) if callable.target().is_some()),
+        BuiltIn::IsDirective => match value {
+            Value::Callable(callable) => callable.type_name() != "method",
+            _ => false,
+        },
+        BuiltIn::IsTransform => matches!(value, Value::Callable(callable) if callable.type_name() == "transform"),
+        BuiltIn::IsMarkupOutput => matches!(value, Value::Markup(_)),
         BuiltIn::IsDate | BuiltIn::IsDateLike => matches!(value, Value::Date(_)),
         BuiltIn::IsDateOnly => matches!(value, Value::Date(d) if d.kind == DateKind::Date),
         BuiltIn::IsTime => matches!(value, Value::Date(d) if d.kind == DateKind::Time),
@@ -34,6 +46,7 @@ fn has_content(value: &Value<'_>) -> bool {
         Value::String(text) => !text.is_empty(),
         Value::Sequence(sequence) => !sequence.is_empty(),
         Value::Hash(hash) => !hash.is_empty(),
+        Value::Markup(markup) => !markup.is_empty(),
         _ => true,
     }
 }

@@ -8,7 +8,7 @@ use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
     pub(super) fn dot(&mut self, target: &'r Expr, key: &'r str) -> Result<Value<'r>, Raised> {
-        let value = self.value(target)?;
+        let value = self.present(target)?;
         self.member(&value, key, target)
     }
 
@@ -20,18 +20,19 @@ impl<'r> Interp<'r> {
             }
             Value::Hash(hash) => Ok(hash.get(key)),
             Value::Nothing => Ok(Value::Missing),
-            other => Err(self.expected("a hash", other, target)),
+            Value::Scope(scope) => Ok(self.in_layer(scope.0, key)),
+            other => Err(self.expected("hash", other, target)),
         }
     }
 
     pub(super) fn index(&mut self, target: &'r Expr, key: &'r Expr) -> Result<Value<'r>, Raised> {
-        let value = self.value(target)?;
+        let value = self.present(target)?;
         match self.value(key)? {
             Value::Number(number) => self.item(value, number.to_index(), target),
             Value::String(name) => self.member(&value, &name, target),
             Value::Nothing => self.member(&value, "", target),
             Value::Sequence(Sequence::Range(range)) => self.slice(value, range, target, key),
-            other => Err(self.expected("a number, a string or a range in [ ]", &other, key)),
+            other => Err(self.expected("number, range, or string", &other, key)),
         }
     }
 
@@ -42,8 +43,21 @@ impl<'r> Interp<'r> {
                 return Ok(item.unwrap_or(Value::Missing));
             }
             Value::Nothing => return Ok(Value::Missing),
-            Value::Hash(_) | Value::Method(_) => {
-                return Err(self.expected("a sequence or a string, as there is a number in [ ]", &value, target));
+            Value::Hash(_) | Value::Scope(_) => {
+                return Err(self.expected_with(
+                    "sequence or string or something automatically convertible to string (number, date or boolean)",
+                    &value,
+                    target,
+                    &["You had a numerical value inside the []. Currently that's only supported for sequences (lists) \
+                       and strings. To get a Map item with a non-string key, use myMap?api.get(myKey)."],
+                ));
+            }
+            Value::Method(_) | Value::Callable(_) | Value::Markup(_) => {
+                return Err(self.expected(
+                    "sequence or string or something automatically convertible to string (number, date or boolean)",
+                    &value,
+                    target,
+                ));
             }
             _ => {}
         }
@@ -53,8 +67,7 @@ impl<'r> Interp<'r> {
         match usize::try_from(index) {
             Ok(index) if index < len => self.built(utf16_slice(&text, index, index + 1)),
             _ => Err(runtime(format!(
-                "String index out of range: the index is {index} (from 0), but the length of the \
-                 string is only {len}"
+                "String index out of range: The index was {index} (0-based), but the length of the string is only {len}."
             ))),
         }
     }
@@ -62,8 +75,12 @@ impl<'r> Interp<'r> {
     fn slice(&mut self, value: Value<'r>, range: Range, target: &Expr, key: &Expr) -> Result<Value<'r>, Raised> {
         let sequence = match value {
             Value::Sequence(sequence) => Some(sequence),
-            Value::Nothing | Value::Hash(_) | Value::Method(_) => {
-                return Err(self.expected("a sequence or a string to slice", &value, target));
+            Value::Nothing | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => {
+                return Err(self.expected(
+                    "sequence or string or something automatically convertible to string (number, date or boolean)",
+                    &value,
+                    target,
+                ));
             }
             other => {
                 let text = self.text_of(other, target)?;

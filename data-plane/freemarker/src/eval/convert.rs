@@ -2,15 +2,26 @@
 
 use super::Interp;
 use crate::ast::{Expr, ExprKind};
-use crate::error::{Fault, Place, Raised, runtime};
+use crate::error::{Place, Raised, runtime};
 use crate::number::{Number, NumberFault};
 use crate::value::{Date, Text, Value};
 
 impl<'r> Interp<'r> {
-    /// Evaluates an expression that must have a value.
+    /// Evaluates an expression that must have a value; namespaces become hashes of their own.
     pub(crate) fn value(&mut self, expr: &'r Expr) -> Result<Value<'r>, Raised> {
-        let value = self.eval(expr)?;
-        if value.is_missing() { Err(self.missing(expr)) } else { Ok(value) }
+        match self.eval(expr)? {
+            Value::Missing => Err(self.missing(expr)),
+            value @ Value::Scope(_) => self.settled(value),
+            value => Ok(value),
+        }
+    }
+
+    /// Evaluates an expression that must have a value, which is kept as it is.
+    pub(crate) fn present(&mut self, expr: &'r Expr) -> Result<Value<'r>, Raised> {
+        match self.eval(expr)? {
+            Value::Missing => Err(self.missing(expr)),
+            value => Ok(value),
+        }
     }
 
     /// Evaluates an expression to a string; numbers, dates and booleans become one.
@@ -19,7 +30,21 @@ impl<'r> Interp<'r> {
         self.text_of(value, expr)
     }
 
-    /// The value as it is printed.
+    /// The value as an interpolation prints it, if it is no markup.
+    pub(super) fn printed(&mut self, value: Value<'r>, expr: &Expr) -> Result<Text<'r>, Raised> {
+        match value {
+            Value::Sequence(_) | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => Err(self
+                .expected(
+                    "string or something automatically convertible to string (number, date or boolean), or \"template \
+                     output\"",
+                    &value,
+                    expr,
+                )),
+            other => self.text_of(other, expr),
+        }
+    }
+
+    /// The value as a string.
     pub(crate) fn text_of(&mut self, value: Value<'r>, expr: &Expr) -> Result<Text<'r>, Raised> {
         match value {
             Value::String(text) => Ok(text),
@@ -28,16 +53,25 @@ impl<'r> Interp<'r> {
             Value::Bool(flag) => match self.formats.boolean.printed(flag) {
                 Some(word) => Ok(Text::from(word.to_owned())),
                 None => Err(runtime(
-                    "can't print a boolean: the boolean_format setting has no words for it\nTip: \
-                     write flag?c for \"true\" or \"false\", or flag?string(\"yes\", \"no\"), or \
-                     set boolean_format",
+                    "Can't convert boolean to string automatically, because the \"boolean_format\" setting was \
+                     \"true,false\", which is the legacy deprecated default, and we treat it as if no format was set. \
+                     This is the default configuration; you should provide the format explicitly for each place where \
+                     you print a boolean.\n\n----\nTip: Write something like myBool?string('yes', 'no') to specify \
+                     boolean formatting in place.\n----\nTip: If you want \"true\"/\"false\" result as you are \
+                     generating computer-language output (not for direct human consumption), then use \"?c\", like \
+                     ${myBool?c}. (If you always generate computer-language output, then it's might be reasonable to \
+                     set the \"boolean_format\" setting to \"c\" instead.)\n----\nTip: If you need the same two values \
+                     on most places, the programmers can set the \"boolean_format\" setting to something like \
+                     \"yes,no\".\n----",
                 )),
             },
             Value::Date(date) => self.date_text(date).map(Text::from),
             Value::Missing => Err(self.missing(expr)),
-            other => {
-                Err(self.expected("a string or something that prints as one (number, date or boolean)", &other, expr))
-            }
+            other => Err(self.expected(
+                "string or something automatically convertible to string (number, date or boolean)",
+                &other,
+                expr,
+            )),
         }
     }
 
@@ -64,7 +98,7 @@ impl<'r> Interp<'r> {
         match self.eval(expr)? {
             Value::Number(number) => Ok(number),
             Value::Missing => Err(self.missing(expr)),
-            other => Err(self.expected("a number", &other, expr)),
+            other => Err(self.expected("number", &other, expr)),
         }
     }
 
@@ -77,48 +111,8 @@ impl<'r> Interp<'r> {
         match self.eval(expr)? {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(self.missing(expr)),
-            other => Err(self.expected("a boolean", &other, expr)),
+            other => Err(self.expected("boolean", &other, expr)),
         }
-    }
-
-    /// The source of an expression.
-    pub(crate) fn source_of(&self, expr: &Expr) -> &'r str {
-        expr.span.text(&self.template.source)
-    }
-
-    /// The error of an expression that has no value.
-    pub(crate) fn missing(&self, expr: &Expr) -> Raised {
-        let mut message = format!("The following has evaluated to null or missing:\n==> {}", self.source_of(expr));
-        if matches!(expr.kind, ExprKind::Dot { .. } | ExprKind::Index(_)) {
-            message.push_str("\nTip: it is the last step that gave nothing, not those before it");
-        }
-        message.push_str(
-            "\nTip: if it may be missing, give a default with name!default, or test it with \
-             <#if name??>…</#if>; that covers the last step only, for all of them put parentheses \
-             around: (a.b.c)!default",
-        );
-        Box::new(Fault { missing: true, ..*runtime(message) }).at(expr.span)
-    }
-
-    /// The error of an argument of the wrong type.
-    pub(crate) fn bad_argument(&self, wanted: &str, value: &Value<'_>, expr: &Expr) -> Raised {
-        let mut fault = self.expected(wanted, value, expr);
-        fault.span = None;
-        fault
-    }
-
-    /// The error of a value of the wrong type.
-    pub(crate) fn expected(&self, wanted: &str, value: &Value<'_>, expr: &Expr) -> Raised {
-        runtime(format!(
-            "Expected {wanted}, but this has evaluated to a {}:\n==> {}",
-            value.type_name(),
-            self.source_of(expr)
-        ))
-        .at(expr.span)
-    }
-
-    pub(crate) fn symbol_name(&self, symbol: u32) -> &'r str {
-        self.template.parsed.sizes.symbols.get(symbol as usize).map_or("", |name| name)
     }
 }
 

@@ -1,12 +1,16 @@
 //! Evaluating expressions.
 
+use std::sync::Arc;
+
 use super::Interp;
+use super::calls::Args;
 use super::convert::number_fault;
-use crate::ast::{Expr, ExprKind, Local, Piece, Special, Variable};
+use crate::ast::{Expr, ExprKind, Piece};
+use crate::callable::Kind;
 use crate::error::{Place, Raised, limit, runtime};
-use crate::format::date::DateKind;
+use crate::markup::Markup;
 use crate::model::{Hash, Map};
-use crate::value::{Date, Method, Text, Value};
+use crate::value::{Method, Text, Value};
 
 impl<'r> Interp<'r> {
     /// Evaluates an expression; [`Value::Missing`] is left to who asked.
@@ -73,7 +77,7 @@ impl<'r> Interp<'r> {
             ExprKind::List(items) => {
                 let mut values = Vec::with_capacity(items.len());
                 for item in items {
-                    values.push(self.value(item)?);
+                    values.push(self.present(item)?);
                 }
                 self.built_sequence(values)
             }
@@ -88,45 +92,47 @@ impl<'r> Interp<'r> {
     /// Evaluates what `!` or `??` stands after: in parentheses, missing values on the way are
     /// forgiven too.
     pub(crate) fn forgiving(&mut self, target: &'r Expr) -> Result<Value<'r>, Raised> {
-        let result = self.eval(target);
-        match result {
-            Err(fault) if fault.missing && matches!(target.kind, ExprKind::Group(_)) => Ok(Value::Missing),
+        if !matches!(target.kind, ExprKind::Group(_)) {
+            return self.eval(target);
+        }
+        let mark = self.mark();
+        match self.eval(target) {
+            Err(fault) if fault.missing => {
+                self.unwind(&mark);
+                Ok(Value::Missing)
+            }
             other => other,
         }
     }
 
-    fn variable(&self, variable: &'r Variable) -> Value<'r> {
-        for local in &variable.locals {
-            let value = match local {
-                Local::Loop(slot) => self.local(*slot),
-                Local::Parameter(slot) => return self.local(*slot),
-                Local::LoopIndex(slot) => return Value::int(self.loop_state(*slot).0),
-                Local::LoopHasNext(slot) => return Value::Bool(self.loop_state(*slot).1),
-            };
-            if !value.is_missing() {
-                return value;
-            }
-        }
-        match self.namespace.get(variable.symbol as usize) {
-            Some(value) if !value.is_missing() => value.clone(),
-            _ => self.root.get(self.symbol_name(variable.symbol)),
-        }
-    }
-
-    fn local(&self, slot: u32) -> Value<'r> {
-        self.locals.get(slot as usize).cloned().unwrap_or(Value::Missing)
-    }
-
     fn call(&mut self, callee: &'r Expr, args: &'r [Expr]) -> Result<Value<'r>, Raised> {
-        let method = match self.value(callee)? {
-            Value::Method(method) => method,
-            other => return Err(self.expected("a method or function", &other, callee)),
-        };
-        let mut values = Vec::with_capacity(args.len());
-        for arg in args {
-            values.push(self.eval(arg)?);
+        match self.eval(callee)? {
+            Value::Method(method) => {
+                let values = self.values(args)?;
+                self.call_method(method.as_ref(), &values)
+            }
+            Value::Callable(callable) => match &callable.0 {
+                Kind::Macro(target) => self.call_function(*target, None, Args::Positional(args)),
+                Kind::Bound(bound) => self.call_function(bound.target, Some(bound), Args::Positional(args)),
+                Kind::Pass | Kind::Interpreted(_) | Kind::OptionalInclude(_) => {
+                    Err(self.expected("method or function", &Value::Callable(callable.clone()), callee))
+                }
+                _ => {
+                    let values = self.values(args)?;
+                    self.call_with_values(&callable, &values)
+                }
+            },
+            Value::Missing => Err(self.missing(callee)),
+            other => Err(self.expected("method or function", &other, callee)),
         }
-        self.call_method(method.as_ref(), &values)
+    }
+
+    fn values(&mut self, exprs: &'r [Expr]) -> Result<Vec<Value<'r>>, Raised> {
+        let mut values = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            values.push(self.eval(expr)?);
+        }
+        Ok(values)
     }
 
     /// Calls a method of the host; what it makes counts as built by the template.
@@ -142,20 +148,50 @@ impl<'r> Interp<'r> {
 
     fn pieces(&mut self, pieces: &'r [Piece]) -> Result<Value<'r>, Raised> {
         let mut out = String::new();
+        // a part that is markup makes all of it markup
+        let mut markup: Option<Arc<Markup<'r>>> = None;
         for piece in pieces {
-            match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Output(expr) => {
-                    let text = self.text(expr)?;
-                    self.meter.value(text.len())?;
-                    out.push_str(&text);
-                }
+            let text: Text<'r> = match piece {
+                Piece::Text(text) => Text::Borrowed(text),
+                Piece::Output(expr) => match self.eval(expr)? {
+                    Value::Markup(part) => {
+                        let left = match markup.take() {
+                            Some(left) => left,
+                            None if out.is_empty() => {
+                                markup = Some(part);
+                                continue;
+                            }
+                            None => Arc::new(Self::from_plain(part.format, Text::from(std::mem::take(&mut out)))),
+                        };
+                        markup = self.joined(&left, &part)?;
+                        continue;
+                    }
+                    value => self.text_of(value, expr)?,
+                },
                 Piece::NumberOutput { value, min_decimals, max_decimals } => {
-                    out.push_str(&self.number_output(value, *min_decimals, *max_decimals)?);
+                    Text::from(self.number_output(value, *min_decimals, *max_decimals)?)
                 }
+            };
+            self.meter.value(text.len())?;
+            match markup.take() {
+                Some(left) => {
+                    let right = Self::from_plain(left.format, text);
+                    markup = self.joined(&left, &right)?;
+                }
+                None => out.push_str(&text),
             }
         }
-        self.built(out)
+        match markup {
+            Some(markup) => Ok(Value::Markup(markup)),
+            None => self.built(out),
+        }
+    }
+
+    fn joined(&mut self, left: &Markup<'r>, right: &Markup<'r>) -> Result<Option<Arc<Markup<'r>>>, Raised> {
+        match self.join_markup(left, right)? {
+            Value::Markup(markup) => Ok(Some(markup)),
+            _ => Ok(None),
+        }
     }
 
     fn hash(&mut self, entries: &'r [(Expr, Expr)]) -> Result<Value<'r>, Raised> {
@@ -165,37 +201,11 @@ impl<'r> Interp<'r> {
             let key = match self.value(key)? {
                 Value::String(text) => text,
                 Value::Nothing => Text::Borrowed(""),
-                other => return Err(self.expected("a string as the key", &other, key)),
+                other => return Err(self.expected("string", &other, key)),
             };
-            let value = self.value(value)?;
+            let value = self.present(value)?;
             map.insert(key, value).map_err(limit)?;
         }
         Ok(Value::Hash(Hash::Map(map.into())))
-    }
-
-    fn special(&mut self, special: Special) -> Result<Value<'r>, Raised> {
-        let template = self.template;
-        Ok(match special {
-            Special::Now => match self.root.now_ms() {
-                Some(epoch_ms) => Value::Date(Date { epoch_ms, kind: DateKind::DateTime }),
-                None => return Err(runtime(".now is not known in this rendering")),
-            },
-            Special::Locale => Value::string(self.formats.locale.as_str()),
-            Special::Lang => Value::string(self.formats.locale.split('_').next().unwrap_or_default()),
-            Special::TimeZone => Value::string(self.formats.zone.name()),
-            Special::TemplateName => Value::String(Text::Borrowed(&template.name)),
-            Special::Version => Value::String(Text::Borrowed("2.3.34")),
-            Special::IncompatibleImprovements => Value::String(Text::Borrowed("2.3.31")),
-            Special::OutputFormat => Value::String(Text::Borrowed("undefined")),
-            Special::AutoEsc => Value::Bool(false),
-            Special::OutputEncoding => match &self.formats.output_encoding {
-                Some(encoding) => Value::string(encoding.as_str()),
-                None => Value::Missing,
-            },
-            Special::UrlEscapingCharset => match &self.formats.url_charset {
-                Some(charset) => Value::string(charset.as_str()),
-                None => Value::Missing,
-            },
-        })
     }
 }

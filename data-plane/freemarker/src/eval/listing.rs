@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Flow, Interp};
 use crate::ast::{BuiltInCall, Expr, ExprKind, Items, Lambda, List, LoopVariables};
 use crate::builtins::BuiltIn;
+use crate::callable::Callable as FunctionValue;
 use crate::error::{Place, Raised, runtime};
 use crate::model::{Hash, Sequence};
 use crate::span::Span;
@@ -42,6 +43,7 @@ enum Derivation {
 pub(crate) enum Callable<'r> {
     Lambda(&'r Lambda),
     Method(Arc<dyn Method>, Span),
+    Function(FunctionValue<'r>, Span),
 }
 
 impl<'r> ListIter<'r> {
@@ -73,13 +75,7 @@ impl<'r> Interp<'r> {
         match self.value(expr)? {
             Value::Sequence(sequence) => Ok(ListIter::of(sequence)),
             Value::Nothing => Ok(ListIter::empty()),
-            Value::Hash(_) => Err(runtime(format!(
-                "Expected a sequence or collection, but this has evaluated to an extended_hash:\n\
-                 ==> {}\nTip: list a hash with two loop variables (as key, value), or list \
-                 hash?keys or hash?values",
-                self.source_of(expr)
-            ))),
-            other => Err(self.expected("a sequence or collection", &other, expr)),
+            other => Err(self.expected("sequence or collection", &other, expr)),
         }
     }
 
@@ -88,7 +84,8 @@ impl<'r> Interp<'r> {
             Some(Expr { kind: ExprKind::Lambda(lambda), .. }) => Callable::Lambda(lambda),
             Some(other) => match self.value(other)? {
                 Value::Method(method) => Callable::Method(method, other.span),
-                value => return Err(self.expected("a method or a lambda", &value, other)),
+                Value::Callable(function) if function.is_method() => Callable::Function(function, other.span),
+                value => return Err(self.expected("method or function or lambda expression", &value, other)),
             },
             None => return Err(runtime(format!("?{} needs an argument", call.which.name()))),
         };
@@ -101,11 +98,13 @@ impl<'r> Interp<'r> {
         self.meter.step()?;
         match callable {
             Callable::Lambda(lambda) => {
-                if let Some(place) = self.locals.get_mut(lambda.slot as usize) {
-                    *place = item;
-                }
-                self.eval(&lambda.body)
+                self.set_local(lambda.slot, item);
+                self.open_scope(&lambda.bindings);
+                let value = self.eval(&lambda.body);
+                self.close_scope();
+                value
             }
+            Callable::Function(function, span) => self.call_with_values(function, &[item]).at(*span),
             Callable::Method(method, span) => self.call_method(method.as_ref(), &[item]).at(*span),
         }
     }
@@ -115,11 +114,17 @@ impl<'r> Interp<'r> {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(match callable {
                 Callable::Lambda(lambda) => self.missing(&lambda.body),
-                Callable::Method(_, span) => runtime("the method returned nothing, but a boolean is needed").at(*span),
+                Callable::Method(_, span) | Callable::Function(_, span) => {
+                    runtime("The function has returned null or missing, but a boolean is needed.").at(*span)
+                }
             }),
             other => Err(match callable {
-                Callable::Lambda(lambda) => self.expected("a boolean", &other, &lambda.body),
-                Callable::Method(_, span) => runtime("the method's result is no boolean").at(*span),
+                Callable::Lambda(lambda) => self.expected("boolean", &other, &lambda.body),
+                Callable::Method(_, span) | Callable::Function(_, span) => runtime(format!(
+                    "The function has returned {}, but a boolean is needed.",
+                    super::blame::a_or_an(other.type_name())
+                ))
+                .at(*span),
             }),
         }
     }
@@ -170,7 +175,11 @@ impl<'r> Interp<'r> {
                     if mapped.is_missing() {
                         return Err(match callable {
                             Callable::Lambda(lambda) => self.missing(&lambda.body),
-                            Callable::Method(_, span) => runtime("the method returned nothing").at(*span),
+                            Callable::Method(_, span) | Callable::Function(_, span) => {
+                                let mut fault = runtime("The function has returned null or missing.").at(*span);
+                                fault.missing = true;
+                                fault
+                            }
                         });
                     }
                     break Some(Item { first: mapped, second: None });
@@ -202,7 +211,7 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn list(&mut self, list: &'r List) -> Result<Flow, Raised> {
-        let pairs = match (list.variables, items_in(&list.body)) {
+        let pairs = match (&list.variables, items_in(&list.body)) {
             (Some(variables), _) => variables.second.is_some(),
             (None, Some(items)) => items.variables.second.is_some(),
             (None, None) => false,
@@ -214,73 +223,81 @@ impl<'r> Interp<'r> {
                 None => Ok(Flow::Next),
             };
         }
-        match list.variables {
-            Some(variables) => self.run_loop(&mut iter, variables, list.loop_slot, &list.body)?,
+        match &list.variables {
+            Some(variables) => self.run_loop(&mut iter, variables, list.loop_slot, &list.body),
             None => {
-                if let Some(state) = self.loops.get_mut(list.loop_slot as usize) {
+                if let Some(state) = self.loop_mut(list.loop_slot) {
                     state.waiting = Some(iter);
                 }
-                let flow = self.block(&list.body)?;
-                if flow != Flow::Next {
-                    return Ok(flow);
-                }
+                self.block(&list.body)
             }
         }
-        Ok(Flow::Next)
     }
 
     fn listed(&mut self, source: &'r Expr, pairs: bool) -> Result<ListIter<'r>, Raised> {
-        if !pairs {
+        if matches!(source.kind, ExprKind::BuiltIn(_)) && !pairs {
             return self.items_of(source);
         }
-        match self.value(source)? {
-            Value::Hash(hash) => Ok(ListIter::of_hash(hash)),
-            Value::Nothing => Ok(ListIter::empty()),
-            Value::Sequence(_) => Err(runtime(format!(
-                "Expected a hash, as there are two loop variables after \"as\", but this has \
-                 evaluated to a sequence:\n==> {}",
-                self.source_of(source)
+        match (self.value(source)?, pairs) {
+            (Value::Hash(hash), true) => Ok(ListIter::of_hash(hash)),
+            (Value::Sequence(sequence), false) => Ok(ListIter::of(sequence)),
+            (Value::Nothing, _) => Ok(ListIter::empty()),
+            (value @ Value::Sequence(_), true) => Err(runtime(format!(
+                "The value you try to list is {}, thus you must specify only one loop variable after the \"as\" (there's \
+                     no separate key and value).",
+                super::blame::a_or_an(value.type_name())
             ))),
-            other => Err(self.expected("a hash", &other, source)),
+            (value @ Value::Hash(_), false) => Err(runtime(format!(
+                "The value you try to list is {}, thus you must specify two loop variables after the \"as\"; one for \
+                     the key, and another for the value, like <#... as k, v>).",
+                super::blame::a_or_an(value.type_name())
+            ))),
+            (other, true) => Err(self.expected("extended hash", &other, source)),
+            (other, false) => Err(self.expected("sequence or collection", &other, source)),
         }
     }
 
     pub(super) fn items(&mut self, items: &'r Items) -> Result<Flow, Raised> {
-        let waiting = self.loops.get_mut(items.loop_slot as usize).and_then(|state| state.waiting.take());
+        let waiting = self.loop_mut(items.loop_slot).and_then(|state| state.waiting.take());
         let Some(mut iter) = waiting else {
-            return Err(runtime("this #items was already run for its #list"));
+            return Err(runtime("The #items directive was already entered earlier for this listing."));
         };
-        self.run_loop(&mut iter, items.variables, items.loop_slot, &items.body)?;
-        Ok(Flow::Next)
+        self.run_loop(&mut iter, &items.variables, items.loop_slot, &items.body)
     }
 
     fn run_loop(
         &mut self,
         iter: &mut ListIter<'r>,
-        variables: LoopVariables,
+        variables: &'r LoopVariables,
         loop_slot: u32,
         body: &'r [crate::ast::Element],
-    ) -> Result<(), Raised> {
+    ) -> Result<Flow, Raised> {
         let mut index = 0;
+        let mut ended = Flow::Next;
+        self.open_scope(&variables.bindings);
         while let Some(item) = self.next_item(iter)? {
             // before the variables are set: filters of the source may use the same slots
             let has_next = self.has_next(iter)?;
-            if let Some(state) = self.loops.get_mut(loop_slot as usize) {
+            if let Some(state) = self.loop_mut(loop_slot) {
                 state.index = index;
                 state.has_next = has_next;
             }
-            if let Some(place) = self.locals.get_mut(variables.first as usize) {
-                *place = item.first;
+            self.set_local(variables.first, item.first);
+            if let Some(slot) = variables.second {
+                self.set_local(slot, item.second.unwrap_or(Value::Missing));
             }
-            if let Some(place) = variables.second.and_then(|slot| self.locals.get_mut(slot as usize)) {
-                *place = item.second.unwrap_or(Value::Missing);
-            }
-            if self.block(body)? == Flow::Break {
-                break;
+            match self.block(body)? {
+                Flow::Next | Flow::Continue => {}
+                Flow::Break => break,
+                Flow::Return => {
+                    ended = Flow::Return;
+                    break;
+                }
             }
             index += 1;
         }
-        Ok(())
+        self.close_scope();
+        Ok(ended)
     }
 }
 
@@ -290,7 +307,10 @@ fn items_in(block: &[crate::ast::Element]) -> Option<&Items> {
     block.iter().find_map(|element| match &element.kind {
         ElementKind::Items(items) => Some(&**items),
         ElementKind::If(branches) => branches.iter().find_map(|branch| items_in(&branch.body)),
-        ElementKind::Capture { body, .. } | ElementKind::Sep { body, .. } => items_in(body),
+        ElementKind::Sep { body, .. } | ElementKind::Compress(body) | ElementKind::Plain(body) => items_in(body),
+        ElementKind::Capture(capture) => items_in(&capture.body),
+        ElementKind::Attempt(attempt) => items_in(&attempt.body).or_else(|| items_in(&attempt.recover)),
+        ElementKind::Call(call) => items_in(call.content.as_deref().unwrap_or_default()),
         ElementKind::Switch(switch) => switch.cases.iter().find_map(|case| items_in(&case.body)),
         _ => None,
     })

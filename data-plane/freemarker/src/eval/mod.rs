@@ -1,60 +1,44 @@
 //! Running templates.
 
 mod access;
+mod arena;
+mod blame;
+mod blamer;
+mod calls;
+mod compress;
 mod convert;
+mod dynamic;
 mod elements;
 mod expressions;
+mod frames;
 mod listing;
+mod markup;
+mod modules;
 mod operators;
+mod render;
+mod special;
+mod variables;
 
 pub(crate) use access::{utf16_len, utf16_slice};
 pub(crate) use listing::ListIter;
 pub(crate) use operators::compare_values;
+pub use render::Renderer;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{Place, Raised};
 use crate::format::date::{CompiledDateFormat, DateKind};
 use crate::format::number::NumberFormat;
-use crate::limits::{Limits, Meter, Usage};
+use crate::limits::Meter;
 use crate::settings::Formats;
 use crate::template::{Inner, Root};
 use crate::value::{Text, Value};
-
-/// Renders a template, appending to `out`; leaves `out` alone when that fails.
-pub(crate) fn render<'r>(
-    template: &'r Inner,
-    root: &'r Root<'r>,
-    limits: &Limits,
-    out: &mut Vec<u8>,
-) -> Result<Usage, (Raised, Usage)> {
-    let length = out.len();
-    let sizes = &template.parsed.sizes;
-    let mut interp = Interp {
-        template,
-        root,
-        meter: Meter::new(limits),
-        formats: Cow::Borrowed(&template.settings.formats),
-        namespace: vec![Value::Missing; sizes.symbols.len()],
-        locals: vec![Value::Missing; sizes.locals as usize],
-        loops: (0..sizes.loops).map(|_| LoopState::default()).collect(),
-        out: std::mem::take(out),
-        captures: 0,
-        number_formats: Vec::new(),
-        date_formats: Vec::new(),
-    };
-    let result = interp.block(&template.parsed.body);
-    let usage = interp.meter.usage();
-    *out = interp.out;
-    match result {
-        Ok(_) => Ok(usage),
-        Err(fault) => {
-            out.truncate(length);
-            Err((fault, usage))
-        }
-    }
-}
+use arena::Arena;
+use frames::{Context, MacroFrame, ScopeEntry};
+use modules::Unit;
 
 /// Where running goes on after an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,23 +46,50 @@ pub(crate) enum Flow {
     Next,
     Break,
     Continue,
+    Return,
 }
 
 /// A rendering in progress. `'r` is the life of the template and of the data, which values borrow.
 pub(crate) struct Interp<'r> {
+    /// The template that the running code is from.
     pub(crate) template: &'r Inner,
+    main: &'r Inner,
     pub(crate) root: &'r Root<'r>,
     pub(crate) meter: Meter,
     /// Copied when `<#setting>` first changes something.
     pub(crate) formats: Cow<'r, Formats>,
-    /// What `<#assign>` set, by symbol.
+    /// Where templates live that are made while rendering.
+    arena: &'r Arena,
+    ctx: Context,
+    /// The templates that have been loaded besides the main one: unit 1 is the first.
+    units: Vec<Unit<'r>>,
+    /// Names that the main template has not: their numbers follow those of its symbols.
+    names: Vec<Text<'r>>,
+    names_by_text: HashMap<Text<'r>, u32>,
+    /// What `<#assign>` set in the main namespace, by symbol.
     namespace: Vec<Value<'r>>,
-    /// Loop variables and lambda parameters, by slot.
+    /// The other namespaces, each with the template it is of: number 1 is the first.
+    namespaces: Vec<(u32, Vec<Value<'r>>)>,
+    /// What `<#global>` set, by symbol; empty until then.
+    globals: Vec<Value<'r>>,
+    /// The namespaces of imported templates.
+    loaded: Vec<(&'r str, u32)>,
+    /// Loop variables and lambda parameters of all frames, by slot from the frame's base.
     locals: Vec<Value<'r>>,
     loops: Vec<LoopState<'r>>,
+    /// The macros' own variables, by slot from the frame's base.
+    macro_vars: Vec<Value<'r>>,
+    frames: Vec<MacroFrame<'r>>,
+    scopes: Vec<ScopeEntry<'r>>,
     out: Vec<u8>,
-    /// How many captures are open: then `out` is a value in the making.
+    /// How many captures are open: then what is printed is a value in the making.
     captures: u32,
+    /// What the function that just ended returned.
+    returned: Value<'r>,
+    /// The messages of the errors that the `<#recover>` blocks around handle.
+    recovered: Vec<Arc<str>>,
+    /// Expressions that `?eval` has parsed.
+    evaluated: HashMap<(String, crate::output_format::Escaping), u32>,
     number_formats: Vec<(String, Rc<NumberFormat>)>,
     date_formats: Vec<(String, DateKind, Rc<CompiledDateFormat>)>,
 }
@@ -97,17 +108,33 @@ pub(crate) struct LoopState<'r> {
 impl<'r> Interp<'r> {
     /// Prints bytes, within the bounds.
     fn emit(&mut self, bytes: &[u8]) -> Result<(), Raised> {
-        if self.captures > 0 {
-            self.meter.value(bytes.len())?;
-        } else {
-            self.meter.output(bytes.len())?;
-        }
+        self.count_output(bytes.len())?;
         self.out.extend_from_slice(bytes);
         Ok(())
     }
 
+    /// Counts bytes that are printed.
+    fn count_output(&mut self, bytes: usize) -> Result<(), Raised> {
+        if self.captures > 0 { self.meter.value(bytes) } else { self.meter.output(bytes) }
+    }
+
     pub(crate) fn loop_state(&self, slot: u32) -> (usize, bool) {
-        self.loops.get(slot as usize).map_or((0, false), |state| (state.index, state.has_next))
+        self.loop_at(self.ctx.loop_base, slot)
+    }
+
+    fn loop_at(&self, base: u32, slot: u32) -> (usize, bool) {
+        self.loops.get((base + slot) as usize).map_or((0, false), |state| (state.index, state.has_next))
+    }
+
+    fn loop_mut(&mut self, slot: u32) -> Option<&mut LoopState<'r>> {
+        self.loops.get_mut((self.ctx.loop_base + slot) as usize)
+    }
+
+    /// Sets a loop variable or lambda parameter.
+    fn set_local(&mut self, slot: u32, value: Value<'r>) {
+        if let Some(place) = self.locals.get_mut((self.ctx.base + slot) as usize) {
+            *place = value;
+        }
     }
 
     /// A string that was built counts towards the bound on values.
@@ -161,12 +188,13 @@ impl<'r> Interp<'r> {
         self.meter.enter()?;
         for element in block {
             self.meter.step().at(element.span)?;
-            match self.element(element).at(element.span)? {
-                Flow::Next => {}
-                flow => {
+            match self.element(element) {
+                Ok(Flow::Next) => {}
+                Ok(flow) => {
                     self.meter.leave();
                     return Ok(flow);
                 }
+                Err(fault) => return Err(self.traced(fault, element)),
             }
         }
         self.meter.leave();

@@ -52,10 +52,11 @@ impl<'r> Interp<'r> {
         for (op, expr) in &chain.rest {
             if *op != BinaryOp::Add && !matches!(left, Value::Number(_)) && buffer.is_none() {
                 let place = if left_span == chain.first.span { &chain.first } else { expr };
-                let wanted = format!("a number before \"{}\"", op.symbol());
-                return Err(self.expected(&wanted, &left, place));
+                return Err(self.expected("number", &left, place));
             }
             let right = self.eval(expr)?;
+            let (left_kept, right) = (std::mem::replace(&mut left, Value::Missing), self.settled(right)?);
+            left = self.settled(left_kept)?;
             if left.is_missing() {
                 return Err(self.missing(&chain.first));
             }
@@ -67,6 +68,11 @@ impl<'r> Interp<'r> {
                 }
                 return Err(self.missing(expr));
             }
+            if matches!(right, Value::Markup(_))
+                && let Some(text) = buffer.take()
+            {
+                left = Value::String(Text::from(text));
+            }
             if let Some(buffer) = &mut buffer {
                 let text = self.text_of(right, expr)?;
                 self.meter.value(text.len())?;
@@ -75,6 +81,7 @@ impl<'r> Interp<'r> {
             }
             let left_expr = (left_span == chain.first.span).then_some(&chain.first);
             let joins = *op == BinaryOp::Add
+                && !matches!((&left, &right), (Value::Markup(_), _) | (_, Value::Markup(_)))
                 && matches!((&left, &right), (Value::String(_), _) | (_, Value::String(_)))
                 && matches!(chain.rest.last(), Some((BinaryOp::Add, _)))
                 && chain.rest.iter().all(|(op, _)| *op == BinaryOp::Add);
@@ -121,8 +128,7 @@ impl<'r> Interp<'r> {
         if op != BinaryOp::Add {
             let (value, place) =
                 if matches!(left, Value::Number(_)) { (right, right_expr) } else { (left, left_place) };
-            let wanted = format!("a number for \"{}\"", op.symbol());
-            return Err(self.expected(&wanted, &value, place));
+            return Err(self.expected("number", &value, place));
         }
         self.concatenate(left, right, left_place, right_expr)
     }
@@ -141,13 +147,26 @@ impl<'r> Interp<'r> {
             (Value::Hash(a), Value::Hash(b)) => return self.join_hashes(a, b),
             _ => {}
         }
-        let a = self.text_of(left, left_expr)?;
-        let b = self.text_of(right, right_expr)?;
-        self.meter.value(a.len() + b.len())?;
-        let mut text = String::with_capacity(a.len() + b.len());
-        text.push_str(&a);
-        text.push_str(&b);
-        Ok(Value::String(Text::from(text)))
+        match (left, right) {
+            (Value::Markup(a), Value::Markup(b)) => self.join_markup(&a, &b),
+            (Value::Markup(a), right) => {
+                let b = Self::from_plain(a.format, self.text_of(right, right_expr)?);
+                self.join_markup(&a, &b)
+            }
+            (left, Value::Markup(b)) => {
+                let a = Self::from_plain(b.format, self.text_of(left, left_expr)?);
+                self.join_markup(&a, &b)
+            }
+            (left, right) => {
+                let a = self.text_of(left, left_expr)?;
+                let b = self.text_of(right, right_expr)?;
+                self.meter.value(a.len() + b.len())?;
+                let mut text = String::with_capacity(a.len() + b.len());
+                text.push_str(&a);
+                text.push_str(&b);
+                Ok(Value::String(Text::from(text)))
+            }
+        }
     }
 
     fn join_sequences(&mut self, a: &Sequence<'r>, b: &Sequence<'r>) -> Result<Value<'r>, Raised> {
@@ -221,11 +240,21 @@ impl<'r> Interp<'r> {
 
 fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>) -> Raised {
     match mismatch {
-        Mismatch::Types => runtime(format!(
-            "Can't compare values of these types: left is a {}, right is a {}",
-            a.type_name(),
-            b.type_name()
-        )),
-        Mismatch::NoOrder => runtime(format!("values of type {} have no order: only == and != work", a.type_name())),
+        Mismatch::Types => {
+            if let (Value::Date(a), Value::Date(b)) = (a, b) {
+                return runtime(format!(
+                    "Can't compare dates of different types. Left date type is {}, right date type is {}.",
+                    a.kind.name(),
+                    b.kind.name()
+                ));
+            }
+            runtime(format!(
+                "Can't compare values of these types. Allowed comparisons are between two numbers, two strings, two \
+                 dates, or two booleans.\nLeft hand operand is {}.\nRight hand operand is {}.",
+                super::blame::a_or_an(a.type_name()),
+                super::blame::a_or_an(b.type_name())
+            ))
+        }
+        Mismatch::NoOrder => runtime(format!("Can't use operator \"<\" or \">\" on {} values.", a.type_name())),
     }
 }

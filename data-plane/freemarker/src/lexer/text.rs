@@ -1,6 +1,7 @@
 //! Finding tags and interpolations in template text.
 
-use crate::settings::{InterpolationSyntax, TagSyntax};
+use crate::lexer::token::name_len;
+use crate::settings::{InterpolationSyntax, Syntax, TagSyntax};
 
 /// What ends a stretch of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub(crate) enum Mark<'s> {
     End { name: &'s str, square: bool },
     /// `<@` or `[@`
     UserStart { square: bool },
-    /// `</@` or `[/@`
-    UserEnd { square: bool },
+    /// `</@name` or `[/@name`, the name may be missing and may have dots.
+    UserEnd { name: &'s str, square: bool },
     /// `<#--` or `[#--`
     Comment { square: bool },
     /// The end of the text.
@@ -34,7 +35,7 @@ pub(crate) struct Found<'s> {
 }
 
 /// Finds the next tag, interpolation or comment from `pos` on.
-pub(crate) fn next_mark(text: &str, pos: usize, tags: TagSyntax, interpolation: InterpolationSyntax) -> Found<'_> {
+pub(crate) fn next_mark(text: &str, pos: usize, syntax: Syntax) -> Found<'_> {
     let bytes = text.as_bytes();
     let mut at = pos;
     while let Some(offset) =
@@ -42,7 +43,7 @@ pub(crate) fn next_mark(text: &str, pos: usize, tags: TagSyntax, interpolation: 
     {
         at += offset;
         let rest = text.get(at..).unwrap_or_default();
-        if let Some((mark, len)) = mark(rest, tags, interpolation) {
+        if let Some((mark, len)) = mark(rest, syntax) {
             return Found { mark, start: at, end: at + len };
         }
         at += 1;
@@ -50,7 +51,8 @@ pub(crate) fn next_mark(text: &str, pos: usize, tags: TagSyntax, interpolation: 
     Found { mark: Mark::Eof, start: text.len(), end: text.len() }
 }
 
-fn mark(rest: &str, tags: TagSyntax, interpolation: InterpolationSyntax) -> Option<(Mark<'_>, usize)> {
+fn mark(rest: &str, syntax: Syntax) -> Option<(Mark<'_>, usize)> {
+    let interpolation = syntax.interpolation;
     let bytes = rest.as_bytes();
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     match (first, second) {
@@ -65,7 +67,7 @@ fn mark(rest: &str, tags: TagSyntax, interpolation: InterpolationSyntax) -> Opti
         }
         _ => {}
     }
-    let square = match (first, tags) {
+    let square = match (first, syntax.tags) {
         (b'<', TagSyntax::Angle | TagSyntax::Detect) => false,
         (b'[', TagSyntax::Square | TagSyntax::Detect) => true,
         _ => return None,
@@ -73,7 +75,10 @@ fn mark(rest: &str, tags: TagSyntax, interpolation: InterpolationSyntax) -> Opti
     let closing = second == b'/';
     let at = if closing { 2 } else { 1 };
     match bytes.get(at)? {
-        b'@' if closing => Some((Mark::UserEnd { square }, 3)),
+        b'@' if closing => {
+            let len = user_end_len(rest.get(3..)?, square)?;
+            Some((Mark::UserEnd { square, name: rest.get(3..3 + len)? }, 3 + len))
+        }
         b'@' => Some((Mark::UserStart { square }, 2)),
         b'#' => {
             let name_start = at + 1;
@@ -87,8 +92,94 @@ fn mark(rest: &str, tags: TagSyntax, interpolation: InterpolationSyntax) -> Opti
             let mark = if closing { Mark::End { name, square } } else { Mark::Start { name, square } };
             Some((mark, end))
         }
+        _ if !syntax.strict && !square => {
+            let len = old_name_len(rest.get(at..)?)?;
+            let name = rest.get(at..at + len)?;
+            let mark = if closing { Mark::End { name, square } } else { Mark::Start { name, square } };
+            Some((mark, at + len))
+        }
         _ => None,
     }
+}
+
+/// How long the name in an end tag is that is otherwise well formed.
+fn user_end_len(rest: &str, square: bool) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        let part = name_len(rest.get(len..)?);
+        if part == 0 && len > 0 {
+            return None;
+        }
+        len += part;
+        if part == 0 || !rest.get(len..)?.starts_with('.') {
+            break;
+        }
+        len += 1;
+    }
+    let after = rest.get(len..)?.trim_start_matches([' ', '\t', '\n', '\r']);
+    after.starts_with(if square { ']' } else { '>' }).then_some(len)
+}
+
+/// The names that tags may have without `#`, when the syntax is not strict.
+const OLD_NAMES: [&str; 45] = [
+    "assign",
+    "attempt",
+    "autoesc",
+    "break",
+    "call",
+    "case",
+    "comment",
+    "compress",
+    "continue",
+    "default",
+    "else",
+    "elseif",
+    "escape",
+    "fallback",
+    "flush",
+    "foreach",
+    "function",
+    "global",
+    "if",
+    "import",
+    "include",
+    "items",
+    "list",
+    "local",
+    "lt",
+    "macro",
+    "nested",
+    "noautoesc",
+    "noescape",
+    "noparse",
+    "nt",
+    "on",
+    "outputformat",
+    "recover",
+    "recurse",
+    "return",
+    "rt",
+    "sep",
+    "setting",
+    "stop",
+    "switch",
+    "t",
+    "transform",
+    "visit",
+    "ftl",
+];
+
+fn old_name_len(rest: &str) -> Option<usize> {
+    let len = rest.bytes().take_while(u8::is_ascii_lowercase).count();
+    let name = rest.get(..len).filter(|name| !name.is_empty() && OLD_NAMES.contains(name))?;
+    let after = rest.get(len..)?;
+    let ends = match name {
+        // these take parameters
+        "if" | "elseif" | "list" | "foreach" | "switch" | "case" | "assign" | "global" | "local" | "include"
+        | "import" | "function" | "macro" | "setting" => after.starts_with([' ', '\t', '\n', '\r', '>']),
+        _ => after.starts_with([' ', '\t', '\n', '\r', '>', '/']),
+    };
+    ends.then_some(len)
 }
 
 #[cfg(test)]
@@ -96,7 +187,7 @@ mod tests {
     use super::*;
 
     fn find(text: &str) -> (Mark<'_>, usize) {
-        let found = next_mark(text, 0, TagSyntax::Angle, InterpolationSyntax::Legacy);
+        let found = next_mark(text, 0, Syntax::default());
         (found.mark, found.start)
     }
 

@@ -53,6 +53,10 @@ pub(crate) enum Token<'s> {
     And,
     Or,
     Arrow,
+    /// `${`, `#{` or `[=` where an expression is already being read.
+    Interpolation(&'static str),
+    /// White space that ends the name of a user-defined directive.
+    Gap,
     /// A character that begins no token.
     Unknown(char),
     /// A string literal or comment that does not end.
@@ -72,6 +76,9 @@ pub(crate) struct Located<'s> {
 
 const SYMBOLS: &[(&str, Token<'static>)] = &[
     // longest first
+    ("${", Token::Interpolation("${")),
+    ("#{", Token::Interpolation("#{")),
+    ("[=", Token::Interpolation("[=")),
     ("&amp;&amp;", Token::And),
     ("&lt;=", Token::LessOrEqual),
     ("&gt;=", Token::GreaterOrEqualWord),
@@ -153,21 +160,22 @@ pub(crate) fn skip_blank(text: &str, mut pos: usize) -> Result<usize, usize> {
         if !(rest.starts_with("<#--") || rest.starts_with("[#--")) {
             return Ok(pos);
         }
-        match comment_end(rest) {
+        match comment_end(rest, None) {
             Some(len) => pos += len,
             None => return Err(pos),
         }
     }
 }
 
-/// How long a comment is that `text` begins with, its marks included.
-pub(crate) fn comment_end(text: &str) -> Option<usize> {
+/// How long a comment is that `text` begins with, its marks included. One in square brackets ends
+/// with `--]`; in expressions (`None`) either end will do.
+pub(crate) fn comment_end(text: &str, square: Option<bool>) -> Option<usize> {
     let mut from = 4;
     loop {
         // one search for both ends: looking for each up to the end of the text would take quadratic time
         let dashes = from + text.get(from..)?.find("--")?;
-        match text.as_bytes().get(dashes + 2)? {
-            b'>' | b']' => return Some(dashes + 3),
+        match (text.as_bytes().get(dashes + 2)?, square) {
+            (b'>', Some(false) | None) | (b']', Some(true) | None) => return Some(dashes + 3),
             _ => from = dashes + 1,
         }
     }
@@ -181,7 +189,7 @@ fn token(rest: &str) -> (Token<'_>, usize) {
     if first.is_ascii_digit() {
         return number(rest);
     }
-    let name_len = name_len(rest);
+    let name_len = if rest.starts_with("${") { 0 } else { name_len(rest) };
     if name_len > 0 {
         let name = rest.get(..name_len).unwrap_or_default();
         let token = match name {

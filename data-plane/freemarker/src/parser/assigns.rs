@@ -1,57 +1,88 @@
-//! `#assign`.
+//! `#assign`, `#global` and `#local`.
 
 use super::Parser;
-use crate::ast::{AssignOp, Assignment, BinaryOp, ElementKind, Expr, Target};
+use super::directives::Directive;
+use crate::ast::{AssignOp, AssignPlace, Assignment, Assignments, BinaryOp, Capture, ElementKind, Expr, Target};
 use crate::error::Raised;
+use crate::lexer::literal::decode;
 use crate::lexer::text::Found;
 use crate::lexer::token::Token;
 use crate::outline::Kind;
 
 impl<'p> Parser<'p, '_> {
-    pub(super) fn target(&mut self) -> Result<Target, Raised> {
+    /// The name of a variable that is set, and where it stands.
+    pub(super) fn target_name(&mut self) -> Result<(String, usize), Raised> {
+        let start = self.next.start;
         let name = match self.next.token {
             Token::String(text) => {
-                let start = self.next.start;
-                let kind = self.string_literal(text, start)?;
-                let crate::ast::ExprKind::String(name) = kind else {
-                    return self.error_at(start, "the name of a variable can't have interpolations");
-                };
+                let raw = text.strip_prefix('r');
+                let body = raw.unwrap_or(text);
+                let body = body.get(1..body.len().saturating_sub(1)).unwrap_or_default();
+                let name = if raw.is_some() { body.to_owned() } else { decode(body) };
                 self.bump();
-                name.into()
+                name
             }
             _ => self.name("the name of a variable")?,
         };
-        Ok(Target { symbol: self.state.scope.symbol(&name) })
+        Ok((name, start))
     }
 
-    pub(super) fn assign_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
-        let start = self.next.start;
-        let target = self.target()?;
-        if self.at_end() || self.next.token == Token::Name("in") {
-            return self.capture(target, found);
+    fn target(&mut self, directive: Directive) -> Result<(Target, usize), Raised> {
+        let (name, start) = self.target_name()?;
+        let scope = &mut self.state.scope;
+        let id = match directive {
+            Directive::Local => scope.macro_slot(&name).unwrap_or_default(),
+            _ => scope.symbol(&name),
+        };
+        Ok((Target { id }, start))
+    }
+
+    pub(super) fn assign_directive(&mut self, directive: Directive, found: Found<'p>) -> Result<ElementKind, Raised> {
+        if directive == Directive::Local && self.state.inside.is_none() {
+            return self.error_at(found.start, "Local variable assigned outside a macro.");
         }
-        let mut assignments = vec![self.assignment(target, start)?];
+        let (target, start) = self.target(directive)?;
+        if self.at_end() || self.next.token == Token::Name("in") {
+            return self.capture(directive, target, found);
+        }
+        let mut items = vec![self.assignment(target, start)?];
         while !self.at_end() {
             self.take(Token::Comma);
             if self.next.token == Token::Name("in") {
                 break;
             }
-            let start = self.next.start;
-            let target = self.target()?;
-            assignments.push(self.assignment(target, start)?);
+            let (target, start) = self.target(directive)?;
+            items.push(self.assignment(target, start)?);
         }
-        if self.next.token == Token::Name("in") {
-            return self.error_at(self.next.start, "this engine does not support assigning into a namespace");
-        }
+        let place = self.place(directive)?;
         self.end_tag(true)?;
         self.outline(Kind::Silent, found.start, self.pos);
-        Ok(ElementKind::Assign(assignments.into()))
+        Ok(ElementKind::Assign(Box::new(Assignments { place, items: items.into() })))
     }
 
-    pub(super) fn assignment(&mut self, target: Target, start: usize) -> Result<Assignment, Raised> {
+    /// Parses `in namespace`, if it comes next.
+    fn place(&mut self, directive: Directive) -> Result<AssignPlace, Raised> {
+        let start = self.next.start;
+        if self.next.token == Token::Name("in") {
+            self.bump();
+            let namespace = self.expression()?;
+            if directive != Directive::Assign {
+                return self.error_at(start, "Cannot assign to namespace here.");
+            }
+            return Ok(AssignPlace::In(namespace));
+        }
+        Ok(match directive {
+            Directive::Global => AssignPlace::Global,
+            Directive::Local => AssignPlace::Local,
+            _ => AssignPlace::Namespace,
+        })
+    }
+
+    fn assignment(&mut self, target: Target, start: usize) -> Result<Assignment, Raised> {
         let one = || -> Expr {
             Expr { kind: crate::ast::ExprKind::Number(crate::number::Number::Int(1)), span: self.next_span() }
         };
+        let postfix = matches!(self.next.token, Token::PlusPlus | Token::MinusMinus);
         let (op, value) = match self.next.token {
             Token::PlusPlus => (BinaryOp::Add, Some(one())),
             Token::MinusMinus => (BinaryOp::Subtract, Some(one())),
@@ -78,18 +109,25 @@ impl<'p> Parser<'p, '_> {
             }
         };
         let span = self.span(start, start).to(end);
-        Ok(Assignment { target, op: AssignOp::Change(op), value, span })
+        Ok(Assignment { target, op: if postfix { AssignOp::Step(op) } else { AssignOp::Change(op) }, value, span })
     }
 
-    pub(super) fn capture(&mut self, target: Target, found: Found<'p>) -> Result<ElementKind, Raised> {
-        if self.next.token == Token::Name("in") {
-            return self.error_at(self.next.start, "this engine does not support assigning into a namespace");
-        }
+    fn capture(&mut self, directive: Directive, target: Target, found: Found<'p>) -> Result<ElementKind, Raised> {
+        let place = self.place(directive)?;
         self.end_tag(false)?;
         self.open_outline(Kind::Closed, found.start);
-        let (body, stop) = self.body("assign", found, &["/assign"])?;
+        let escaping = self.state.escaping;
+        let (body, stop) = self.body("#assign or #local or #global", &["/assign", "/local", "/global"])?;
+        let wanted = match directive {
+            Directive::Global => "/global",
+            Directive::Local => "/local",
+            _ => "/assign",
+        };
+        if stop.name != wanted {
+            return self.error_at(stop.found.map_or(self.pos, |tag| tag.start), "Mismatched assignment tags.");
+        }
         self.end(&stop)?;
         self.close_outline(self.pos);
-        Ok(ElementKind::Capture { target, body })
+        Ok(ElementKind::Capture(Box::new(Capture { target, place, body, escaping })))
     }
 }

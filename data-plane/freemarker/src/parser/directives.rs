@@ -1,13 +1,13 @@
 //! Directives (FreeMarker manual: "Template Language Reference / Directive Reference").
 
 use super::template::Stop;
-use super::{Around, Parser, Surroundings};
-use crate::ast::{Block, Branch, Case, Element, ElementKind, Switch};
+use super::{CHECK_END_TAGS, Parser, Surroundings};
+use crate::ast::{Block, Branch, Element, ElementKind};
 use crate::error::Raised;
 use crate::lexer::text::Found;
 use crate::lexer::token::{Token, plain_name};
 use crate::outline::Kind;
-use crate::settings::{SettingKey, snake_case};
+use crate::settings::snake_case;
 
 /// The directives of FreeMarker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,16 @@ pub(super) enum Directive {
     List,
     Items,
     Sep,
+    ForEach,
     Break,
     Continue,
     Assign,
+    Global,
+    Local,
     Setting,
     Switch,
     Case,
+    On,
     Default,
     Stop,
     Trim,
@@ -34,8 +38,38 @@ pub(super) enum Directive {
     Comment,
     Flush,
     Ftl,
-    /// One that FreeMarker has and this engine has not.
-    Unsupported,
+    Macro,
+    Function,
+    Nested,
+    Return,
+    Call,
+    Attempt,
+    Recover,
+    Compress,
+    Escape,
+    NoEscape,
+    OutputFormat,
+    AutoEsc,
+    NoAutoEsc,
+    Include,
+    Import,
+    Visit,
+    Recurse,
+    Fallback,
+    Transform,
+}
+
+/// What may stand in a directive's tag after its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Parameters.
+    Params,
+    /// Nothing.
+    Bare,
+    /// Nothing but the `/` of `/>`.
+    BareOrEmpty,
+    /// As [`Shape::BareOrEmpty`], or parameters.
+    Either,
 }
 
 impl Directive {
@@ -47,12 +81,16 @@ impl Directive {
             "list" => Directive::List,
             "items" => Directive::Items,
             "sep" => Directive::Sep,
+            "foreach" | "forEach" => Directive::ForEach,
             "break" => Directive::Break,
             "continue" => Directive::Continue,
             "assign" => Directive::Assign,
+            "global" => Directive::Global,
+            "local" => Directive::Local,
             "setting" => Directive::Setting,
             "switch" => Directive::Switch,
             "case" => Directive::Case,
+            "on" => Directive::On,
             "default" => Directive::Default,
             "stop" => Directive::Stop,
             "t" => Directive::Trim,
@@ -63,63 +101,143 @@ impl Directive {
             "comment" => Directive::Comment,
             "flush" => Directive::Flush,
             "ftl" => Directive::Ftl,
-            "attempt" | "recover" | "autoesc" | "autoEsc" | "noautoesc" | "noAutoEsc" | "call" | "compress"
-            | "escape" | "noescape" | "noEscape" | "fallback" | "foreach" | "forEach" | "function" | "global"
-            | "import" | "include" | "local" | "macro" | "nested" | "on" | "outputformat" | "outputFormat"
-            | "recurse" | "return" | "transform" | "visit" => Directive::Unsupported,
+            "macro" => Directive::Macro,
+            "function" => Directive::Function,
+            "nested" => Directive::Nested,
+            "return" => Directive::Return,
+            "call" => Directive::Call,
+            "attempt" => Directive::Attempt,
+            "recover" => Directive::Recover,
+            "compress" => Directive::Compress,
+            "escape" => Directive::Escape,
+            "noescape" | "noEscape" => Directive::NoEscape,
+            "outputformat" | "outputFormat" => Directive::OutputFormat,
+            "autoesc" | "autoEsc" => Directive::AutoEsc,
+            "noautoesc" | "noAutoEsc" => Directive::NoAutoEsc,
+            "include" => Directive::Include,
+            "import" => Directive::Import,
+            "visit" => Directive::Visit,
+            "recurse" => Directive::Recurse,
+            "fallback" => Directive::Fallback,
+            "transform" => Directive::Transform,
             _ => return None,
         })
     }
 
     /// Whether it goes on with a directive that has begun before.
     pub(super) fn continues(self) -> bool {
-        matches!(self, Self::ElseIf | Self::Else | Self::Case | Self::Default)
+        matches!(self, Self::ElseIf | Self::Else | Self::Case | Self::Default | Self::On | Self::Recover)
+    }
+
+    fn shape(self) -> Shape {
+        match self {
+            Self::Attempt
+            | Self::Recover
+            | Self::Sep
+            | Self::AutoEsc
+            | Self::NoAutoEsc
+            | Self::Compress
+            | Self::Comment
+            | Self::NoParse
+            | Self::Default
+            | Self::NoEscape => Shape::Bare,
+            Self::Else
+            | Self::Break
+            | Self::Continue
+            | Self::Flush
+            | Self::Trim
+            | Self::LeftTrim
+            | Self::RightTrim
+            | Self::NoTrim
+            | Self::Fallback => Shape::BareOrEmpty,
+            Self::Nested | Self::Return | Self::Stop | Self::Recurse | Self::Ftl => Shape::Either,
+            _ => Shape::Params,
+        }
+    }
+}
+
+/// What users mean by names that are no directives.
+fn directive_tip(name: &str) -> &'static str {
+    match name {
+        "set" | "var" => {
+            "Use #assign or #local or #global, depending on the intented scope (#assign is template-scope)."
+        }
+        "else_if" | "elif" => "Use #elseif.",
+        "no_escape" => "Use #noescape instead.",
+        "method" => "Use #function instead.",
+        "head" | "template" | "fm" => "You may meant #ftl.",
+        "try" | "atempt" => "You may meant #attempt.",
+        "for" | "each" | "iterate" | "iterator" => {
+            "You may meant #list (http://freemarker.org/docs/ref_directive_list.html)."
+        }
+        "prefix" => "You may meant #import.",
+        "item" | "row" | "rows" => "You may meant #items.",
+        "separator" | "separate" | "separ" => "You may meant #sep.",
+        _ => "Help (latest version): http://freemarker.org/docs/ref_directive_alphaidx.html",
     }
 }
 
 impl<'p> Parser<'p, '_> {
+    /// Finds the directive of a tag, and checks that the tag is well formed and named consistently.
+    pub(super) fn known(&mut self, name: &str, is_end: bool, found: Found<'_>) -> Result<Directive, Raised> {
+        let Some(directive) = Directive::find(name) else {
+            return self.error_at(found.start + 1, format!("Unknown directive: #{name}. {}", directive_tip(name)));
+        };
+        let rest = self.text.get(found.end..).unwrap_or_default();
+        let after = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let bare = after.starts_with(['>', ']']);
+        let empty = after.strip_prefix('/').is_some_and(|after| after.starts_with(['>', ']']));
+        let blank = after.len() < rest.len();
+        let fits = match if is_end { Shape::Bare } else { directive.shape() } {
+            Shape::Bare => bare,
+            Shape::BareOrEmpty => bare || empty,
+            Shape::Either => bare || empty || blank,
+            Shape::Params => blank,
+        };
+        if !fits {
+            return self.error_at(
+                found.start + 1,
+                format!(
+                    "#{name} is an existing directive, but the tag is malformed.  (See FreeMarker Manual / Directive \
+                     Reference.)"
+                ),
+            );
+        }
+        let tag = self.text.get(found.start..found.end).unwrap_or_default();
+        self.check_tag_naming(name, tag, found.start)?;
+        Ok(directive)
+    }
+
     /// Parses a directive whose name has been read.
     pub(super) fn directive(
         &mut self,
         name: &str,
-        directive: Option<Directive>,
+        directive: Directive,
         square: bool,
         found: Found<'p>,
     ) -> Result<Option<Element>, Raised> {
-        let Some(directive) = directive else {
-            return self.error_at(found.start + 1, format!("unknown directive: #{name}"));
-        };
-        if directive == Directive::Unsupported {
-            return self.error_at(found.start + 1, format!("this engine does not support the directive #{name}"));
-        }
-        self.open_tag(name, square, found)?;
+        self.enter_expression(found.end, Surroundings::Tag { square });
         let kind = match directive {
-            Directive::If => Some(self.if_directive(found)?),
-            Directive::List => Some(self.list_directive(found)?),
-            Directive::Items => Some(self.items_directive(found)?),
-            Directive::Sep => Some(self.sep_directive(found)?),
-            Directive::Break | Directive::Continue => Some(self.break_directive(directive, name, found)?),
-            Directive::Assign => Some(self.assign_directive(found)?),
-            Directive::Setting => Some(self.setting_directive(found)?),
-            Directive::Switch => Some(self.switch_directive(found)?),
+            Directive::If => self.if_directive(found)?,
+            Directive::List => self.list_directive(found)?,
+            Directive::ForEach => self.foreach_directive(found)?,
+            Directive::Items => self.items_directive(found)?,
+            Directive::Sep => self.sep_directive(found)?,
+            Directive::Break | Directive::Continue => self.break_directive(directive, found)?,
+            Directive::Assign | Directive::Global | Directive::Local => self.assign_directive(directive, found)?,
+            Directive::Setting => self.setting_directive(found)?,
+            Directive::Switch => self.switch_directive(found)?,
             Directive::Stop => {
                 let message = if self.at_end() { None } else { Some(self.expression()?) };
                 self.end_tag(true)?;
                 self.outline(Kind::Leaf, found.start, self.pos);
-                Some(ElementKind::Stop(message))
+                ElementKind::Stop(message)
             }
-            Directive::Flush => {
-                self.end_tag(true)?;
-                self.outline(Kind::Leaf, found.start, self.pos);
-                None
-            }
-            Directive::Trim | Directive::LeftTrim | Directive::RightTrim | Directive::NoTrim => {
-                self.end_tag(true)?;
-                let left = matches!(directive, Directive::Trim | Directive::LeftTrim);
-                let right = matches!(directive, Directive::Trim | Directive::RightTrim);
-                self.outline(Kind::Trim { left, right }, found.start, self.pos);
-                None
-            }
+            Directive::Flush => return self.silent_tag(Kind::Leaf, found),
+            Directive::Trim => return self.silent_tag(Kind::Trim { left: true, right: true }, found),
+            Directive::LeftTrim => return self.silent_tag(Kind::Trim { left: true, right: false }, found),
+            Directive::RightTrim => return self.silent_tag(Kind::Trim { left: false, right: true }, found),
+            Directive::NoTrim => return self.silent_tag(Kind::Trim { left: false, right: false }, found),
             Directive::NoParse => {
                 let text = self.verbatim(name, found)?;
                 let element = self.text_element(text.to_owned(), found.start, self.pos);
@@ -128,61 +246,135 @@ impl<'p> Parser<'p, '_> {
             Directive::Comment => {
                 self.verbatim(name, found)?;
                 self.outline(Kind::Silent, found.start, self.pos);
-                None
+                return Ok(None);
+            }
+            Directive::Macro | Directive::Function => self.macro_directive(directive, found)?,
+            Directive::Nested => self.nested_directive(found)?,
+            Directive::Return => self.return_directive(found)?,
+            Directive::Call => self.call_directive(found)?,
+            Directive::Attempt => self.attempt_directive(found)?,
+            Directive::Compress => {
+                self.end_tag(false)?;
+                ElementKind::Compress(self.content("#compress", "/compress", Kind::Block, found)?)
+            }
+            Directive::Escape => self.escape_directive(found)?,
+            Directive::NoEscape => self.noescape_directive(found)?,
+            Directive::OutputFormat => self.output_format_directive(found)?,
+            Directive::AutoEsc | Directive::NoAutoEsc => self.auto_esc_directive(directive, name, found)?,
+            Directive::Include => self.include_directive(found)?,
+            Directive::Import => self.import_directive(found)?,
+            Directive::Visit | Directive::Recurse | Directive::Fallback | Directive::Transform => {
+                self.node_directive(directive, found)?
             }
             Directive::Ftl => {
-                return self.error_at(found.start, "#ftl must be the first thing in a template");
+                return self
+                    .error_at(found.start, "Encountered \"<#ftl\", but #ftl must be the first thing in a template");
             }
             _ => return self.misplaced(name, found),
         };
         let span = self.span(found.start, self.pos);
-        Ok(kind.map(|kind| Element { kind, span }))
+        Ok(Some(Element { kind, span }))
     }
 
-    /// Starts on what follows a directive's name: white space, or the end of the tag.
-    fn open_tag(&mut self, name: &str, square: bool, found: Found<'_>) -> Result<(), Raised> {
-        let after = self.text.get(found.end..).and_then(|rest| rest.chars().next());
-        let closer = if square { ']' } else { '>' };
-        match after {
-            Some(' ' | '\t' | '\n' | '\r' | '/') => {}
-            Some(c) if c == closer => {}
-            _ => return self.error_at(found.start + 1, format!("the tag of #{name} is malformed")),
-        }
-        self.enter_expression(found.end, Surroundings::Tag { square });
-        Ok(())
+    fn silent_tag(&mut self, kind: Kind, found: Found<'_>) -> Result<Option<Element>, Raised> {
+        self.end_tag(true)?;
+        self.outline(kind, found.start, self.pos);
+        Ok(None)
+    }
+
+    /// Parses the content of a directive whose start tag has been read, and its end tag.
+    pub(super) fn content(
+        &mut self,
+        shown: &'static str,
+        end: &str,
+        kind: Kind,
+        found: Found<'p>,
+    ) -> Result<Block, Raised> {
+        self.open_outline(kind, found.start);
+        let (body, stop) = self.body(shown, &[end])?;
+        self.end(&stop)?;
+        self.close_outline(self.pos);
+        Ok(body)
     }
 
     /// Parses a block that ends with an end tag, or with a tag that goes on with the directive.
-    pub(super) fn body(&mut self, name: &str, found: Found<'_>, ends: &[&str]) -> Result<(Block, Stop<'p>), Raised> {
+    pub(super) fn body(&mut self, shown: &'static str, ends: &[&str]) -> Result<(Block, Stop<'p>), Raised> {
+        self.state.open.push(shown);
         let (block, stop) = self.block()?;
-        match stop.found {
-            Some(_) if ends.contains(&stop.name.as_str()) => Ok((block, stop)),
-            Some(tag) => {
-                let shown = match stop.name.strip_prefix('/') {
-                    Some(other) => format!("</#{other}>"),
-                    None => format!("<#{}>", stop.name),
-                };
-                self.error_at(tag.start, format!("encountered {shown}, but here only #{name} can be closed"))
-            }
-            None => self.error_at(found.start, format!("unexpected end of file: this #{name} is not closed")),
+        if stop.found.is_none() || !ends.contains(&stop.name.as_str()) {
+            return self.wrong_end(&stop);
         }
+        self.state.open.pop();
+        Ok((block, stop))
+    }
+
+    /// The error of a block that ends where it must not.
+    pub(super) fn wrong_end<T>(&self, stop: &Stop<'_>) -> Result<T, Raised> {
+        let mut closable: Vec<&str> = Vec::new();
+        for shown in self.state.open.iter().rev() {
+            closable.insert(0, shown);
+            // the end tag of #sep may be left out
+            if *shown != "#sep" {
+                break;
+            }
+        }
+        // what an #else could close is none of what is left
+        closable.retain(|shown| !shown.is_empty());
+        let Some(tag) = stop.found else {
+            let unclosed = match closable.is_empty() {
+                true => String::new(),
+                false => format!(" You have an unclosed {}. {CHECK_END_TAGS}", closable.join(" and ")),
+            };
+            return self.error_at(self.last_char(), format!("Unexpected end of file reached.{unclosed}"));
+        };
+        let shown = self.text.get(tag.start..tag.end).unwrap_or_default();
+        let mut message = format!("Encountered \"{shown}");
+        message.push_str(if shown.starts_with('[') { "]\"" } else { ">\"" });
+        let continues = matches!(stop.name.as_str(), "else" | "elseif" | "else_if");
+        let is_end = stop.name.starts_with('/');
+        if continues || is_end {
+            if continues {
+                message.push_str(", which can only be used where an #if");
+                if stop.name == "else" {
+                    message.push_str(" or #list");
+                }
+                message.push_str(" could be closed");
+            }
+            let own = format!("#{}", stop.name.trim_start_matches('/'));
+            closable.retain(|shown| *shown != own && !(continues && *shown == "#if"));
+            if closable.is_empty() {
+                message.push_str(", but there's nothing here that it could close or continue.");
+            } else {
+                let these = if closable.len() > 1 { "these" } else { "this" };
+                message.push_str(&format!(", but at this place only {these} can be closed: \""));
+                message.push_str(&closable.join("\", \""));
+                message.push_str("\".");
+            }
+            if is_end {
+                message.push_str(
+                    " This usually because of wrong nesting of FreeMarker directives, like a missed or malformed \
+                     end-tag somewhere. (Note that FreeMarker end-tags must have # or @ after the / character.)",
+                );
+            }
+        } else {
+            message.push_str(", but this directive can't be used at this place.");
+        }
+        self.error_at(tag.start, message)
     }
 
     /// Reads the rest of an end tag.
     pub(super) fn end(&mut self, stop: &Stop<'_>) -> Result<(), Raised> {
-        let Some(tag) = stop.found else { return Ok(()) };
-        self.open_stop(stop)?;
-        if self.at_end() && !self.at_empty_end() {
+        if stop.found.is_some() {
+            self.open_stop(stop);
             self.end_tag(false)?;
-            return Ok(());
         }
-        self.error_at(tag.start + 1, "the end tag is malformed")
+        Ok(())
     }
 
-    pub(super) fn open_stop(&mut self, stop: &Stop<'_>) -> Result<(), Raised> {
-        let Some(tag) = stop.found else { return Ok(()) };
+    pub(super) fn open_stop(&mut self, stop: &Stop<'_>) {
+        let Some(tag) = stop.found else { return };
         let square = self.text.get(tag.start..).is_some_and(|rest| rest.starts_with('['));
-        self.open_tag(&stop.name, square, tag)
+        self.enter_expression(tag.end, Surroundings::Tag { square });
     }
 
     pub(super) fn open_outline(&mut self, kind: Kind, start: usize) {
@@ -194,7 +386,6 @@ impl<'p> Parser<'p, '_> {
     }
 
     fn if_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
-        let ends = ["elseif", "else_if", "else", "/if"];
         let mut branches = Vec::new();
         self.open_outline(Kind::Block, found.start);
         let mut start = found;
@@ -202,8 +393,8 @@ impl<'p> Parser<'p, '_> {
         self.end_tag(false)?;
         loop {
             self.open_outline(Kind::Block, start.start);
-            let (body, stop) = self.body("if", found, &ends)?;
-            let after_else = condition.is_none();
+            let ends: &[&str] = if condition.is_some() { &["elseif", "else_if", "else", "/if"] } else { &["/if"] };
+            let (body, stop) = self.body("#if", ends)?;
             branches.push(Branch { condition, body });
             let Some(tag) = stop.found else { break };
             if stop.name == "/if" {
@@ -214,16 +405,30 @@ impl<'p> Parser<'p, '_> {
                 break;
             }
             self.close_outline(tag.start);
-            if after_else {
-                return self.misplaced(&stop.name, tag);
-            }
-            self.open_stop(&stop)?;
+            self.open_stop(&stop);
             condition = if stop.name == "else" { None } else { Some(self.expression()?) };
-            self.end_tag(stop.name == "else")?;
+            self.end_tag(true)?;
             start = tag;
         }
         self.close_outline(self.pos);
         Ok(ElementKind::If(branches.into()))
+    }
+
+    fn attempt_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
+        self.end_tag(false)?;
+        self.open_outline(Kind::Block, found.start);
+        self.open_outline(Kind::Block, found.start);
+        // an unclosed #attempt lacks its #recover, which is no end tag
+        let (body, stop) = self.body("", &["recover"])?;
+        let recover_start = stop.found.map_or(self.pos, |tag| tag.start);
+        self.close_outline(recover_start);
+        self.end(&stop)?;
+        self.open_outline(Kind::Block, recover_start);
+        let (recover, stop) = self.body("#attempt", &["/attempt", "/recover"])?;
+        self.close_outline(stop.found.map_or(self.pos, |tag| tag.start));
+        self.end(&stop)?;
+        self.close_outline(self.pos);
+        Ok(ElementKind::Attempt(Box::new(crate::ast::Attempt { body, recover })))
     }
 
     pub(super) fn name(&mut self, what: &str) -> Result<String, Raised> {
@@ -236,88 +441,93 @@ impl<'p> Parser<'p, '_> {
         }
     }
 
-    fn setting_directive(&mut self, found: Found<'_>) -> Result<ElementKind, Raised> {
+    /// Reads the content of a directive in which nothing has a meaning but its end tag.
+    fn verbatim(&mut self, name: &str, found: Found<'p>) -> Result<&'p str, Raised> {
+        self.end_tag(false)?;
+        let start = self.pos;
+        let mut from = start;
+        while let Some(offset) = self.text.get(from..).and_then(|rest| rest.find("/")) {
+            let slash = from + offset;
+            from = slash + 1;
+            let opened = self.text.get(..slash).is_some_and(|before| before.ends_with(['<', '['])) && slash > start;
+            let after = self.text.get(from..).unwrap_or_default();
+            let after = after.strip_prefix('#').unwrap_or(after);
+            if let Some(after_name) = after.strip_prefix(name).filter(|_| opened) {
+                let rest = after_name.trim_start_matches([' ', '\t', '\n', '\r']);
+                if rest.starts_with(['>', ']']) {
+                    self.pos = self.text.len() - rest.len() + 1;
+                    return Ok(self.text.get(start..slash - 1).unwrap_or_default());
+                }
+            }
+        }
+        let tag = self.text.get(found.start..start).unwrap_or_default();
+        self.error_at(found.start, format!("Unclosed \"{tag}\""))
+    }
+
+    pub(super) fn setting_directive(&mut self, found: Found<'_>) -> Result<ElementKind, Raised> {
         let Token::Name(written) = self.next.token else {
             return self.unexpected("the name of a setting");
         };
-        let name_start = self.next.start;
-        let name = snake_case(written);
-        let key = match SettingKey::find(&name) {
-            Some(key) => key,
-            None if matches!(name.as_str(), "classic_compatible" | "c_format") => {
-                return self.error_at(name_start, format!("this engine does not support the setting {name}"));
-            }
-            None => {
-                return self.error_at(name_start, format!("unknown setting name: \"{written}\""));
-            }
-        };
-        self.check_naming(written, name_start)?;
-        self.bump();
+        let name_start = self.bump().start;
         self.expect(Token::Assign, "\"=\"")?;
         let value = self.expression()?;
         self.end_tag(true)?;
+        self.check_naming(written, name_start)?;
+        let name = snake_case(written);
+        let Some(key) = crate::settings::SettingKey::find(&name) else {
+            return self.error_at(name_start, self.unknown_setting(written));
+        };
         self.outline(Kind::Silent, found.start, self.pos);
         Ok(ElementKind::Setting { key, name: name.into(), value })
     }
 
-    fn switch_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
-        let value = self.expression()?;
-        self.end_tag(false)?;
-        self.open_outline(Kind::Block, found.start);
-        self.state.around.push(Around::Switch);
-        let ends = ["case", "default", "/switch"];
-        // nothing but white space and comments may come before the first case
-        self.open_outline(Kind::Block, self.pos);
-        let (before, mut stop) = self.body("switch", found, &ends)?;
-        self.state.outline.discard();
-        for element in &before {
-            let text = element.span.text(self.text);
-            if !matches!(element.kind, ElementKind::Text(_)) || !text.trim().is_empty() {
-                let start = element.span.start as usize;
-                return self
-                    .error_at(start, "between #switch and the first #case only white space and comments may stand");
-            }
+    fn unknown_setting(&self, written: &str) -> String {
+        const KNOWN: [&str; 12] = [
+            "boolean_format",
+            "c_format",
+            "classic_compatible",
+            "date_format",
+            "datetime_format",
+            "locale",
+            "number_format",
+            "output_encoding",
+            "sql_date_and_time_time_zone",
+            "time_format",
+            "time_zone",
+            "url_escaping_charset",
+        ];
+        const ELSEWHERE: [&str; 9] = [
+            "arithmetic_engine",
+            "auto_flush",
+            "auto_import",
+            "auto_include",
+            "lazy_imports",
+            "new_builtin_class_resolver",
+            "object_wrapper",
+            "template_exception_handler",
+            "whitespace_stripping",
+        ];
+        if ELSEWHERE.contains(&snake_case(written).as_str()) {
+            return "The setting name is recognized, but changing this setting from inside a template isn't supported."
+                .to_owned();
         }
-        let mut cases: Vec<Case> = Vec::new();
-        while let Some(tag) = stop.found.filter(|_| stop.name != "/switch") {
-            self.open_stop(&stop)?;
-            let value = if stop.name == "case" { Some(self.expression()?) } else { None };
-            if value.is_none() && cases.iter().any(|case| case.value.is_none()) {
-                return self.error_at(tag.start, "a #switch can have only one #default");
-            }
-            self.end_tag(stop.name == "default")?;
-            self.open_outline(Kind::Block, tag.start);
-            let (body, next) = self.body("switch", found, &ends)?;
-            self.close_outline(next.found.map_or(self.pos, |tag| tag.start));
-            cases.push(Case { value, body });
-            stop = next;
-        }
-        self.state.around.pop();
-        self.end(&stop)?;
-        self.close_outline(self.pos);
-        Ok(ElementKind::Switch(Box::new(Switch { value, cases: cases.into() })))
+        let camel = self.state.naming == Some(crate::settings::Naming::Camel);
+        let names = KNOWN.map(|name| if camel { camel_case(name) } else { name.to_owned() });
+        format!("Unknown setting name: \"{written}\". The allowed setting names are: {}", names.join(", "))
     }
+}
 
-    /// Reads the content of a directive in which nothing has a meaning but its end tag.
-    fn verbatim(&mut self, name: &str, found: Found<'_>) -> Result<&'p str, Raised> {
-        self.end_tag(false)?;
-        let start = self.pos;
-        let square = self.text.get(found.start..).is_some_and(|rest| rest.starts_with('['));
-        let (opener, closer) = if square { ("[/#", ']') } else { ("</#", '>') };
-        let mut from = start;
-        while let Some(offset) = self.text.get(from..).and_then(|rest| rest.find(opener)) {
-            let at = from + offset;
-            from = at + opener.len();
-            let after = self.text.get(from..).unwrap_or_default();
-            if let Some(after_name) = after.strip_prefix(name) {
-                let rest = after_name.trim_start_matches([' ', '\t', '\n', '\r']);
-                if rest.starts_with(closer) {
-                    let rest_start = self.text.len() - rest.len();
-                    self.pos = rest_start + closer.len_utf8();
-                    return Ok(self.text.get(start..at).unwrap_or_default());
-                }
+/// `number_format` as `numberFormat`.
+pub(super) fn camel_case(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    for (place, word) in name.split('_').enumerate() {
+        match word.split_at_checked(1).filter(|_| place > 0) {
+            Some((first, rest)) => {
+                camel.push_str(&first.to_ascii_uppercase());
+                camel.push_str(rest);
             }
+            None => camel.push_str(word),
         }
-        self.error_at(found.start, format!("this #{name} is not closed"))
     }
+    camel
 }

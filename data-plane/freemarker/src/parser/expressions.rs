@@ -195,7 +195,7 @@ impl Parser<'_, '_> {
             | Token::ParenOpen
             | Token::BraceOpen => true,
             // so that the error is about the literal
-            Token::BadEscape(_) | Token::Unclosed(_) => true,
+            Token::BadEscape(_) | Token::Unclosed(_) | Token::Interpolation(_) => true,
             _ => false,
         }
     }

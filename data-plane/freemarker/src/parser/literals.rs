@@ -6,7 +6,7 @@ use crate::error::Raised;
 use crate::lexer::literal::decode;
 use crate::lexer::text::{Mark, next_mark};
 use crate::lexer::token::Token;
-use crate::settings::{InterpolationSyntax, TagSyntax};
+use crate::settings::InterpolationSyntax;
 
 impl Parser<'_, '_> {
     /// Parses a string literal, quotes and all, that starts at an offset.
@@ -19,7 +19,7 @@ impl Parser<'_, '_> {
         let escaped = body.contains('\\');
         let decoded = if escaped { decode(body) } else { String::new() };
         let text = if escaped { &decoded } else { body };
-        let interpolates = match self.state.interpolation {
+        let interpolates = match self.state.syntax.interpolation {
             InterpolationSyntax::Legacy => body.contains("${") || body.contains("#{"),
             InterpolationSyntax::Dollar => body.contains("${"),
             InterpolationSyntax::Square => body.contains("[="),
@@ -37,6 +37,9 @@ impl Parser<'_, '_> {
             next: self.next,
             surroundings: Surroundings::Interpolation,
             parens: 0,
+            brackets: Vec::new(),
+            named_arguments: false,
+            in_name: false,
             state: &mut *self.state,
         };
         let pieces = inner.pieces()?;
@@ -47,9 +50,8 @@ impl Parser<'_, '_> {
         let mut pieces = Vec::new();
         let mut text_start = 0;
         loop {
-            let interpolation = self.state.interpolation;
             // tags have no meaning in a literal
-            let found = next_mark(self.text, self.pos, TagSyntax::Angle, interpolation);
+            let found = next_mark(self.text, self.pos, self.state.syntax);
             if !matches!(found.mark, Mark::Dollar | Mark::Hash | Mark::Square | Mark::Eof) {
                 self.pos = found.start + 1;
                 continue;
@@ -73,9 +75,13 @@ impl Parser<'_, '_> {
     /// Parses what is in an interpolation, and its end.
     pub(super) fn output(&mut self, start: usize, mark: Mark<'_>) -> Result<Expr, Raised> {
         self.enter_expression(start, Surroundings::Interpolation);
+        let (opener, close) = match mark {
+            Mark::Square => ('[', Token::BracketClose),
+            _ => ('{', Token::BraceClose),
+        };
+        self.brackets.push(opener);
         let value = self.expression()?;
         self.only_printable(&value)?;
-        let close = if mark == Mark::Square { Token::BracketClose } else { Token::BraceClose };
         self.end_interpolation(close)?;
         Ok(value)
     }
@@ -83,6 +89,7 @@ impl Parser<'_, '_> {
     /// Parses what is in `#{…}`; gives the fewest and most decimals too.
     pub(super) fn number_output(&mut self, start: usize) -> Result<(Expr, u32, u32), Raised> {
         self.enter_expression(start, Surroundings::Interpolation);
+        self.brackets.push('{');
         let value = self.expression()?;
         self.only_number(&value)?;
         let (mut min, mut max) = (None, None);
@@ -121,8 +128,10 @@ impl Parser<'_, '_> {
 
     fn end_interpolation(&mut self, close: Token<'_>) -> Result<(), Raised> {
         if self.next.token != close {
-            return self.unexpected("the end of the interpolation");
+            let wanted = if close == Token::BracketClose { "\"]\"" } else { "\"}\"" };
+            return self.unexpected(wanted);
         }
+        self.brackets.pop();
         self.pos = self.next.end;
         Ok(())
     }

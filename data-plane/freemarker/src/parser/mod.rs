@@ -1,47 +1,105 @@
 //! From source to syntax tree, by recursive descent with a bound on its depth.
 
 mod assigns;
+mod calls;
 mod checks;
 mod directives;
+mod escaping;
 mod expressions;
+mod header;
 mod literals;
 mod loops;
+mod macros;
+mod modules;
+mod names;
 mod primary;
 pub(crate) mod scope;
+mod special;
+mod switch;
 mod template;
 
-pub(crate) use template::{Parsed, parse};
+pub(crate) use template::{Parsed, parse, parse_expression, parse_plain};
 
+use crate::ast::{Expr, Macro};
 use crate::error::{Raised, limit, parse as parse_error};
 use crate::lexer::token::{Located, Token, lex};
 use crate::limits::MAX_NESTING;
 use crate::outline::Outline;
-use crate::settings::{InterpolationSyntax, TagSyntax};
+use crate::output_format::Escaping;
+use crate::settings::{Naming, Syntax};
 use crate::span::{Lines, Span};
 use scope::Scope;
 
 /// What parsing has found out so far; shared with the parsers of string literals.
 struct State<'l> {
+    source: &'l str,
     lines: &'l Lines,
+    syntax: Syntax,
     scope: Scope,
     outline: Outline,
     text_count: usize,
     depth: u32,
-    tags: TagSyntax,
-    interpolation: InterpolationSyntax,
-    strip_whitespace: bool,
     /// Drop all text at the top level (`<#ftl strip_text=true>`).
     strip_text: bool,
     naming: Option<Naming>,
+    /// What decided on the naming: where it is, and how it is written.
+    named_by: Option<(Span, String)>,
     /// The directives around this place that `#break` and its like ask for.
     around: Vec<Around>,
+    /// What can be closed at this place, innermost last.
+    open: Vec<&'static str>,
+    escaping: Escaping,
+    /// The `#escape` blocks around this place, innermost last.
+    escapes: Vec<Escape>,
+    /// While the expression of an `#escape` is read: what stands for its placeholder.
+    placeholder: Option<(String, Expr)>,
+    /// How many nodes the placeholders of a template may be replaced with: escapes in one another
+    /// double what they escape.
+    replacements: usize,
+    macros: Vec<Macro>,
+    inside: Option<Inside>,
+    wants_args: bool,
 }
 
-/// How names of the language are written; a template may not mix the two.
+impl<'l> State<'l> {
+    fn new(source: &'l str, lines: &'l Lines, syntax: Syntax, escaping: Escaping) -> Self {
+        State {
+            source,
+            lines,
+            syntax,
+            scope: Scope::new(syntax.falls_back),
+            outline: Outline::new(),
+            text_count: 0,
+            depth: 0,
+            strip_text: false,
+            naming: syntax.naming,
+            named_by: None,
+            around: Vec::new(),
+            open: Vec::new(),
+            escaping,
+            escapes: Vec::new(),
+            placeholder: None,
+            replacements: 200_000,
+            macros: Vec::new(),
+            inside: None,
+            wants_args: false,
+        }
+    }
+}
+
+/// The definition that is being parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
-    Legacy,
-    Camel,
+enum Inside {
+    Macro,
+    Function,
+}
+
+/// `<#escape name as …>`: where the expression starts in the source.
+#[derive(Clone, Debug)]
+struct Escape {
+    name: String,
+    start: usize,
+    square: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +113,21 @@ enum Around {
     Items {
         loop_slot: u32,
     },
-    Switch,
+    ForEach {
+        loop_slot: u32,
+    },
+    Switch {
+        on: bool,
+    },
+    /// A `#list` of which only the `#else` is left, or whose `#items` has ended.
+    Nothing,
 }
+
+/// What is expected where an operand is missing.
+const EXPRESSION: &str = "an expression";
+
+const CHECK_END_TAGS: &str = "Check if the FreeMarker end-tags are present, and aren't malformed. (Note that FreeMarker \
+                              end-tags must have # or @ after the / character.)";
 
 /// What the expression being parsed stands in, and so what ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +152,12 @@ struct Parser<'p, 'l> {
     surroundings: Surroundings,
     /// How many parentheses are open in the expression.
     parens: u32,
+    /// The brackets that are open.
+    brackets: Vec<char>,
+    /// In the named arguments of a call: `!` before white space takes nothing after it.
+    named_arguments: bool,
+    /// In the name of a user-defined directive: white space ends it.
+    in_name: bool,
     state: &'p mut State<'l>,
 }
 
@@ -94,6 +171,9 @@ impl<'p, 'l> Parser<'p, 'l> {
             next: Located { token: Token::End, start: 0, end: 0 },
             surroundings: Surroundings::Interpolation,
             parens: 0,
+            brackets: Vec::new(),
+            named_arguments: false,
+            in_name: false,
             state,
         }
     }
@@ -114,17 +194,45 @@ impl<'p, 'l> Parser<'p, 'l> {
     fn enter_expression(&mut self, pos: usize, surroundings: Surroundings) {
         self.surroundings = surroundings;
         self.parens = 0;
+        self.brackets.clear();
+        self.named_arguments = false;
+        self.in_name = false;
         self.next = lex(self.text, pos);
+    }
+
+    /// Starts on the name of a user-defined directive.
+    fn enter_name(&mut self, pos: usize, surroundings: Surroundings) {
+        self.enter_expression(pos, surroundings);
+        self.in_name = true;
+        self.heed_gap(pos);
+    }
+
+    fn leave_name(&mut self) {
+        self.in_name = false;
+        if self.next.token == Token::Gap {
+            self.next = lex(self.text, self.next.start);
+        }
+    }
+
+    fn heed_gap(&mut self, after: usize) {
+        if self.in_name && self.parens == 0 && self.next.start > after {
+            self.next = Located { token: Token::Gap, start: after, end: after };
+        }
     }
 
     fn bump(&mut self) -> Located<'p> {
         let taken = self.next;
         match taken.token {
             Token::ParenOpen => self.parens += 1,
-            Token::ParenClose => self.parens = self.parens.saturating_sub(1),
+            Token::ParenClose => {
+                self.parens = self.parens.saturating_sub(1);
+                // what follows parentheses is no name any more
+                self.in_name &= self.parens > 0;
+            }
             _ => {}
         }
         self.next = lex(self.text, taken.end);
+        self.heed_gap(taken.end);
         taken
     }
 
@@ -134,6 +242,20 @@ impl<'p, 'l> Parser<'p, 'l> {
             self.bump();
         }
         is_next
+    }
+
+    /// Takes an opening bracket, which the end of the file leaves unclosed.
+    fn open_bracket(&mut self, bracket: char) -> Located<'p> {
+        self.brackets.push(bracket);
+        self.bump()
+    }
+
+    fn close_bracket(&mut self, token: Token<'_>, what: &str) -> Result<Located<'p>, Raised> {
+        if self.next.token != token {
+            return self.unexpected(what);
+        }
+        self.brackets.pop();
+        Ok(self.bump())
     }
 
     fn expect(&mut self, token: Token<'_>, what: &str) -> Result<Located<'p>, Raised> {
@@ -175,27 +297,57 @@ impl<'p, 'l> Parser<'p, 'l> {
         self.unexpected("the end of the tag")
     }
 
+    /// The error of a token that does not fit; `wanted` is what would.
     fn unexpected<T>(&self, wanted: &str) -> Result<T, Raised> {
         let message = match self.next.token {
-            Token::End => format!("unexpected end of file; expected {wanted}"),
-            Token::Unclosed(text) if text.starts_with(['<', '[']) => "unclosed comment".to_owned(),
-            Token::Unclosed(_) => "unclosed string literal".to_owned(),
-            Token::Unknown(c) => format!("the character '{c}' has no meaning in expressions"),
+            Token::End => {
+                let unclosed = match self.brackets.last().filter(|_| wanted != EXPRESSION) {
+                    Some(bracket) => format!(" You have an unclosed \"{bracket}\". {CHECK_END_TAGS}"),
+                    None => String::new(),
+                };
+                format!("Unexpected end of file reached.{unclosed}")
+            }
+            Token::Unclosed(text) if text.starts_with(['<', '[']) => "Unclosed comment".to_owned(),
+            Token::Unclosed(_) => "Unclosed string literal".to_owned(),
+            Token::Unknown(c) => format!("Lexical error: encountered {c:?}, which has no meaning in expressions."),
             Token::BadEscape(offset) => {
-                let message = "unknown escape sequence in a string literal";
+                let message = "Invalid escape sequence in a string literal";
                 return self.error_at(self.next.start + offset + 1, message);
+            }
+            Token::Interpolation(opener) => {
+                let closer = if opener == "[=" { "]" } else { "}" };
+                format!(
+                    "You can't use {opener}...{closer} (an interpolation) here as you are already in \
+                     FreeMarker-expression-mode. Thus, instead of {opener}myExpression{closer}, just write \
+                     myExpression. ({opener}...{closer} is only used where otherwise static text is expected, i.e., \
+                     outside FreeMarker tags and interpolations, or inside string literals.)"
+                )
+            }
+            Token::BraceClose | Token::BracketClose if self.is_stray() => {
+                let text = self.text.get(self.next.start..self.next.end).unwrap_or_default();
+                format!("You can't have an \"{text}\" here, as there's nothing open that it could close.")
             }
             _ => {
                 let text = self.text.get(self.next.start..self.next.end).unwrap_or_default();
-                format!("encountered \"{text}\", but expected {wanted}")
+                format!("Encountered \"{text}\", but was expecting pattern:\n    {wanted}")
             }
         };
-        // the end of the file is where its last character is
-        let start = match self.next.token {
-            Token::End => self.text.char_indices().next_back().map_or(0, |(last, _)| last),
-            _ => self.next.start,
-        };
-        self.error_at(start, message)
+        match self.next.token {
+            Token::End => self.error_at(self.last_char(), message),
+            _ => self.error_at(self.next.start, message),
+        }
+    }
+
+    /// Where the end of the file is: at its last character.
+    fn last_char(&self) -> usize {
+        self.text.char_indices().next_back().map_or(0, |(last, _)| last)
+    }
+
+    /// Whether the closing bracket that comes next closes nothing.
+    fn is_stray(&self) -> bool {
+        let opener = if self.next.token == Token::BraceClose { '{' } else { '[' };
+        let in_square_tag = opener == '[' && self.surroundings == Surroundings::Tag { square: true };
+        !self.brackets.contains(&opener) && !in_square_tag
     }
 
     /// Runs a step that nests, within the bound on nesting.
@@ -208,29 +360,5 @@ impl<'p, 'l> Parser<'p, 'l> {
         let result = step(self);
         self.state.depth -= 1;
         result
-    }
-
-    /// Notes how a name of the language is written, and refuses to mix the two ways.
-    fn check_naming(&mut self, name: &str, start: usize) -> Result<(), Raised> {
-        let naming = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            Naming::Camel
-        } else if name.contains('_') {
-            Naming::Legacy
-        } else {
-            return Ok(());
-        };
-        match self.state.naming {
-            Some(other) if other != naming => self.error_at(
-                start,
-                format!(
-                    "naming convention mismatch: \"{name}\" is not written in the way (camelCase \
-                     or with_underscores) that the template's first such name is"
-                ),
-            ),
-            _ => {
-                self.state.naming = Some(naming);
-                Ok(())
-            }
-        }
     }
 }

@@ -1,14 +1,15 @@
 //! Literals, names, and what may follow them: `.name`, `[key]`, `(args)`, `?built_in`, `!`, `??`.
 
-use super::Parser;
 use super::checks::Literal;
-use crate::ast::{BuiltInCall, Expr, ExprKind, Form, Lambda, Special};
+use super::{EXPRESSION, Parser};
+use crate::ast::{Bindings, BuiltInCall, Expr, ExprKind, Form, Lambda};
 use crate::builtins::{Arguments, BuiltIn, Lookup};
 use crate::error::{Raised, limit};
 use crate::lexer::token::{Token, lex, plain_name};
 use crate::limits::MAX_NESTING;
 use crate::number::Number;
-use crate::settings::snake_case;
+use crate::output_format::AutoEscaping;
+use crate::parser::scope::LoopOf;
 
 impl Parser<'_, '_> {
     pub(super) fn primary(&mut self) -> Result<Expr, Raised> {
@@ -51,8 +52,15 @@ impl Parser<'_, '_> {
         let kind = match self.next.token {
             Token::Name("true") => ExprKind::Bool(true),
             Token::Name("false") => ExprKind::Bool(false),
-            Token::Name("as" | "in" | "using") => return self.unexpected("an expression"),
-            Token::Name(name) => ExprKind::Variable(self.state.scope.resolve(&plain_name(name))),
+            Token::Name("as" | "in" | "using") => return self.unexpected(EXPRESSION),
+            Token::Name(name) => {
+                let name = plain_name(name);
+                if let Some(expr) = self.replacement(&name)? {
+                    self.bump();
+                    return Ok(expr);
+                }
+                ExprKind::Variable(self.state.scope.resolve(&name))
+            }
             Token::Integer(text) | Token::Decimal(text) => match Number::parse(text) {
                 Some(number) => ExprKind::Number(number),
                 None => return self.error_at(self.next.start, "the number has too many digits"),
@@ -67,21 +75,21 @@ impl Parser<'_, '_> {
             Token::BracketOpen => return self.list(),
             Token::BraceOpen => return self.hash(),
             Token::Dot => return self.special(),
-            _ => return self.unexpected("an expression"),
+            _ => return self.unexpected(EXPRESSION),
         };
         self.bump();
         Ok(Expr { kind, span })
     }
 
     fn group(&mut self) -> Result<Expr, Raised> {
-        let start = self.bump().start;
+        let start = self.open_bracket('(').start;
         let inner = self.expression()?;
-        let end = self.expect(Token::ParenClose, "\")\"")?.end;
+        let end = self.close_bracket(Token::ParenClose, "\")\"")?.end;
         Ok(Expr { kind: ExprKind::Group(Box::new(inner)), span: self.span(start, end) })
     }
 
     fn list(&mut self) -> Result<Expr, Raised> {
-        let start = self.bump().start;
+        let start = self.open_bracket('[').start;
         let mut items = Vec::new();
         if self.next.token != Token::BracketClose {
             items.push(self.expression()?);
@@ -93,12 +101,12 @@ impl Parser<'_, '_> {
                 items.push(self.expression()?);
             }
         }
-        let end = self.expect(Token::BracketClose, "\",\" or \"]\"")?.end;
+        let end = self.close_bracket(Token::BracketClose, "\"]\"")?.end;
         Ok(Expr { kind: ExprKind::List(items.into()), span: self.span(start, end) })
     }
 
     fn hash(&mut self) -> Result<Expr, Raised> {
-        let start = self.bump().start;
+        let start = self.open_bracket('{').start;
         let mut entries = Vec::new();
         if self.next.token != Token::BraceClose {
             loop {
@@ -114,51 +122,8 @@ impl Parser<'_, '_> {
                 }
             }
         }
-        let end = self.expect(Token::BraceClose, "\",\" or \"}\"")?.end;
+        let end = self.close_bracket(Token::BraceClose, "\"}\"")?.end;
         Ok(Expr { kind: ExprKind::Hash(entries.into()), span: self.span(start, end) })
-    }
-
-    fn special(&mut self) -> Result<Expr, Raised> {
-        let start = self.bump().start;
-        let Token::Name(name) = self.next.token else {
-            return self.unexpected("the name of a special variable");
-        };
-        let name_start = self.next.start;
-        self.check_naming(name, name_start)?;
-        let special = match snake_case(name).as_str() {
-            "now" => Special::Now,
-            "locale" => Special::Locale,
-            "lang" => Special::Lang,
-            "time_zone" => Special::TimeZone,
-            "template_name" | "main_template_name" | "current_template_name" => Special::TemplateName,
-            "version" => Special::Version,
-            "incompatible_improvements" => Special::IncompatibleImprovements,
-            "output_format" => Special::OutputFormat,
-            "auto_esc" => Special::AutoEsc,
-            "output_encoding" => Special::OutputEncoding,
-            "url_escaping_charset" => Special::UrlEscapingCharset,
-            "data_model"
-            | "globals"
-            | "locals"
-            | "main"
-            | "namespace"
-            | "vars"
-            | "error"
-            | "args"
-            | "caller_template_name"
-            | "get_optional_template"
-            | "locale_object"
-            | "node"
-            | "current_node"
-            | "pass" => {
-                return self.error_at(name_start, format!("this engine does not support the special variable .{name}"));
-            }
-            _ => {
-                return self.error_at(name_start, format!("unknown special variable name: \"{name}\""));
-            }
-        };
-        let end = self.bump().end;
-        Ok(Expr { kind: ExprKind::Special(special), span: self.span(start, end) })
     }
 
     fn dot(&mut self, target: Expr) -> Result<Expr, Raised> {
@@ -183,9 +148,9 @@ impl Parser<'_, '_> {
     }
 
     fn index(&mut self, target: Expr) -> Result<Expr, Raised> {
-        self.bump();
+        self.open_bracket('[');
         let key = self.expression()?;
-        let end = self.expect(Token::BracketClose, "\"]\"")?.end;
+        let end = self.close_bracket(Token::BracketClose, "\"]\"")?.end;
         self.refuse(&target, &[Literal::Number, Literal::Boolean], "sequence or hash")?;
         let span = target.span.to(self.span(end, end));
         Ok(Expr { kind: ExprKind::Index(Box::new((target, key))), span })
@@ -199,7 +164,10 @@ impl Parser<'_, '_> {
 
     /// Parses arguments in parentheses; gives them and the offset after them.
     fn arguments(&mut self, lambdas: bool) -> Result<(Box<[Expr]>, usize), Raised> {
-        self.expect(Token::ParenOpen, "\"(\"")?;
+        if self.next.token != Token::ParenOpen {
+            return self.unexpected("\"(\"");
+        }
+        self.open_bracket('(');
         let mut args = Vec::new();
         while self.next.token != Token::ParenClose {
             if !args.is_empty() {
@@ -211,20 +179,20 @@ impl Parser<'_, '_> {
                 break;
             }
         }
-        let end = self.expect(Token::ParenClose, "\",\" or \")\"")?.end;
+        let end = self.close_bracket(Token::ParenClose, "\")\"")?.end;
         Ok((args.into(), end))
     }
 
-    /// Whether `x ->` or `(x) ->` comes next.
+    /// Whether `x ->`, `(x) ->` or a list of parameters that is too long or too short comes next.
     fn at_lambda(&self) -> bool {
-        let after = lex(self.text, self.next.end);
+        let mut after = lex(self.text, self.next.end);
         match self.next.token {
             Token::Name(_) => after.token == Token::Arrow,
             Token::ParenOpen => {
-                let close = lex(self.text, after.end);
-                matches!(after.token, Token::Name(_))
-                    && close.token == Token::ParenClose
-                    && lex(self.text, close.end).token == Token::Arrow
+                while matches!(after.token, Token::Name(_) | Token::Comma) {
+                    after = lex(self.text, after.end);
+                }
+                after.token == Token::ParenClose && lex(self.text, after.end).token == Token::Arrow
             }
             _ => false,
         }
@@ -233,24 +201,49 @@ impl Parser<'_, '_> {
     fn lambda(&mut self) -> Result<Expr, Raised> {
         let start = self.next.start;
         let parenthesized = self.take(Token::ParenOpen);
-        let Token::Name(name) = self.next.token else { return self.unexpected("a name") };
-        self.bump();
+        let mut names = Vec::new();
+        while let Token::Name(name) = self.next.token {
+            names.push(plain_name(name));
+            self.bump();
+            if !parenthesized || !self.take(Token::Comma) {
+                break;
+            }
+        }
         if parenthesized {
             self.expect(Token::ParenClose, "\")\"")?;
         }
+        let [name] = names.as_slice() else {
+            return self.error_at(
+                start,
+                format!(
+                    "?filter, ?map and the like must have a lambda expression with 1 parameter, but it declared {}.",
+                    names.len()
+                ),
+            );
+        };
+        if self.state.placeholder.as_ref().is_some_and(|(placeholder, _)| placeholder == name) {
+            return self.error_at(
+                start,
+                format!("Escape placeholder ({name}) can't be used in the parameter list of a lambda expressions."),
+            );
+        }
         self.expect(Token::Arrow, "\"->\"")?;
-        let slot = self.state.scope.push_parameter(&plain_name(name));
+        let slot = self.state.scope.push_parameter(name);
         let body = self.expression();
         self.state.scope.pop_locals(1);
         let body = body?;
         let span = self.span(start, start).to(body.span);
-        Ok(Expr { kind: ExprKind::Lambda(Box::new(Lambda { slot, body })), span })
+        let bindings = Bindings { names: Box::new([(name.as_str().into(), slot)]), loop_slot: None, falls_back: false };
+        Ok(Expr { kind: ExprKind::Lambda(Box::new(Lambda { slot, bindings, body })), span })
     }
 
     fn default(&mut self, target: Expr) -> Result<Expr, Raised> {
         let end = self.bump().end;
         let mut span = target.span.to(self.span(end, end));
-        let fallback = if self.begins_expression() && !self.at_end() {
+        // `a=b! c=d`: in a call white space after the mark ends the argument
+        let ends_argument = self.named_arguments && self.parens == 0 && self.next.start > end;
+        self.named_arguments &= !ends_argument;
+        let fallback = if !ends_argument && self.begins_expression() && !self.at_end() {
             let fallback = self.expression()?;
             span = target.span.to(fallback.span);
             Some(fallback)
@@ -272,25 +265,73 @@ impl Parser<'_, '_> {
                 return self.error_at(start, format!("this engine does not support the built-in ?{name}"));
             }
             Lookup::Unknown => {
-                return self.error_at(start, format!("unknown built-in: \"{name}\""));
+                let message = format!(
+                    "Unknown built-in: \"{name}\". Help (latest version): \
+                     http://freemarker.org/docs/ref_builtins.html"
+                );
+                return self.error_at(start, message);
             }
         };
         self.check_naming(name, start)?;
         let end = self.bump().end;
-        let mut call = BuiltInCall { which, target, args: Box::default(), form: Form::Bare, loop_slot: 0 };
+        let escaping = self.state.escaping;
+        self.check_escaping_of(which, name, start)?;
+        let mut call = BuiltInCall { which, target, args: Box::default(), form: Form::Bare, loop_slot: 0, escaping };
         let arguments = which.arguments();
         if arguments.loop_variable {
-            match target_name.and_then(|name| self.state.scope.loop_of(name)) {
-                Some(slot) => call.loop_slot = slot,
-                None => {
-                    let message = format!("the left side of ?{name} must be a loop variable in scope");
-                    return Err(crate::error::parse(call.target.span, message));
+            let Some(variable) = target_name else {
+                let message =
+                    format!("Expression used as the left hand operand of ?{name} must be a simple loop variable name.");
+                return Err(crate::error::parse(call.target.span, message));
+            };
+            let problem = match self.state.scope.loop_of(variable) {
+                LoopOf::Loop(slot) => {
+                    call.loop_slot = slot;
+                    None
                 }
+                LoopOf::Content => Some(format!(
+                    "The left hand operand of ?{name} can't be the loop variable of an user defined directive: \
+                     {variable}"
+                )),
+                LoopOf::Nothing => Some(format!(
+                    "The left hand operand of ?{name} must be a loop variable, but there's no loop variable in scope \
+                     with this name: {variable}"
+                )),
+            };
+            if let Some(problem) = problem {
+                return Err(crate::error::parse(call.target.span, problem));
             }
         }
         let end = self.built_in_arguments(&mut call, &arguments, name, end)?;
         let span = call.target.span.to(self.span(end, end));
         Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span })
+    }
+
+    /// Built-ins that escape have no place where output escapes by itself, or can't.
+    fn check_escaping_of(&self, which: BuiltIn, name: &str, start: usize) -> Result<(), Raised> {
+        let escaping = self.state.escaping;
+        let format = escaping.format;
+        match which {
+            BuiltIn::Html | BuiltIn::WebSafe | BuiltIn::Xhtml | BuiltIn::Xml | BuiltIn::Rtf if escaping.is_on() => self
+                .error_at(
+                    start,
+                    format!(
+                        "Using ?{name} (legacy escaping) is not allowed when auto-escaping is on with a markup output \
+                         format ({format}), to avoid double-escaping mistakes."
+                    ),
+                ),
+            BuiltIn::NoEsc if escaping.policy == AutoEscaping::Forced => {
+                self.error_at(start, super::escaping::forced(&format!("The ?{name} expression")))
+            }
+            BuiltIn::Esc | BuiltIn::NoEsc if !format.is_markup() => self.error_at(
+                start,
+                format!(
+                    "?{name} can't be used here, as the current output format isn't a markup (escaping) format: \
+                     {format}"
+                ),
+            ),
+            _ => Ok(()),
+        }
     }
 
     fn built_in_arguments(
@@ -305,13 +346,18 @@ impl Parser<'_, '_> {
             Token::ParenOpen if arguments.max > 0 => {
                 let (args, end) = self.arguments(arguments.lambda)?;
                 let count = args.len();
-                if count < arguments.min || count > arguments.max {
+                let at_parse_time = arguments.lambda || matches!(call.which, BuiltIn::Then | BuiltIn::Switch);
+                if at_parse_time && (count < arguments.min || count > arguments.max) {
                     let wanted = match (arguments.min, arguments.max) {
                         (min, max) if min == max => format!("{min}"),
                         (min, usize::MAX) => format!("at least {min}"),
                         (min, max) => format!("{min} to {max}"),
                     };
-                    return self.error_at(start, format!("?{name} takes {wanted} arguments, but there are {count}"));
+                    let s = if arguments.max == 1 { "" } else { "s" };
+                    return self.error_at(
+                        start,
+                        format!("?{name}(...) requires exactly {wanted} parameter{s}, but there are {count}."),
+                    );
                 }
                 call.args = args;
                 call.form = Form::Called;
@@ -334,9 +380,7 @@ impl Parser<'_, '_> {
                 call.form = Form::Keyed;
                 Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
             }
-            _ if arguments.min > 0 && !arguments.optional => {
-                self.error_at(start, format!("?{name} needs arguments in parentheses"))
-            }
+            _ if arguments.min > 0 && !arguments.optional => self.unexpected("\"(\""),
             _ => Ok(end),
         }
     }

@@ -1,17 +1,17 @@
 //! Templates as a whole: text, interpolations, comments, the header, and blocks of them.
 
-use super::directives::Directive;
 use super::{Parser, State, Surroundings};
-use crate::ast::{Block, Element, ElementKind, ExprKind};
+use crate::ast::{Block, Element, ElementKind, Expr, Macro};
 use crate::error::{ErrorKind, Raised, parse as parse_error, raise};
 use crate::lexer::text::{Found, Mark, next_mark};
 use crate::lexer::token::{Token, comment_end};
 use crate::limits::MAX_TEMPLATE_BYTES;
-use crate::outline::{Kind, Outline};
-use crate::parser::scope::{Scope, Sizes};
+use crate::outline::Kind;
+use crate::output_format::Escaping;
+use crate::parser::scope::Sizes;
 use crate::settings::{Syntax, TagSyntax, snake_case};
 use crate::span::{Lines, Span};
-use crate::whitespace::{self, is_java_space};
+use crate::whitespace;
 
 /// A template that has been parsed.
 #[derive(Debug)]
@@ -20,37 +20,68 @@ pub(crate) struct Parsed {
     /// What white-space stripping left of each text.
     pub(crate) texts: Vec<Box<str>>,
     pub(crate) sizes: Sizes,
+    pub(crate) macros: Vec<Macro>,
+    /// The macros that there are from the template's start: of those of one name the last.
+    pub(crate) hoisted: Vec<u32>,
+    /// Of an expression that was parsed alone.
+    pub(crate) expression: Option<Expr>,
 }
 
 /// Parses a template.
-pub(crate) fn parse(source: &str, lines: &Lines, syntax: Syntax) -> Result<Parsed, Raised> {
+pub(crate) fn parse(source: &str, lines: &Lines, syntax: Syntax, escaping: Escaping) -> Result<Parsed, Raised> {
     if source.len() > MAX_TEMPLATE_BYTES {
         let message = format!("the template is longer than {MAX_TEMPLATE_BYTES} bytes");
         return Err(raise(ErrorKind::Limit, message).at(Span::default()));
     }
-    let mut state = State {
-        lines,
-        scope: Scope::default(),
-        outline: Outline::new(),
-        text_count: 0,
-        depth: 0,
-        tags: syntax.tags,
-        interpolation: syntax.interpolation,
-        strip_whitespace: syntax.strip_whitespace,
-        strip_text: false,
-        naming: None,
-        around: Vec::new(),
-    };
+    let mut state = State::new(source, lines, syntax, escaping);
     let mut parser = Parser::new(source, &mut state);
     parser.header()?;
     let (body, stop) = parser.block()?;
-    if let Some(found) = stop.found {
-        return parser.misplaced(&stop.name, found);
+    if stop.found.is_some() {
+        return parser.wrong_end(&stop);
     }
-    let State { outline, text_count, scope, strip_whitespace, .. } = state;
-    let texts = whitespace::strip(outline, strip_whitespace, text_count)
-        .ok_or_else(|| parse_error(Span::default(), "the template has too many tags on one line"))?;
-    Ok(Parsed { body, texts, sizes: scope.finish() })
+    state.finish(body, None)
+}
+
+/// Parses an expression, as `?eval` does.
+pub(crate) fn parse_expression(
+    source: &str,
+    lines: &Lines,
+    syntax: Syntax,
+    escaping: Escaping,
+) -> Result<Parsed, Raised> {
+    let mut state = State::new(source, lines, syntax, escaping);
+    let mut parser = Parser::new(source, &mut state);
+    parser.enter_expression(0, Surroundings::Interpolation);
+    let expression = parser.expression()?;
+    if parser.next.token != Token::End {
+        return parser.unexpected("<EOF>");
+    }
+    state.finish(Block::default(), Some(expression))
+}
+
+/// A text that is printed as it is.
+pub(crate) fn parse_plain(source: &str, lines: &Lines, syntax: Syntax, escaping: Escaping) -> Result<Parsed, Raised> {
+    let mut state = State::new(source, lines, syntax, escaping);
+    let element = Parser::new(source, &mut state).text_element(source.to_owned(), 0, source.len());
+    state.syntax.strip_whitespace = false;
+    state.finish(Box::new([element]), None)
+}
+
+impl State<'_> {
+    fn finish(self, body: Block, expression: Option<Expr>) -> Result<Parsed, Raised> {
+        let State { outline, text_count, scope, syntax, macros, .. } = self;
+        let texts = whitespace::strip(outline, syntax.strip_whitespace, text_count)
+            .ok_or_else(|| parse_error(Span::default(), "the template has too many tags on one line"))?;
+        let sizes = scope.finish();
+        let mut last: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
+        for (number, definition) in (0..).zip(&macros) {
+            last.insert(definition.symbol, number);
+        }
+        let mut hoisted: Vec<u32> = last.into_values().collect();
+        hoisted.sort_unstable();
+        Ok(Parsed { body, texts, sizes, macros, hoisted, expression })
+    }
 }
 
 /// What ended a block: a tag that belongs to the directive around it, or the end of the template.
@@ -72,7 +103,7 @@ impl<'p> Parser<'p, '_> {
         let mut elements = Vec::new();
         loop {
             let start = self.pos;
-            let found = next_mark(self.text, start, self.state.tags, self.state.interpolation);
+            let found = next_mark(self.text, start, self.state.syntax);
             if found.start > start {
                 self.text_part(start, found.start, &mut elements);
             }
@@ -87,13 +118,12 @@ impl<'p> Parser<'p, '_> {
                 }
                 Mark::Comment { square } => {
                     self.settle_tags(square);
-                    self.comment(found)?;
+                    self.comment(found, square)?;
                 }
                 Mark::Start { name, square } => {
                     self.settle_tags(square);
-                    let directive = Directive::find(name);
-                    self.check_naming_of(name, directive, found)?;
-                    if directive.is_some_and(Directive::continues) {
+                    let directive = self.known(name, false, found)?;
+                    if directive.continues() {
                         return Ok((elements.into(), stop_at(snake_case(name), found)));
                     }
                     if let Some(element) = self.directive(name, directive, square, found)? {
@@ -102,26 +132,26 @@ impl<'p> Parser<'p, '_> {
                 }
                 Mark::End { name, square } => {
                     self.settle_tags(square);
-                    self.check_naming_of(name, Directive::find(name), found)?;
-                    return Ok((elements.into(), stop_at(format!("/{}", snake_case(name)), found)));
+                    self.known(name, true, found)?;
+                    let name = snake_case(name);
+                    return Ok((elements.into(), stop_at(format!("/{}", join_words(&name)), found)));
                 }
-                Mark::UserStart { .. } | Mark::UserEnd { .. } => {
-                    return self.error_at(found.start, "this engine does not support user-defined directives (macros)");
+                Mark::UserStart { square } => {
+                    self.settle_tags(square);
+                    let element = self.user_call(found, square)?;
+                    elements.push(element);
+                }
+                Mark::UserEnd { square, .. } => {
+                    self.settle_tags(square);
+                    return Ok((elements.into(), stop_at("/@".to_owned(), found)));
                 }
             }
         }
     }
 
     /// Under `tag_syntax=auto_detect` the first tag decides.
-    fn settle_tags(&mut self, square: bool) {
-        self.state.tags = if square { TagSyntax::Square } else { TagSyntax::Angle };
-    }
-
-    fn check_naming_of(&mut self, name: &str, directive: Option<Directive>, found: Found<'_>) -> Result<(), Raised> {
-        match directive {
-            Some(_) => self.check_naming(name, found.start + 1),
-            None => self.error_at(found.start + 1, format!("unknown directive: #{name}")),
-        }
+    pub(super) fn settle_tags(&mut self, square: bool) {
+        self.state.syntax.tags = if square { TagSyntax::Square } else { TagSyntax::Angle };
     }
 
     fn text_part(&mut self, start: usize, end: usize, elements: &mut Vec<Element>) {
@@ -148,99 +178,43 @@ impl<'p> Parser<'p, '_> {
     fn interpolation(&mut self, found: Found<'_>) -> Result<Element, Raised> {
         let kind = if found.mark == Mark::Hash {
             let (value, min_decimals, max_decimals) = self.number_output(found.end)?;
-            ElementKind::NumberOutput { value, min_decimals, max_decimals }
+            let escaping = self.state.escaping;
+            ElementKind::NumberOutput { value, min_decimals, max_decimals, escaping }
         } else {
-            ElementKind::Output(self.output(found.end, found.mark)?)
+            let value = self.output(found.end, found.mark)?;
+            let value = self.escaped(value)?;
+            ElementKind::Output { value, escaping: self.state.escaping }
         };
         self.outline(Kind::Output, found.start, self.pos);
         Ok(Element { kind, span: self.span(found.start, self.pos) })
     }
 
-    fn comment(&mut self, found: Found<'_>) -> Result<(), Raised> {
+    fn comment(&mut self, found: Found<'_>, square: bool) -> Result<(), Raised> {
         let rest = self.text.get(found.start..).unwrap_or_default();
-        match comment_end(rest) {
+        match comment_end(rest, Some(square)) {
             Some(len) => {
                 self.pos = found.start + len;
                 self.outline(Kind::Silent, found.start, self.pos);
                 Ok(())
             }
-            None => self.error_at(found.start, "unclosed comment"),
+            None => {
+                let tag = self.text.get(found.start..found.end).unwrap_or_default();
+                self.error_at(found.start, format!("Unclosed \"{tag}\""))
+            }
         }
     }
 
     /// A tag that has no business where it is.
     pub(super) fn misplaced<T>(&self, name: &str, found: Found<'_>) -> Result<T, Raised> {
-        let message = match name.strip_prefix('/') {
-            Some(name) => format!("the end tag </#{name}> does not end anything here"),
-            None => format!("#{name} has no place here"),
-        };
-        self.error_at(found.start, message)
-    }
-
-    /// Parses `<#ftl …>` when the template begins with it.
-    fn header(&mut self) -> Result<(), Raised> {
-        let start = self.text.len() - self.text.trim_start_matches([' ', '\t', '\n', '\r']).len();
-        let rest = self.text.get(start..).unwrap_or_default();
-        let square = rest.starts_with("[#ftl");
-        let Some(after) = rest.get(5..).filter(|_| square || rest.starts_with("<#ftl")) else {
-            return Ok(());
-        };
-        if after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-            return Ok(());
-        }
-        self.settle_tags(square);
-        self.enter_expression(start + 5, Surroundings::Tag { square });
-        while !self.at_end() {
-            let Token::Name(name) = self.next.token else {
-                return self.unexpected("the name of a parameter");
-            };
-            let name_start = self.bump().start;
-            self.check_naming(name, name_start)?;
-            self.expect(Token::Assign, "\"=\"")?;
-            let value = self.expression()?;
-            self.header_parameter(name, name_start, &value.kind)?;
-        }
-        self.end_tag(true)?;
-        // the rest of the header's line goes with it
-        let rest = self.text.get(self.pos..).unwrap_or_default();
-        for (i, c) in rest.char_indices() {
-            let line_break = match c {
-                '\r' if rest.get(i..).is_some_and(|r| r.starts_with("\r\n")) => 2,
-                // FreeMarker looks for the rest of a line break, and at the end gives up
-                '\r' if rest.len() == i + 1 => break,
-                '\r' | '\n' => 1,
-                c if is_java_space(c) => continue,
-                _ => break,
-            };
-            self.pos += i + line_break;
-            break;
-        }
-        Ok(())
-    }
-
-    fn header_parameter(&mut self, name: &str, start: usize, value: &ExprKind) -> Result<(), Raised> {
-        let flag = match value {
-            ExprKind::Bool(flag) => Some(*flag),
-            ExprKind::String(text) if matches!(&**text, "yes" | "true") => Some(true),
-            ExprKind::String(text) if matches!(&**text, "no" | "false") => Some(false),
-            _ => None,
-        };
-        match (snake_case(name).as_str(), flag) {
-            ("strip_whitespace", Some(flag)) => self.state.strip_whitespace = flag,
-            ("strip_text", Some(flag)) => self.state.strip_text = flag,
-            ("strict_syntax", Some(true)) | ("encoding", _) | ("auto_esc", Some(false)) => {}
-            ("strip_whitespace" | "strip_text" | "strict_syntax" | "auto_esc", None) => {
-                return self.error_at(start, format!("{name} must be true or false"));
-            }
-            ("strict_syntax" | "auto_esc" | "output_format" | "attributes" | "ns_prefixes", _) => {
-                return self.error_at(start, format!("this engine does not support the header's parameter {name}"));
-            }
-            _ => return self.error_at(start, format!("unknown header parameter: {name}")),
-        }
-        Ok(())
+        self.error_at(found.start, format!("Encountered \"<#{name}\", but it has no place here"))
     }
 }
 
 fn stop_at(name: String, found: Found<'_>) -> Stop<'_> {
     Stop { name, found: Some(found) }
+}
+
+/// End tags of directives with two words in their name: `/no_escape` is `/noescape`.
+fn join_words(name: &str) -> String {
+    name.replace('_', "")
 }
