@@ -294,6 +294,18 @@
   </#if>
   </#if>
   "order":
+<#macro field name value>
+<#if value?is_number || value?is_boolean>
+"${name?json_string}": ${value?c}<#t>
+<#elseif value?is_string>
+"${name?json_string}": "${value?json_string}"<#t>
+<#else>
+"${name?json_string}": ${value?size}<#t>
+</#if>
+</#macro>
+<#function cents amount>
+<#return (amount * 100)?round>
+</#function>
 <#assign properties = input.event_properties>
 <#assign total = 0>
 <#list properties.products as p><#assign total = total + p.price * p.qty></#list>
@@ -312,6 +324,7 @@
   "order": {
     "id": "${properties.order_id?json_string}",
     "total": ${total?c},
+    "cents": ${cents(total)?c},
     "currency": "${(properties.currency)!"USD"}",
     "first": ${properties.first_order?c}<#if properties.coupon??>,
     "coupon": "${properties.coupon?json_string}"</#if>
@@ -324,14 +337,7 @@
   },
   "user": {
     <#list input.user_properties?keys as key>
-    <#assign value = input.user_properties[key]!>
-    <#if value?is_number || value?is_boolean>
-    "${key?json_string}": ${value?c}<#sep>,</#sep>
-    <#elseif value?is_string>
-    "${key?json_string}": "${value?json_string}"<#sep>,</#sep>
-    <#else>
-    "${key?json_string}": ${value?size}<#sep>,</#sep>
-    </#if>
+    <@field key input.user_properties[key]!/><#sep>,</#sep>
     </#list>
   },
   "tags": [<#list input.user_properties.tags as tag>"${tag?lower_case?json_string}"<#sep>, </#list>],

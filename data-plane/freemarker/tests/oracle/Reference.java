@@ -20,6 +20,8 @@ import java.io.OutputStreamWriter;
 import java.io.StringReader;
 import java.io.StringWriter;
 import java.io.Writer;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
@@ -209,9 +211,11 @@ public final class Reference {
     }
 
     private interface Timed {
+        ThreadMXBean CPU = ManagementFactory.getThreadMXBean();
+
         void run() throws Exception;
 
-        /** Nanoseconds an operation, round by round, in order of size. */
+        /** Nanoseconds of the processor an operation takes, round by round, in order of size. */
         default long[] rounds(int operations) throws Exception {
             long warm = System.nanoTime() + 3_000_000_000L;
             for (int i = 0; i < operations || System.nanoTime() < warm; i++) {
@@ -219,11 +223,11 @@ public final class Reference {
             }
             long[] rounds = new long[ROUNDS];
             for (int round = 0; round < ROUNDS; round++) {
-                long start = System.nanoTime();
+                long start = CPU.getCurrentThreadCpuTime();
                 for (int i = 0; i < operations; i++) {
                     run();
                 }
-                rounds[round] = (System.nanoTime() - start) / operations;
+                rounds[round] = (CPU.getCurrentThreadCpuTime() - start) / operations;
             }
             Arrays.sort(rounds);
             return rounds;
