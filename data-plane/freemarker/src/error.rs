@@ -331,10 +331,13 @@ impl Fault {
     pub(crate) fn with_stack(&self) -> String {
         format!("{}\n\n----\n{}----", self.message, stack_trace(&self.stack))
     }
+}
 
-    /// "line 1, column 2", for messages that quote this error.
-    pub(crate) fn position(&self) -> (u32, u32) {
-        self.placed.as_ref().map_or((0, 0), |placed| (placed.line, placed.column))
+impl Placed {
+    /// A parse error's message with its place, as FreeMarker words it.
+    pub(crate) fn syntax_error(&self, message: &str) -> String {
+        let Placed { template, line, column, .. } = self;
+        format!("Syntax error in template \"{template}\" in line {line}, column {column}:\n{message}")
     }
 }
 

@@ -144,6 +144,8 @@ pub(crate) struct Syntax {
     pub(crate) recognizes_extensions: bool,
     /// Variables further out are looked at when a loop variable has no value.
     pub(crate) falls_back: bool,
+    /// How much of the nesting that is allowed is used up before the template begins.
+    pub(crate) depth: u32,
 }
 
 impl Default for Syntax {
@@ -157,6 +159,7 @@ impl Default for Syntax {
             escaping: Escaping::default(),
             recognizes_extensions: true,
             falls_back: true,
+            depth: 0,
         }
     }
 }

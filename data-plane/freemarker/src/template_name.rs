@@ -5,8 +5,13 @@
 /// # Errors
 /// When it leads out of the root, or has characters that no name has.
 pub(crate) fn resolve(base: &str, target: &str) -> Result<String, String> {
+    normalize(&join(base, target))
+}
+
+/// The same, with all steps that are written.
+pub(crate) fn join(base: &str, target: &str) -> String {
     let scheme_end = |name: &str| name.find("://").filter(|at| *at > 0);
-    let full = if scheme_end(target).is_some() {
+    if scheme_end(target).is_some() {
         target.to_owned()
     } else if let Some(absolute) = target.strip_prefix('/') {
         match scheme_end(base) {
@@ -16,8 +21,7 @@ pub(crate) fn resolve(base: &str, target: &str) -> Result<String, String> {
     } else {
         let folder = base.rfind('/').map_or("", |at| base.get(..=at).unwrap_or_default());
         format!("{folder}{target}")
-    };
-    normalize(&full)
+    }
 }
 
 /// The normal form of a full name: without `.` and `..`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -10,7 +9,7 @@ use crate::template::{Inner, Template};
 
 /// The templates that `<#include>`, `<#import>` and `.get_optional_template` find.
 ///
-/// A template is parsed when it is first asked for; [`Templates::check`] parses all at once.
+/// One that is no template is an error where it is used; [`Templates::check`] finds it before.
 ///
 /// ```
 /// use sluice_freemarker::{Limits, Root, Settings, Template, Templates};
@@ -32,7 +31,7 @@ pub struct Templates {
 
 struct Entry {
     source: String,
-    parsed: OnceLock<Result<Template, Error>>,
+    parsed: Result<Template, Error>,
 }
 
 impl Templates {
@@ -44,21 +43,20 @@ impl Templates {
     /// Adds a template under its name from the root, such as `lib/greet.ftl`; replaces one of the
     /// same name.
     pub fn insert(&mut self, name: &str, source: &str) {
-        let entry = Entry { source: source.to_owned(), parsed: OnceLock::new() };
-        self.by_name.insert(name.trim_start_matches('/').to_owned(), entry);
+        let name = name.trim_start_matches('/');
+        let parsed = Template::parse(name, source, &self.settings);
+        self.by_name.insert(name.to_owned(), Entry { source: source.to_owned(), parsed });
     }
 
-    /// Parses all templates.
+    /// Whether all of them are templates.
     ///
     /// # Errors
     /// The first, by name, that is no template.
     pub fn check(&self) -> Result<(), Error> {
-        for name in self.by_name.keys() {
-            if let Some(Err(error)) = self.get(name) {
-                return Err(error.clone());
-            }
+        match self.by_name.values().find_map(|entry| entry.parsed.as_ref().err()) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The names, in order.
@@ -67,14 +65,11 @@ impl Templates {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Result<&Inner, &Error>> {
-        let (name, entry) = self.by_name.get_key_value(name)?;
-        let parsed = entry.parsed.get_or_init(|| Template::parse(name, &entry.source, &self.settings));
-        Some(parsed.as_ref().map(Template::inner))
+        self.by_name.get(name).map(|entry| entry.parsed.as_ref().map(Template::inner))
     }
 
-    pub(crate) fn source(&self, name: &str) -> Option<(&str, &str)> {
-        let (name, entry) = self.by_name.get_key_value(name)?;
-        Some((name, &entry.source))
+    pub(crate) fn source(&self, name: &str) -> Option<&str> {
+        self.by_name.get(name).map(|entry| entry.source.as_str())
     }
 }
 

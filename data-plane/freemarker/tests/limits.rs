@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Error, ErrorKind, Limits, Method, Root, Settings, Template, Value};
+use sluice_freemarker::{Error, ErrorKind, Limits, Method, Root, Settings, Template, Templates, Value};
 
 fn render(template: &str, model: &str) -> Result<String, Error> {
     let document = Document::parse(model.as_bytes(), 100).unwrap();
@@ -415,5 +415,65 @@ proptest! {
         ] {
             let _ = render(&template, &model);
         }
+    }
+}
+
+#[test]
+fn endless_recursion_ends_on_a_small_stack() {
+    let attacks = [
+        "<#macro m><@m/></#macro><@m/>",
+        "<#macro m><#if true><#list [1] as x><#switch 1><#case 1><@m/></#switch></#list></#if></#macro><@m/>",
+        "<#macro m><#nested></#macro><#macro n><@m><@n/></@m></#macro><@n/>",
+        "<#macro m><@m><#nested></@m></#macro><@m>x</@m>",
+        "<#function f x><#return f(x + 1)></#function>${f(1)}",
+        "<#function f x><#return 1 + (2 * (f([x, {'a': x}]?size + 1)))></#function>${f(1)}",
+        "<#function f x><#return [1]?map(y -> f(y))?first></#function>${f(1)}",
+        "<#function f x><#return \"a${f(x)}b\"></#function>${f(1)}",
+        "<#macro m a=b b=c c=f()></#macro><#function f><@m/><#return 1></#function>${f()}",
+        "<#include 't'>",
+        "<#include 'lib'>",
+        "<#import 'lib' as l><@l.m/>",
+        "<#macro m><#attempt><@m/><#recover><@m/></#attempt></#macro><@m/>",
+        "<#macro m><#local x><@m/></#local></#macro><@m/>",
+        "<#macro m><#compress><@m/></#compress></#macro><@m/>",
+        "<#assign s = r'<@s?interpret/>'><@s?interpret/>",
+        "<#assign s = 's?eval'>${s?eval}",
+        "<#assign s = '(s + \" \")?eval'>${s?eval}",
+        "<#macro m><#assign t = r'<@m/>'><@t?interpret/></#macro><@m/>",
+        "<#macro m><@.vars['m']/></#macro><@m/>",
+        "<#macro m x...><@m?with_args(x) 1/></#macro><@m/>",
+        "<#macro m x...><@m?with_args_last([x]) 1/></#macro><@m 1/>",
+        "<@.get_optional_template('t').include/>",
+        "<#list 1.. as i><@r'<#assign x=1>'?interpret/></#list>",
+        "<#list 1.. as i><#assign x = ('1 + ' + i?c)?eval></#list>",
+        "<#list 1.. as i><#assign x>${x!}xxxxxxxx</#assign></#list>",
+        "<#list 1.. as i><#attempt>${nope}<#recover>${.error}</#attempt></#list>",
+        "<#assign s = '[1]'><#list 1..12 as i><#assign s = '[' + s + ',' + s + ']'></#list><#list 1.. as i><#assign x = s?eval_json></#list>",
+    ];
+    // parsing comes on top of what is running already
+    let deep = format!("{}1{}", "(".repeat(75), ")".repeat(75));
+    let blocks = format!("{}1{}", "<#if true>".repeat(75), "</#if>".repeat(75));
+    let parses = [
+        format!("<#function f x><#return '{deep} + f(1)'?eval></#function>${{f(1)}}"),
+        format!("<#macro m><#attempt>${{'{deep}'?eval}}<#recover></#attempt><@m/></#macro><@m/>"),
+        format!("<#macro m><#attempt><@r'{blocks}'?interpret/><#recover></#attempt><@m/></#macro><@m/>"),
+    ];
+    let attacks: Vec<String> = attacks.into_iter().map(str::to_owned).chain(parses).collect();
+    for attack in attacks {
+        // threads of a server have 2 MiB; leave half of that to others
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+            let settings = Settings::default();
+            let mut templates = Templates::new(&settings);
+            templates.insert("t", &attack);
+            templates.insert("lib", "<#macro m><#include 'lib'><@m/></#macro><#include 'lib'><@m/>");
+            let template = Template::parse("t", &attack, &settings).unwrap();
+            let root = Root::new().with_templates(&templates);
+            let start = Instant::now();
+            let error = template.render(&root, &Limits::default(), &mut Vec::new()).expect_err(&attack);
+            let _ = error.to_string();
+            assert!(start.elapsed() < Duration::from_secs(5), "{attack}: {:?}", start.elapsed());
+            assert_eq!(error.kind(), ErrorKind::Limit, "{attack}");
+        });
+        thread.unwrap().join().unwrap();
     }
 }

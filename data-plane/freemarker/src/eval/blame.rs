@@ -24,26 +24,30 @@ const TIP_BRACKETS: &str = "It's the final [] step that caused this error, not t
 const MAX_FRAMES: usize = 50;
 
 impl<'r> Interp<'r> {
-    /// The source of an expression.
-    pub(crate) fn source_of(&self, expr: &Expr) -> &'r str {
-        expr.span.text(&self.template.source)
-    }
-
     /// An expression and where it is, as messages show it.
-    pub(super) fn located(&self, expr: &Expr) -> String {
+    pub(super) fn located(&self, span: Span) -> String {
         let template = self.template;
-        let at = template.lines.position(&template.source, expr.span.start);
-        let source = self.source_of(expr).replace("\r\n", "\n").replace(['\n', '\r'], "\n    ");
-        format!("{source}  [in template \"{}\" at line {}, column {}]", template.name, at.line, at.column)
+        let at = template.lines.position(&template.source, span.start);
+        let source = span.text(&template.source).replace("\r\n", "\n").replace(['\n', '\r'], "\n    ");
+        let place = match template.parsed.expression {
+            Some(_) => "?eval-ed string".to_owned(),
+            None => format!("template \"{}\"", template.name),
+        };
+        format!("{source}  [in {place} at line {}, column {}]", at.line, at.column)
     }
 
     /// An error that an expression is to blame for.
     pub(crate) fn blamed(&self, description: impl AsRef<str>, expr: &Expr, tips: &[&str]) -> Raised {
+        self.blamed_at(description, expr.span, tips)
+    }
+
+    /// The same of an expression of which only the place is known.
+    pub(super) fn blamed_at(&self, description: impl AsRef<str>, span: Span, tips: &[&str]) -> Raised {
         let description = description.as_ref().trim_end();
         let colon = if description.ends_with(':') { "" } else { "\nThe blamed expression:" };
-        let mut message = format!("{description}{colon}\n==> {}", self.located(expr));
+        let mut message = format!("{description}{colon}\n==> {}", self.located(span));
         push_tips(&mut message, tips);
-        runtime(message).at(expr.span)
+        runtime(message).at(span)
     }
 
     /// The error of an expression that has no value.

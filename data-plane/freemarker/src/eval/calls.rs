@@ -47,7 +47,7 @@ impl<'r> Interp<'r> {
             Kind::Macro(target) => self.call_macro(*target, None, args, call),
             Kind::Bound(bound) => self.call_macro(bound.target, Some(bound), args, call),
             Kind::Pass => Ok(Flow::Next),
-            Kind::Interpreted(unit) => self.run_interpreted(*unit, &call.callee),
+            Kind::Interpreted(unit) => self.run_interpreted(*unit),
             Kind::OptionalInclude(unit) => {
                 self.run_unit(*unit)?;
                 Ok(Flow::Next)
@@ -73,8 +73,8 @@ impl<'r> Interp<'r> {
                 target.definition.name
             )));
         }
-        self.invoke(target, bound, args, Some(call))?;
-        Ok(Flow::Next)
+        // a #break in the content goes on to the loop around the call
+        self.invoke(target, bound, args, Some(call))
     }
 
     /// Calls a function; what it prints is discarded.
@@ -124,7 +124,7 @@ impl<'r> Interp<'r> {
         bound: Option<&Bound<'r>>,
         args: Args<'_, 'r>,
         call: Option<&'r UserCall>,
-    ) -> Result<(), Raised> {
+    ) -> Result<Flow, Raised> {
         let definition = target.definition;
         let names = definition.frame.names.len();
         self.meter.enter()?;
@@ -147,13 +147,13 @@ impl<'r> Interp<'r> {
             ..Context::START
         };
         self.returned = Value::Missing;
-        self.within(ctx, |interp| interp.run_macro(definition, args, bound))?;
+        let flow = self.within(ctx, |interp| interp.run_macro(definition, args, bound))?;
         self.close_locals(locals);
         self.frames.pop();
         self.macro_vars.truncate(start);
         self.meter.leave();
         self.meter.leave();
-        Ok(())
+        Ok(if flow == Flow::Return { Flow::Next } else { flow })
     }
 
     fn run_macro(
@@ -161,7 +161,7 @@ impl<'r> Interp<'r> {
         definition: &'r Macro,
         args: Args<'_, 'r>,
         bound: Option<&Bound<'r>>,
-    ) -> Result<(), Raised> {
+    ) -> Result<Flow, Raised> {
         self.apply_defaults(definition, args, bound).map_err(|fault| self.traced_at_definition(fault, definition))?;
         if definition.wants_args {
             let value = self.args_of(definition).map_err(|fault| self.traced_at_definition(fault, definition))?;
@@ -169,8 +169,7 @@ impl<'r> Interp<'r> {
                 frame.args = value;
             }
         }
-        self.block(&definition.body)?;
-        Ok(())
+        self.block(&definition.body)
     }
 
     // arguments

@@ -9,7 +9,7 @@ use crate::builtins::BuiltIn;
 use crate::callable::{Bound, BoundArgs, BoundMethod, Callable, Kind, Layer, Scope};
 use crate::error::{ErrorKind, Fault, Raised, limit, runtime};
 use crate::json::{Document, Kind as JsonKind, Node};
-use crate::limits::MAX_VALUE_DEPTH;
+use crate::limits::{MAX_NESTING, MAX_VALUE_DEPTH};
 use crate::model::{Hash, Map};
 use crate::output_format::Escaping;
 use crate::parser::{parse, parse_expression, parse_plain};
@@ -20,10 +20,13 @@ use crate::value::{Text, Value};
 /// What a template of a text costs at least, in bytes, for each byte of its text.
 const TREE_BYTES: usize = 24;
 
+/// How deep a template that is made while rendering may nest at least.
+const LEAST_NESTING: u32 = 12;
+
 impl<'r> Interp<'r> {
     pub(crate) fn evaluator_built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         match call.which {
-            BuiltIn::Interpret => self.interpret(call),
+            BuiltIn::Interpret => self.interpret(call, expr),
             BuiltIn::Eval => self.eval_text(call, expr),
             BuiltIn::EvalJson => self.eval_json(call, expr),
             BuiltIn::Esc | BuiltIn::NoEsc => {
@@ -53,7 +56,7 @@ impl<'r> Interp<'r> {
                     Some(base) => self.text(base)?,
                     None => Text::Borrowed(self.template.name.as_str()),
                 };
-                let full = template_name::resolve(&base, &name).map_err(runtime)?;
+                let full = template_name::join(&base, &name);
                 let absolute = if full.contains("://") { full } else { format!("/{full}") };
                 self.built(absolute)
             }
@@ -113,7 +116,7 @@ impl<'r> Interp<'r> {
 
     // ?interpret
 
-    fn interpret(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn interpret(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let (source, id) = match self.value(&call.target)? {
             Value::Sequence(parts) => {
                 let Some(first) = parts.get(0) else { return Err(self.missing(&call.target)) };
@@ -134,9 +137,10 @@ impl<'r> Interp<'r> {
                 format!(
                     "Template parsing with \"?interpret\" has failed with this error:\n\n---begin-message---\n{message}\
                      \n---end-message---\n\nThe failed expression:\n==> {}",
-                    self.located(&call.target)
+                    self.located(expr.span)
                 )
             })
+            .at(expr.span)
         })?;
         Ok(Value::Callable(Callable(Kind::Interpreted(unit))))
     }
@@ -156,7 +160,9 @@ impl<'r> Interp<'r> {
     ) -> Result<u32, Raised> {
         self.meter.steps(50 + source.len() as u64 / 2)?;
         self.meter.value(1024 + source.len().saturating_mul(TREE_BYTES))?;
-        let settings = self.template.settings.clone();
+        let mut settings = self.main.settings.clone();
+        // parsing nests on top of what is running
+        settings.syntax.depth = (self.meter.depth() / 4).min(MAX_NESTING - LEAST_NESTING);
         let shown = name.clone();
         let inner = match Inner::parse(name, source.to_owned(), settings, escaping, parse) {
             Ok(inner) => inner,
@@ -180,19 +186,16 @@ impl<'r> Interp<'r> {
         self.make(name.to_owned(), source, Escaping::default(), parse_plain)
     }
 
-    pub(super) fn run_interpreted(&mut self, unit: u32, callee: &'r Expr) -> Result<Flow, Raised> {
+    pub(super) fn run_interpreted(&mut self, unit: u32) -> Result<Flow, Raised> {
         self.run_unit(unit).map_err(|fault| {
             if fault.kind == ErrorKind::Limit {
                 return fault;
             }
-            let mut outer = runtime(format!(
+            runtime(format!(
                 "Template created with \"?interpret\" has stopped with this error:\n\n---begin-message---\n{}\
                  \n---end-message---",
                 fault.with_stack()
             ))
-            .at(callee.span);
-            outer.missing = false;
-            outer
         })
     }
 
@@ -208,9 +211,8 @@ impl<'r> Interp<'r> {
                 *unit
             }
             None => {
-                // FreeMarker evaluates what is in parentheses
                 let made = self.make(self.template.name.clone(), &source, call.escaping, parse_expression);
-                let unit = made.map_err(|fault| self.eval_failed(*fault, expr))?;
+                let unit = made.map_err(|fault| self.eval_failed(*fault, expr).at(expr.span))?;
                 self.evaluated.insert(key, unit);
                 unit
             }
@@ -228,6 +230,7 @@ impl<'r> Interp<'r> {
             ..self.ctx
         };
         let result = self.within(ctx, |interp| interp.eval(expression));
+        // FreeMarker places these at the directive
         let value = result.map_err(|fault| self.eval_failed(*fault, expr))?;
         self.close_locals(locals);
         self.meter.leave();
@@ -235,16 +238,13 @@ impl<'r> Interp<'r> {
     }
 
     fn eval_failed(&self, fault: Fault, expr: &Expr) -> Raised {
-        let missing = fault.missing;
-        let mut outer = quoted(fault, |message| {
+        quoted(fault, |message| {
             format!(
                 "Failed to \"?eval\" string with this error:\n\n---begin-message---\n{message}\n---end-message---\n\n\
                  The failing expression:\n==> {}",
-                self.located(expr)
+                self.located(expr.span)
             )
-        });
-        outer.missing = missing;
-        outer.at(expr.span)
+        })
     }
 
     // ?eval_json
@@ -259,7 +259,7 @@ impl<'r> Interp<'r> {
                 "Failed to \"?{}\" string with this error:\n\n---begin-message---\n{problem}\n---end-message---\n\nThe \
                  failing expression:\n==> {}",
                 call.which.name(),
-                self.located(expr)
+                self.located(expr.span)
             ))
             .at(expr.span)
         })?;
@@ -302,9 +302,8 @@ fn quoted(fault: Fault, message: impl FnOnce(&str) -> String) -> Raised {
     if fault.kind == ErrorKind::Limit {
         return Box::new(fault);
     }
-    let (line, column) = fault.position();
-    let shown = match fault.kind {
-        ErrorKind::Parse if line > 0 => format!("Syntax error in line {line}, column {column}:\n{}", fault.message),
+    let shown = match (&fault.placed, fault.kind) {
+        (Some(placed), ErrorKind::Parse) => placed.syntax_error(&fault.message),
         _ => fault.message,
     };
     runtime(message(&shown))

@@ -10,6 +10,7 @@ use crate::callable::Kind;
 use crate::error::{Place, Raised, limit, runtime};
 use crate::markup::Markup;
 use crate::model::{Hash, Map};
+use crate::span::Span;
 use crate::value::{Method, Text, Value};
 
 impl<'r> Interp<'r> {
@@ -73,7 +74,7 @@ impl<'r> Interp<'r> {
                 Ok(Value::Bool(false))
             }
             ExprKind::Group(inner) => self.eval(inner),
-            ExprKind::Template(pieces) => self.pieces(pieces),
+            ExprKind::Template(pieces) => self.pieces(pieces, expr.span),
             ExprKind::List(items) => {
                 let mut values = Vec::with_capacity(items.len());
                 for item in items {
@@ -146,7 +147,7 @@ impl<'r> Interp<'r> {
         Ok(value)
     }
 
-    fn pieces(&mut self, pieces: &'r [Piece]) -> Result<Value<'r>, Raised> {
+    fn pieces(&mut self, pieces: &'r [Piece], span: Span) -> Result<Value<'r>, Raised> {
         let mut out = String::new();
         // a part that is markup makes all of it markup
         let mut markup: Option<Arc<Markup<'r>>> = None;
@@ -163,7 +164,7 @@ impl<'r> Interp<'r> {
                             }
                             None => Arc::new(Self::from_plain(part.format, Text::from(std::mem::take(&mut out)))),
                         };
-                        markup = self.joined(&left, &part)?;
+                        markup = self.joined(&left, &part, span)?;
                         continue;
                     }
                     value => self.text_of(value, expr)?,
@@ -176,7 +177,7 @@ impl<'r> Interp<'r> {
             match markup.take() {
                 Some(left) => {
                     let right = Self::from_plain(left.format, text);
-                    markup = self.joined(&left, &right)?;
+                    markup = self.joined(&left, &right, span)?;
                 }
                 None => out.push_str(&text),
             }
@@ -187,8 +188,8 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn joined(&mut self, left: &Markup<'r>, right: &Markup<'r>) -> Result<Option<Arc<Markup<'r>>>, Raised> {
-        match self.join_markup(left, right)? {
+    fn joined(&mut self, left: &Markup<'r>, right: &Markup<'r>, span: Span) -> Result<Option<Arc<Markup<'r>>>, Raised> {
+        match self.join_markup(left, right, span)? {
             Value::Markup(markup) => Ok(Some(markup)),
             _ => Ok(None),
         }

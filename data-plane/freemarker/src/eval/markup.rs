@@ -7,6 +7,7 @@ use crate::ast::Expr;
 use crate::error::{Raised, runtime};
 use crate::markup::Markup;
 use crate::output_format::{Escaping, OutputFormat};
+use crate::span::Span;
 use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
@@ -37,7 +38,9 @@ impl<'r> Interp<'r> {
                      \"{format}\". Format conversion wasn't possible.",
                     markup.format
                 );
-                Err(self.blamed(message, expr, &[]))
+                let mut fault = self.blamed(message, expr, &[]);
+                fault.span = None;
+                Err(fault)
             }
         }
     }
@@ -64,7 +67,12 @@ impl<'r> Interp<'r> {
     }
 
     /// `+` where one side is markup at least.
-    pub(super) fn join_markup(&mut self, left: &Markup<'r>, right: &Markup<'r>) -> Result<Value<'r>, Raised> {
+    pub(super) fn join_markup(
+        &mut self,
+        left: &Markup<'r>,
+        right: &Markup<'r>,
+        span: Span,
+    ) -> Result<Value<'r>, Raised> {
         self.meter.value(2 * (left.size() + right.size()))?;
         let joined = if left.format == right.format {
             left.join(right)
@@ -73,11 +81,12 @@ impl<'r> Interp<'r> {
         } else if let Some(plain) = &left.plain {
             Self::from_plain(right.format, plain.clone()).join(right)
         } else {
-            return Err(runtime(format!(
+            let message = format!(
                 "Concatenation left hand operand is in \"{}\" format, while the right hand operand is in \"{}\". \
                  Conversion to common format wasn't possible.",
                 left.format, right.format
-            )));
+            );
+            return Err(self.blamed_at(message, span, &[]));
         };
         Ok(Value::Markup(Arc::new(joined)))
     }

@@ -116,8 +116,7 @@ impl<'r> Interp<'r> {
     fn source_of_template(&mut self, full: &str) -> Result<Option<&'r str>, Raised> {
         self.meter.steps(10)?;
         let Some(templates) = self.root.templates() else { return Ok(None) };
-        let found = template_name::candidates(full).iter().find_map(|name| templates.source(name));
-        Ok(found.map(|(_, source)| source))
+        Ok(template_name::candidates(full).iter().find_map(|name| templates.source(name)))
     }
 
     pub(super) fn include(&mut self, include: &'r Include) -> Result<Flow, Raised> {

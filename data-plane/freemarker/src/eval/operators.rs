@@ -147,15 +147,16 @@ impl<'r> Interp<'r> {
             (Value::Hash(a), Value::Hash(b)) => return self.join_hashes(a, b),
             _ => {}
         }
+        let span = left_expr.span.to(right_expr.span);
         match (left, right) {
-            (Value::Markup(a), Value::Markup(b)) => self.join_markup(&a, &b),
+            (Value::Markup(a), Value::Markup(b)) => self.join_markup(&a, &b, span),
             (Value::Markup(a), right) => {
                 let b = Self::from_plain(a.format, self.text_of(right, right_expr)?);
-                self.join_markup(&a, &b)
+                self.join_markup(&a, &b, span)
             }
             (left, Value::Markup(b)) => {
                 let a = Self::from_plain(b.format, self.text_of(left, left_expr)?);
-                self.join_markup(&a, &b)
+                self.join_markup(&a, &b, span)
             }
             (left, right) => {
                 let a = self.text_of(left, left_expr)?;

@@ -8,6 +8,9 @@ use crate::lexer::text::Found;
 use crate::lexer::token::{Token, plain_name};
 use crate::outline::Kind;
 
+/// The parameters of a definition, and that which catches all others with its slot.
+type Params = (Vec<Param>, Option<(Box<str>, u32)>);
+
 impl<'p> Parser<'p, '_> {
     pub(super) fn macro_directive(&mut self, directive: Directive, found: Found<'p>) -> Result<ElementKind, Raised> {
         let is_function = directive == Directive::Function;
@@ -62,7 +65,7 @@ impl<'p> Parser<'p, '_> {
         })
     }
 
-    fn params(&mut self) -> Result<(Vec<Param>, Option<(Box<str>, u32)>), Raised> {
+    fn params(&mut self) -> Result<Params, Raised> {
         let mut params: Vec<Param> = Vec::new();
         let mut catch_all = None;
         let mut defaults = false;
@@ -117,7 +120,7 @@ impl<'p> Parser<'p, '_> {
             let tag = self.text.get(found.start..found.end).unwrap_or_default();
             return self.error_at(found.start, format!("Cannot use a {tag}> instruction outside a macro."));
         }
-        self.outline(Kind::Output, found.start, self.pos);
+        self.outline(Kind::Leaf, found.start, self.pos);
         Ok(ElementKind::Nested(values.into()))
     }
 

@@ -70,7 +70,7 @@ impl<'l> State<'l> {
             scope: Scope::new(syntax.falls_back),
             outline: Outline::new(),
             text_count: 0,
-            depth: 0,
+            depth: syntax.depth,
             strip_text: false,
             naming: syntax.naming,
             named_by: None,

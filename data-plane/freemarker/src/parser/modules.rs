@@ -50,7 +50,7 @@ impl<'p> Parser<'p, '_> {
             }
         }
         self.end_tag(true)?;
-        self.outline(Kind::Output, found.start, self.pos);
+        self.outline(Kind::Leaf, found.start, self.pos);
         Ok(ElementKind::Include(Box::new(include)))
     }
 

@@ -155,7 +155,7 @@ impl<'p> Parser<'p, '_> {
     }
 
     fn text_part(&mut self, start: usize, end: usize, elements: &mut Vec<Element>) {
-        if self.state.strip_text && self.state.depth <= 1 {
+        if self.state.strip_text && self.state.depth <= self.state.syntax.depth + 1 {
             return;
         }
         let text = self.text.get(start..end).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Lists of templates in settings: `[a.ftl, "b c.ftl"]` and `[a.ftl as a, b.ftl as b]`.
+//! Lists of templates in settings: `a.ftl, "b c.ftl"` and `a.ftl as a, b.ftl as b`.
 
 /// Reads a list of names.
 pub(super) fn names(value: &str) -> Option<Vec<String>> {
@@ -23,13 +23,8 @@ fn single(words: &[String]) -> Option<String> {
     }
 }
 
-/// The items of a list, each as its words; brackets around it may be left out.
+/// The items of a list, each as its words.
 fn items(value: &str) -> Option<Vec<Vec<String>>> {
-    let value = value.trim();
-    let value = match value.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']')?,
-        None => value,
-    };
     let mut items = vec![Vec::new()];
     let mut rest = value.trim_start();
     while let Some(first) = rest.chars().next() {
@@ -56,7 +51,7 @@ mod tests {
     #[test]
     fn lists_may_be_quoted() {
         assert_eq!(names("\"a b.ftl\"").unwrap(), ["a b.ftl"]);
-        assert_eq!(names("[a.ftl, 'b.ftl']").unwrap(), ["a.ftl", "b.ftl"]);
+        assert_eq!(names("a.ftl, 'b.ftl'").unwrap(), ["a.ftl", "b.ftl"]);
         assert_eq!(names("").unwrap(), [""; 0]);
         assert_eq!(imports("a.ftl as a, \"b.ftl\" as b").unwrap()[1], ("b.ftl".into(), "b".into()));
         assert!(imports("a.ftl").is_none());

@@ -1,0 +1,74 @@
+//! Paths into the data.
+
+use std::fmt;
+
+/// A root variable and the steps after it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Path {
+    root: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    Key(String),
+    /// Any item.
+    Item,
+}
+
+/// Longer paths are not followed: aliases of aliases could grow without end.
+const MAX_STEPS: usize = 64;
+
+impl Path {
+    pub(super) fn root(name: &str) -> Self {
+        Path { root: name.to_owned(), steps: Vec::new() }
+    }
+
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(super) fn key(&self, key: &str) -> Option<Self> {
+        self.with(Step::Key(key.to_owned()))
+    }
+
+    pub(super) fn item(&self) -> Option<Self> {
+        self.with(Step::Item)
+    }
+
+    fn with(&self, step: Step) -> Option<Self> {
+        if self.steps.len() >= MAX_STEPS {
+            return None;
+        }
+        let mut longer = self.clone();
+        longer.steps.push(step);
+        Some(longer)
+    }
+
+    /// Whether this is `other`, or what `other` is in.
+    pub(super) fn leads_to(&self, other: &Path) -> bool {
+        self.root == other.root && other.steps.starts_with(&self.steps)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.root)?;
+        for step in &self.steps {
+            match step {
+                Step::Item => f.write_str("[]")?,
+                Step::Key(key) if is_plain(key) => write!(f, ".{key}")?,
+                Step::Key(key) => write!(f, "[{key:?}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a key can be written after a dot.
+fn is_plain(key: &str) -> bool {
+    let mut chars = key.chars();
+    let first = chars.next();
+    first.is_some_and(|c| c.is_alphabetic() || c == '_' || c == '$')
+        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+}
