@@ -37,7 +37,7 @@ def request(identity, parts):
 
 
 def blamed(message):
-    found = re.search(r"^==> (.*?)(?:  \[in template .*)?$", message, re.MULTILINE)
+    found = re.search(r"^==> (.*?)(?:  \[in .*)?$", message, re.MULTILINE)
     return found and found.group(1)
 
 
