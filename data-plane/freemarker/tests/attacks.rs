@@ -2,7 +2,7 @@
 //! names the limit they reached, those in `soon/` may end as they like. All must end soon, in little memory, on the
 //! stack of a server's thread.
 //!
-//! `«20000:text»` stands for that many times the text, with `№` for the number of the time.
+//! An attack can include itself, as `attack`. `«20000:text»` stands for that many times the text, with `№` for the number of the time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the attacks are files, and run on a thread of their own")]
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Usage};
+use sluice_freemarker::{Error, ErrorKind, Limits, Root, Settings, Template, Templates, Usage};
 
 const STACK_BYTES: usize = 2 << 20;
 const MAX_MEMORY_BYTES: u64 = 64 << 20;
@@ -47,7 +47,11 @@ fn render(source: &str, model: &str) -> Result<Usage, Error> {
     for (name, node) in document.root().members() {
         root = root.with_json(name, node);
     }
-    let template = Template::parse("attack", source, &Settings::default())?;
+    let settings = Settings::default();
+    let mut templates = Templates::new(&settings);
+    templates.insert("attack", source);
+    let template = Template::parse("attack", source, &settings)?;
+    let root = root.with_templates(&templates);
     template.render(&root, &Limits::default(), &mut Vec::new())
 }
 
