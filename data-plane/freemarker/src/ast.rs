@@ -1,6 +1,7 @@
 //! The syntax tree: owned, immutable, with every name resolved as far as parsing can tell.
 
 use crate::builtins::BuiltIn;
+use crate::json::Key;
 use crate::number::Number;
 use crate::output_format::Escaping;
 use crate::settings::SettingKey;
@@ -263,10 +264,7 @@ pub(crate) enum ExprKind {
     Range(Box<RangeExpr>),
     Variable(Variable),
     Special(Special),
-    Dot {
-        target: Box<Expr>,
-        key: Box<str>,
-    },
+    Dot(Box<Member>),
     Index(Box<(Expr, Expr)>),
     Call {
         callee: Box<Expr>,
@@ -290,6 +288,13 @@ pub(crate) enum ExprKind {
     /// Parentheses: `(a.b)!` forgives more than `a.b!`.
     Group(Box<Expr>),
     Lambda(Box<Lambda>),
+}
+
+/// `target.key`
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) target: Expr,
+    pub(crate) key: Key,
 }
 
 /// A part of a string literal.

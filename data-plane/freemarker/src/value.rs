@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::callable::{Callable, Layer, Scope};
 use crate::format::date::DateKind;
 use crate::json::{Kind, Node, write_json_string};
-use crate::limits::MAX_JSON_BYTES;
+use crate::limits::{MAX_JSON_BYTES, MAX_NUMBER_DIGITS};
 use crate::markup::Markup;
 use crate::matches::Match;
 use crate::model::{Hash, List, Map, Sequence};
@@ -115,6 +115,14 @@ impl<'d> Value<'d> {
                     None => Value::String(Text::Borrowed(text)),
                 }
             }
+        }
+    }
+
+    /// A value of the type that a JSON node's value is of: reading a number takes a while.
+    pub(crate) fn like(node: Node<'d>) -> Self {
+        match node.number_text() {
+            Some(text) if text.len() < MAX_NUMBER_DIGITS && !text.contains(['e', 'E']) => Value::int(0),
+            _ => Value::json(node),
         }
     }
 

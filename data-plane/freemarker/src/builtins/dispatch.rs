@@ -3,7 +3,7 @@
 use super::BuiltIn;
 use crate::ast::{BuiltInCall, Expr, Form};
 use crate::error::{Raised, runtime};
-use crate::eval::Interp;
+use crate::eval::{Followed, Interp};
 use crate::number::Number;
 use crate::value::{Text, Value};
 
@@ -115,7 +115,11 @@ impl<'r> Interp<'r> {
             | B::IsTime
             | B::IsDatetime
             | B::IsUnknownDateLike => {
-                let value = self.value(&call.target)?;
+                let value = match self.follow(&call.target)? {
+                    Followed::Node(node) if !node.is_null() => Value::like(node),
+                    Followed::Node(_) | Followed::Missing => return Err(self.missing(&call.target)),
+                    Followed::Other => self.value(&call.target)?,
+                };
                 Ok(Value::Bool(super::types::is(call.which, &value)))
             }
             B::JsonString

@@ -116,6 +116,13 @@ impl<'r> Interp<'r> {
         {
             return self.matches_whole(call).at(expr.span);
         }
+        if let ExprKind::Exists(target) = &expr.kind {
+            self.meter.step().at(expr.span)?;
+            self.meter.enter().at(expr.span)?;
+            let exists = self.exists(target)?;
+            self.meter.leave();
+            return Ok(exists);
+        }
         match self.eval(expr)? {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(self.missing(expr)),

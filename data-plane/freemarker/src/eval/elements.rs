@@ -27,10 +27,7 @@ impl<'r> Interp<'r> {
                 }
             }
             ElementKind::Output { value: expr, escaping } => {
-                if escaping.is_on() || !self.print_directly(expr)? {
-                    let value = self.eval(expr)?;
-                    self.print(value, expr, *escaping)?;
-                }
+                self.output(expr, *escaping)?;
             }
             ElementKind::If(branches) => {
                 for branch in branches {

@@ -45,7 +45,7 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn emit_escaped(&mut self, format: OutputFormat, text: &str) -> Result<(), Raised> {
+    pub(super) fn emit_escaped(&mut self, format: OutputFormat, text: &str) -> Result<(), Raised> {
         let start = self.out.len();
         format.escape(text, &mut self.out);
         let len = self.out.len() - start;

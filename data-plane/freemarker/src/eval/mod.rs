@@ -11,6 +11,7 @@ mod direct;
 mod dynamic;
 mod elements;
 mod expressions;
+mod follow;
 mod frames;
 mod listing;
 mod markup;
@@ -21,6 +22,7 @@ mod special;
 mod variables;
 
 pub(crate) use access::{utf16_len, utf16_slice};
+pub(crate) use follow::Followed;
 pub(crate) use listing::ListIter;
 pub(crate) use operators::compare_values;
 pub use render::Renderer;
