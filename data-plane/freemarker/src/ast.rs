@@ -384,6 +384,8 @@ pub(crate) struct BuiltInCall {
     pub(crate) args: Box<[Expr]>,
     /// Of `?string`, `?date` and their like: the format after `.` or in brackets.
     pub(crate) form: Form,
+    /// Whether it has as many arguments as it takes. If not, that is an error of running it.
+    pub(crate) fits: bool,
     /// For `?index` and its like: the loop that the target is a variable of.
     pub(crate) loop_slot: u32,
     /// For `?esc`, `?interpret` and their like: the output format where it stands.

@@ -111,6 +111,7 @@ impl Number {
     }
 
     /// How much dearer than an integer's arithmetic this number's is, in steps.
+    #[inline]
     pub(crate) fn cost(&self) -> u64 {
         match self {
             Number::Int(_) => 0,

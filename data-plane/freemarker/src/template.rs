@@ -139,6 +139,7 @@ impl<'d> Root<'d> {
         self.templates
     }
 
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> &Value<'d> {
         let found = self.variables.iter().find(|(known, _)| *known == name);
         found.map_or(&Value::Missing, |(_, value)| value)

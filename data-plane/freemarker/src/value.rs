@@ -182,11 +182,13 @@ impl<'d> Value<'d> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn int(int: usize) -> Self {
         Value::Number(Number::Int(i64::try_from(int).unwrap_or(i64::MAX)))
     }
 
     /// The boolean that the value is: results of `?matches` are one besides being a sequence.
+    #[inline]
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(flag) => Some(*flag),
@@ -195,6 +197,7 @@ impl<'d> Value<'d> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Value::Missing)
     }
@@ -244,6 +247,7 @@ pub enum Text<'d> {
 impl Deref for Text<'_> {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         match self {
             Text::Borrowed(text) => text,

@@ -65,7 +65,13 @@ impl<'t> Haystack<'t> {
     }
 
     fn find(&self, wanted: &str, from: usize) -> Option<usize> {
-        self.compared().get(from..)?.find(wanted).map(|at| from + at)
+        let rest = self.compared().get(from..)?;
+        let found = match wanted.as_bytes() {
+            // no need to prepare a search for a single byte
+            [byte] => rest.bytes().position(|other| other == *byte),
+            _ => rest.find(wanted),
+        };
+        found.map(|at| from + at)
     }
 }
 
@@ -331,7 +337,7 @@ impl<'r> Interp<'r> {
     }
 
     /// A part of a text, in bytes; data that is read in place stays where it is.
-    pub(super) fn part_of(&mut self, text: &Text<'r>, start: usize, end: usize) -> Result<Value<'r>, Raised> {
+    pub(crate) fn part_of(&mut self, text: &Text<'r>, start: usize, end: usize) -> Result<Value<'r>, Raised> {
         match text {
             Text::Borrowed(text) => Ok(Value::String(Text::Borrowed(text.get(start..end).unwrap_or_default()))),
             other => self.built(other.get(start..end).unwrap_or_default().to_owned()),

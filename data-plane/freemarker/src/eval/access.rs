@@ -72,7 +72,7 @@ impl<'r> Interp<'r> {
         let len = utf16_len(&text);
         self.meter.scan(text.len())?;
         match usize::try_from(index) {
-            Ok(index) if index < len => self.built(utf16_slice(&text, index, index + 1)),
+            Ok(index) if index < len => self.part_in_units(&text, index, index + 1),
             _ => Err(runtime(format!(
                 "String index out of range: The index was {index} (0-based), but the length of the string is only {len}."
             ))),
@@ -123,10 +123,15 @@ impl<'r> Interp<'r> {
                     return Err(runtime("a string can't be sliced backwards"));
                 }
                 let start = usize::try_from(start).unwrap_or(0);
-                self.built(utf16_slice(text, start, start + count))
+                self.part_in_units(text, start, start + count)
             }
             None => Ok(Value::String(Text::Borrowed(""))),
         }
+    }
+
+    /// A part of a text, in UTF-16 code units.
+    pub(crate) fn part_in_units(&mut self, text: &Text<'r>, from: usize, to: usize) -> Result<Value<'r>, Raised> {
+        if text.is_ascii() { self.part_of(text, from, to) } else { self.built(utf16_slice(text, from, to)) }
     }
 
     pub(super) fn range(&mut self, range: &'r RangeExpr) -> Result<Value<'r>, Raised> {

@@ -181,6 +181,15 @@ impl<'r> Interp<'r> {
         bound: Option<&Bound<'r>>,
         args: Args<'_, 'r>,
     ) -> Result<(), Raised> {
+        if let (Args::Positional(exprs), None, None) = (args, bound, &definition.catch_all)
+            && exprs.len() <= definition.params.len()
+        {
+            for (expr, param) in exprs.iter().zip(&definition.params) {
+                let value = self.eval(expr)?;
+                self.set_var(vars, param.slot, value);
+            }
+            return Ok(());
+        }
         let mut collected = Collected { vars, definition, next: 0, named: None, positional: None };
         let mut last_named = Vec::new();
         if let Some(bound) = bound {

@@ -8,10 +8,11 @@ use crate::builtins::BuiltIn;
 use crate::builtins::escapes::{Escape, script_content};
 use crate::error::{Place, Raised};
 use crate::output_format::Escaping;
-use crate::value::Value;
+use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
     /// `${…}`
+    #[inline(never)]
     pub(super) fn output(&mut self, expr: &'r Expr, escaping: Escaping) -> Result<(), Raised> {
         let value = match self.follow(expr)? {
             Followed::Node(node) => match node.as_str() {
@@ -23,6 +24,13 @@ impl<'r> Interp<'r> {
             Followed::Other => {
                 if !escaping.is_on() && self.print_directly(expr)? {
                     return Ok(());
+                }
+                if let Some(text) = self.borrowed_text(expr) {
+                    self.meter.step().at(expr.span)?;
+                    return match escaping.is_on() {
+                        true => self.emit_escaped(escaping.format, text),
+                        false => self.emit(text.as_bytes()),
+                    };
                 }
                 self.eval(expr)?
             }
@@ -43,6 +51,14 @@ impl<'r> Interp<'r> {
         result.map(|()| true)
     }
 
+    /// The text that a variable has as its value, if it is read in place.
+    fn borrowed_text(&self, expr: &'r Expr) -> Option<&'r str> {
+        match self.peek(expr) {
+            Some(Value::String(Text::Borrowed(text))) => Some(text),
+            _ => None,
+        }
+    }
+
     fn print_built_in(&mut self, call: &'r BuiltInCall) -> Result<(), Raised> {
         let start = self.out.len();
         let value = match self.follow(&call.target)? {
@@ -54,7 +70,13 @@ impl<'r> Interp<'r> {
                 _ => Value::json(node),
             },
             Followed::Missing => Value::Missing,
-            Followed::Other => self.eval(&call.target)?,
+            Followed::Other => match self.borrowed_text(&call.target) {
+                Some(text) => {
+                    self.meter.step().at(call.target.span)?;
+                    Value::String(Text::Borrowed(text))
+                }
+                None => self.eval(&call.target)?,
+            },
         };
         if call.which == BuiltIn::JsonString {
             let text = self.text_of(value, &call.target)?;

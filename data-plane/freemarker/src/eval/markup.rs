@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Interp;
 use crate::ast::Expr;
-use crate::error::{Raised, runtime};
+use crate::error::{Place, Raised, runtime};
 use crate::markup::Markup;
 use crate::output_format::{Escaping, OutputFormat};
 use crate::span::Span;
@@ -15,6 +15,13 @@ impl<'r> Interp<'r> {
     pub(super) fn print(&mut self, value: Value<'r>, expr: &Expr, escaping: Escaping) -> Result<(), Raised> {
         let markup = match value {
             Value::Markup(markup) => markup,
+            Value::Number(number) if !escaping.is_on() => {
+                let start = self.out.len();
+                self.meter.steps(number.cost())?;
+                self.formats.number.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
+                let len = self.out.len() - start;
+                return self.count_output(len);
+            }
             // most of what is printed is data read in place
             other => {
                 let text = self.printed(other, expr)?;

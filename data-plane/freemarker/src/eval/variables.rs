@@ -2,7 +2,7 @@
 //! those.
 
 use super::Interp;
-use crate::ast::{Local, Variable};
+use crate::ast::{Expr, ExprKind, Local, Variable};
 use crate::callable::Layer;
 use crate::error::Raised;
 use crate::model::{Hash, Map};
@@ -26,6 +26,10 @@ impl<'r> Interp<'r> {
 
     /// The same where it is.
     pub(super) fn stored(&self, variable: &'r Variable) -> Stored<'_, 'r> {
+        if variable.locals.is_empty() && self.ctx.unit == 0 && self.ctx.namespace == 0 && !self.ctx.has_outer() {
+            // the main template, outside of loops and macros
+            return Stored::At(self.in_main(variable.symbol));
+        }
         for local in &variable.locals {
             let value = match local {
                 Local::Loop(slot) => self.local(*slot),
@@ -38,7 +42,7 @@ impl<'r> Interp<'r> {
                 return Stored::At(value);
             }
         }
-        if (self.ctx.outer_scope > 0 || self.ctx.outer_frame)
+        if self.ctx.has_outer()
             && let Some(value) = self.outer_variable(self.symbol_name(variable.symbol))
         {
             return Stored::Made(value);
@@ -54,6 +58,19 @@ impl<'r> Interp<'r> {
         }
     }
 
+    /// A variable of the main template.
+    #[inline]
+    fn in_main(&self, symbol: u32) -> &Value<'r> {
+        match self.namespace.get(symbol as usize) {
+            Some(value) if !value.is_missing() => value,
+            _ => match self.globals.get(symbol as usize) {
+                Some(value) if !value.is_missing() => value,
+                _ => self.root.get(self.main.parsed.sizes.name(symbol)),
+            },
+        }
+    }
+
+    #[inline]
     fn local(&self, slot: u32) -> &Value<'r> {
         self.locals.get((self.ctx.base + slot) as usize).unwrap_or(&Value::Missing)
     }
@@ -75,7 +92,19 @@ impl<'r> Interp<'r> {
         }
     }
 
+    /// The value of an expression that is a variable's name, where it is; counts nothing. `None` when it has none
+    /// or is something else.
+    pub(crate) fn peek(&self, expr: &'r Expr) -> Option<&Value<'r>> {
+        let ExprKind::Variable(variable) = &expr.kind else { return None };
+        match self.stored(variable) {
+            Stored::At(Value::Missing | Value::Scope(_)) | Stored::Made(_) => None,
+            Stored::At(value) => Some(value),
+        }
+    }
+
     /// A variable that was in scope where the running template was entered.
+    #[cold]
+    #[inline(never)]
     fn outer_variable(&self, name: &str) -> Option<Value<'r>> {
         self.in_scopes(self.ctx.outer_scope, name).or_else(|| {
             // within the template's own macros it is their frame that counts
@@ -253,6 +282,9 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn set_in(&mut self, namespace: u32, id: u32, value: Value<'r>) {
+        if namespace == 0 && self.namespace.is_empty() {
+            self.namespace.reserve_exact(self.main.parsed.sizes.symbols.len());
+        }
         let other = (namespace as usize).checked_sub(1).and_then(|place| self.namespaces.get_mut(place));
         put(other.map_or(&mut self.namespace, |(_, values)| values), id, value);
     }

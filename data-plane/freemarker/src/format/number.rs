@@ -43,6 +43,20 @@ impl NumberFormat {
         Self::parse("number", Locale::us()).unwrap_or(NumberFormat { kind: Kind::Computer })
     }
 
+    /// Appends the number.
+    pub(crate) fn write(&self, number: &Number, out: &mut Vec<u8>) -> Result<(), String> {
+        let text = match (&self.kind, number) {
+            (Kind::Computer, Number::Int(int)) => Digits::of(*int, 0),
+            (Kind::Pattern(pattern), Number::Int(int)) if pattern.keeps(*int) => Digits::of(*int, 0),
+            _ => {
+                out.extend_from_slice(self.format(number)?.as_bytes());
+                return Ok(());
+            }
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
         match &self.kind {
             Kind::Computer => Ok(computer(number)),

@@ -274,7 +274,8 @@ impl Parser<'_, '_> {
         let end = self.bump().end;
         let escaping = self.state.escaping;
         self.check_escaping_of(which, name, start)?;
-        let mut call = BuiltInCall { which, target, args: Box::default(), form: Form::Bare, loop_slot: 0, escaping };
+        let mut call =
+            BuiltInCall { which, target, args: Box::default(), form: Form::Bare, fits: false, loop_slot: 0, escaping };
         let arguments = which.arguments();
         if arguments.loop_variable {
             let Some(variable) = target_name else {
@@ -301,6 +302,7 @@ impl Parser<'_, '_> {
             }
         }
         let end = self.built_in_arguments(&mut call, &arguments, name, end)?;
+        call.fits = arguments.fit(call.form, call.args.len());
         let span = call.target.span.to(self.span(end, end));
         Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span })
     }
