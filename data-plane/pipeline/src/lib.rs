@@ -15,12 +15,14 @@
 //! | [`filter`] | whether a sync takes an event, and why |
 //! | [`catalog`] | which syncs a node serves at a revision; snapshots and deltas |
 //! | [`request`], [`profile`] | the body and headers of a request |
+//! | [`advice`] | which paths of an event a template lacks, and the traps in it |
 //! | [`outcome`], [`retry_after`], [`excerpt`] | what an attempt came to |
 //! | [`secret`] | the secrets of a sync, to be sealed where it is stored |
 //! | [`schedule`], [`delivery`] | when a delivery is tried again, and when it has ended |
 //! | [`breaker`] | whether a lane may make requests, or its endpoint is down |
 
 pub mod address;
+pub mod advice;
 pub mod breaker;
 pub mod catalog;
 mod comparison;
