@@ -102,3 +102,85 @@ impl Feed {
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests {
+    use sluice_host::sealing::SecretsKey;
+    use sluice_proto::{name::SyncName, node::v1::SnapshotChunk, sync::v1::Sync};
+
+    use super::*;
+    use crate::{
+        audit::Actor,
+        publish::Publisher,
+        store::{Change, Store},
+        updates::CHUNK_BYTES,
+    };
+
+    /// A store with so many syncs, each of which makes a chunk of its own.
+    async fn store(syncs: usize) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        for number in 0..syncs {
+            put(&store, number).await;
+        }
+        (folder, store)
+    }
+
+    async fn put(store: &Store, number: usize) {
+        let name = SyncName { project: "default".into(), sync: format!("s{number}") };
+        let (uid, display_name) = (format!("uid {number}"), "x".repeat(CHUNK_BYTES));
+        let put = move |_: Option<&Sync>, revision| {
+            let sync = Sync { uid, display_name, revision, etag: format!("etag {revision}"), ..Sync::default() };
+            Ok::<_, StoreError>(Change::Put(Box::new(sync)))
+        };
+        store.change_sync(&name, None, Actor::system("test", 0), put).await.unwrap();
+    }
+
+    async fn chunk(feed: &mut Feed) -> SnapshotChunk {
+        match feed.next().await.unwrap() {
+            Some(Message::Snapshot(chunk)) => chunk,
+            other => panic!("{other:?} is no chunk"),
+        }
+    }
+
+    #[tokio::test]
+    async fn bug_heartbeats_during_a_long_snapshot_count_as_missing_acks() {
+        let (_folder, store) = store(3).await;
+        let newest = store.newest().await.unwrap();
+        let mut feed = Feed::new(Updates::new(store.clone()), Position::default(), newest.clone());
+        for index in 0..3 {
+            for _ in 0..20 {
+                feed.heartbeat(&Position::default());
+            }
+            assert_eq!(chunk(&mut feed).await.index, index);
+        }
+        assert!(feed.next().await.unwrap().is_none(), "its ack is awaited");
+        feed.session.acked(newest);
+        assert!(feed.next().await.unwrap().is_none());
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn sessions_that_lack_the_same_share_its_bytes() {
+        let (_folder, store) = store(2).await;
+        let (updates, then) = (Updates::new(store.clone()), store.newest().await.unwrap());
+        let place = |chunk: &SnapshotChunk| chunk.resources[0].encoded_sync().as_ptr();
+        let mut joining = [0; 2].map(|_| Feed::new(updates.clone(), Position::default(), then.clone()));
+        let first = chunk(&mut joining[0]).await;
+        // One that joins after a change shares the older snapshot, and gets the change afterwards.
+        put(&store, 2).await;
+        let newest = store.newest().await.unwrap();
+        joining[1].see(&newest);
+        let second = chunk(&mut joining[1]).await;
+        assert_eq!((second.revision, place(&second)), (then.revision, place(&first)));
+        assert!(chunk(&mut joining[1]).await.complete);
+        joining[1].session.acked(then.clone());
+        let mut known = Feed::new(updates.clone(), then, newest.clone());
+        let deltas = [joining[1].next().await.unwrap(), known.next().await.unwrap()].map(|message| match message {
+            Some(Message::Delta(delta)) => (delta.revision, delta.upserts[0].encoded_sync().as_ptr()),
+            other => panic!("{other:?} is no delta"),
+        });
+        assert_eq!(deltas[0], deltas[1]);
+        assert_eq!(deltas[0].0, newest.revision);
+        store.close().await;
+    }
+}

@@ -48,7 +48,7 @@ fn scale() -> Scale {
     if std::env::var_os("SLUICE_FULL").is_some() {
         Scale { nodes: 1_000, syncs: 100_000, changes: 60 }
     } else {
-        Scale { nodes: 300, syncs: 2_500, changes: 20 }
+        Scale { nodes: 300, syncs: 1_500, changes: 20 }
     }
 }
 

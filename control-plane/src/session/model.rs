@@ -25,6 +25,8 @@ use super::{Position, Session, Step, tests::next};
 #[derive(Clone)]
 struct Store {
     epoch: u32,
+    /// Whether the control plane makes hashes in a way that the node does not know.
+    is_hash_unknown: bool,
     revision: i64,
     syncs: BTreeMap<String, Sync>,
     /// Which sync each revision changed, and the hash at it.
@@ -34,7 +36,7 @@ struct Store {
 impl Store {
     fn new() -> Self {
         let log = [(0, (String::new(), catalog_hash(std::iter::empty())))].into_iter().collect();
-        Self { epoch: 1, revision: 0, syncs: BTreeMap::new(), log }
+        Self { epoch: 1, is_hash_unknown: false, revision: 0, syncs: BTreeMap::new(), log }
     }
 
     fn position(&self) -> Position {
@@ -44,8 +46,12 @@ impl Store {
 
     fn changed(&mut self, uid: &str) {
         self.revision += 1;
+        self.log.insert(self.revision, (uid.to_owned(), self.hash()));
+    }
+
+    fn hash(&self) -> String {
         let hash = catalog_hash(self.syncs.values().map(|sync| (sync.uid.as_str(), sync.etag.as_str())));
-        self.log.insert(self.revision, (uid.to_owned(), hash));
+        if self.is_hash_unknown { hash.replace("sum256", "of-the-future") } else { hash }
     }
 
     fn put(&mut self, uid: &str, is_valid: bool) {
@@ -90,6 +96,8 @@ struct World {
     connection: Option<Connection>,
     /// Etags of every version that could ever be compiled.
     valid: BTreeSet<String>,
+    /// Snapshots that were sent.
+    snapshots: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +129,8 @@ enum Op {
     Restore,
     /// The change log forgets what is old.
     Trim,
+    /// The control plane is up- or downgraded to a version that makes hashes in another way.
+    ChangeHash,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -141,6 +151,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Backup),
         1 => Just(Op::Restore),
         1 => Just(Op::Trim),
+        1 => Just(Op::ChangeHash),
     ]
 }
 
@@ -154,6 +165,7 @@ impl World {
             node: Subscription::new(Arc::new(Catalog::empty())),
             connection: None,
             valid: BTreeSet::new(),
+            snapshots: 0,
         }
     }
 
@@ -230,6 +242,15 @@ impl World {
                 let newest = self.store.revision;
                 self.store.log.retain(|revision, _| *revision + 3 > newest);
             }
+            Op::ChangeHash => {
+                self.connection = None;
+                self.store.is_hash_unknown = !self.store.is_hash_unknown;
+                // Counted anew for the newest revision; those before keep what they have.
+                let hash = self.store.hash();
+                if let Some((_, newest)) = self.store.log.get_mut(&self.store.revision) {
+                    *newest = hash;
+                }
+            }
         }
     }
 
@@ -283,6 +304,7 @@ impl World {
                     }));
                 }
                 connection.session.sent_snapshot(newest);
+                self.snapshots += 1;
             }
         }
     }
@@ -313,6 +335,7 @@ impl World {
         if self.connection.is_none() {
             self.connect();
         }
+        let before = self.snapshots;
         for _ in 0..64 {
             self.look();
             for _ in 0..64 {
@@ -322,6 +345,7 @@ impl World {
             self.step(Op::NodeHeartbeat);
             self.step(Op::ControlPlaneHeartbeat);
         }
+        assert!(self.snapshots - before <= 3, "{} snapshots to one node", self.snapshots - before);
     }
 
     fn check(&self) {
