@@ -38,6 +38,9 @@ const QUEUE: usize = 8;
 /// Within this time a change must serve everywhere, ms.
 const REACH_MS: u64 = 1_000;
 
+/// Projects among which the syncs are shared out.
+const PROJECTS: usize = 100;
+
 struct Scale {
     nodes: usize,
     syncs: usize,
@@ -46,7 +49,7 @@ struct Scale {
 
 fn scale() -> Scale {
     if std::env::var_os("SLUICE_FULL").is_some() {
-        Scale { nodes: 1_000, syncs: 100_000, changes: 60 }
+        Scale { nodes: 1_000, syncs: 100_000, changes: 40 }
     } else {
         Scale { nodes: 300, syncs: 1_500, changes: 20 }
     }
@@ -162,7 +165,7 @@ fn sync(number: usize, version: usize) -> Sync {
     let filter = Filter { event_types: vec![format!("type {}", number % 5_000)], ..Filter::default() };
     let payload = Payload::Template(TemplatePayload { source, allow_invalid_json: false });
     let mut sync = Sync {
-        name: format!("projects/default/syncs/s{number}"),
+        name: name(number).to_string(),
         uid: format!("{number:08}-0000-4000-8000-000000000000"),
         display_name: format!("sync {number}"),
         enabled: true,
@@ -175,7 +178,7 @@ fn sync(number: usize, version: usize) -> Sync {
 }
 
 fn name(number: usize) -> SyncName {
-    SyncName { project: "default".into(), sync: format!("s{number}") }
+    SyncName { project: format!("p{}", number % PROJECTS), sync: format!("s{number}") }
 }
 
 impl World {
@@ -183,12 +186,17 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let publisher = Publisher::new();
         let store = Store::open(folder.path(), &SecretsKey::random(), publisher.clone()).await.unwrap();
-        let count = scale.syncs;
-        let seed = move |_: Vec<Sync>, first: i64| {
-            let put = |(revision, number)| Write::Put(name(number), Box::new(Sync { revision, ..sync(number, 0) }));
-            Ok::<_, StoreError>(((first..).zip(0..count).map(put).collect(), ()))
-        };
-        store.change_syncs("default", None, Actor::system("simulation", 0), seed).await.unwrap();
+        let actor = Actor::system("simulation", 0);
+        for project in 0..PROJECTS {
+            let id = format!("p{project}");
+            store.create_project(&id, 0, &actor).await.unwrap();
+            let numbers = (project..scale.syncs).step_by(PROJECTS);
+            let seed = move |_: Vec<Sync>, first: i64| {
+                let put = |(revision, number)| Write::Put(name(number), Box::new(Sync { revision, ..sync(number, 0) }));
+                Ok::<_, StoreError>(((first..).zip(numbers).map(put).collect(), ()))
+            };
+            store.change_syncs(&id, None, actor.clone(), seed).await.unwrap();
+        }
         Self {
             updates: Updates::new(store.clone()),
             store,
@@ -383,7 +391,7 @@ impl World {
     }
 
     fn all_serve(&self, revision: i64) -> bool {
-        self.nodes.iter().all(|node| node.subscription.position().revision >= revision)
+        self.nodes.iter().all(|node| node.subscription.catalog().revision() >= revision)
     }
 
     fn settled(&self) {
