@@ -13,7 +13,7 @@ use sluice_proto::node::v1::{
 };
 
 use crate::{
-    catalog::{Catalog, DeltaRefused, Position, Snapshot, SnapshotAssembler, syncs},
+    catalog::{Catalog, CatalogHash, DeltaRefused, Position, Snapshot, SnapshotAssembler, syncs},
     sync::Rules,
 };
 
@@ -169,10 +169,14 @@ impl Subscription {
     }
 
     fn delta(&mut self, delta: Delta) -> Step {
-        match self.catalog.fits(&delta.epoch, delta.from_revision, delta.revision) {
-            Ok(()) => self.build(Content::Delta(delta)),
-            Err(refused) => Step::Ask(self.ask(&refused.to_string())),
+        if let Err(refused) = self.catalog.fits(&delta.epoch, delta.from_revision, delta.revision) {
+            return Step::Ask(self.ask(&refused.to_string()));
         }
+        // What cannot be checked must lead on from what came as a whole: else a loss would go unseen for ever.
+        if self.unknown_hash.is_none() && delta.catalog_hash.parse::<CatalogHash>().is_err() {
+            return Step::Ask(self.ask("the hash is of an unknown kind"));
+        }
+        self.build(Content::Delta(delta))
     }
 
     fn heartbeat(&mut self, newest: ControlPlaneHeartbeat) -> Step {

@@ -206,6 +206,18 @@ fn bug_a_failed_write_leaves_the_node_believing_what_it_does_not_hold() {
 }
 
 #[test]
+fn rule_7_a_delta_with_a_hash_of_an_unknown_kind_follows_on_a_snapshot_only() {
+    let mut subscription = serving(&[]);
+    let unknown = |from_revision, revision| {
+        let Message::Delta(delta) = delta(from_revision, revision, &[sync("a")], &[], &[]) else { unreachable!() };
+        Message::Delta(Delta { catalog_hash: "tree:42".into(), ..delta })
+    };
+    assert!(asked(subscription.take(unknown(1, 2))).contains("unknown kind"));
+    acked(&mut subscription, Message::Snapshot(chunk("e1", 2, 0, &[], Some("tree:41".into()))));
+    assert_eq!(acked(&mut subscription, unknown(2, 3)).catalog_hash, "tree:42");
+}
+
+#[test]
 fn rule_7_a_hash_of_an_unknown_kind_is_given_back_and_asks_for_nothing() {
     let mut subscription = serving(&[]);
     let told = |hash: &str| Position { epoch: "e1".into(), revision: 2, hash: hash.into() };
