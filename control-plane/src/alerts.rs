@@ -134,7 +134,7 @@ async fn verdicts(context: &Context, rule: &AlertRule, now_ms: i64) -> Result<Ve
     let Some(condition) = &rule.condition else { return Ok(Vec::new()) };
     if let Condition::NodeGone(gone) = condition {
         let gone_ms = ms(gone.duration.as_ref());
-        let nodes = context.nodes.list("", usize::MAX).into_iter().map(|node| {
+        let nodes = context.nodes.list("", usize::MAX, |_| true).into_iter().map(|node| {
             let since_ms = millis(node.state_change_time.as_ref());
             let is_gone = !node.connected && now_ms.saturating_sub(since_ms) >= gone_ms;
             let wrong = is_gone.then(|| format!("{} has been away since {}", node.name, timestamp(since_ms)));
@@ -170,6 +170,12 @@ async fn verdicts(context: &Context, rule: &AlertRule, now_ms: i64) -> Result<Ve
             Condition::PendingAbove(above) => {
                 let pending = context.nodes.pending_count(&sync.uid);
                 (pending > above.count).then(|| format!("{pending} deliveries wait"))
+            }
+            Condition::BacklogAgeAbove(above) => {
+                let since_ms = context.nodes.waiting_since_ms(&sync.uid);
+                let since_ms =
+                    since_ms.filter(|since_ms| now_ms.saturating_sub(*since_ms) >= ms(above.duration.as_ref()));
+                since_ms.map(|since_ms| format!("the oldest delivery has waited since {}", timestamp(since_ms)))
             }
             Condition::NodeGone(_) => None,
         };

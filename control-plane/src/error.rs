@@ -51,9 +51,11 @@ pub(crate) enum Error {
         /// What to do.
         remedy: &'static str,
     },
-    /// The sync has changed since the caller read it.
-    #[error("the sync {name} has changed since it was read: read it again and repeat the change")]
+    /// The resource has changed since the caller read it.
+    #[error("the {kind} {name} has changed since it was read: read it again and repeat the change")]
     StaleEtag {
+        /// What it is.
+        kind: &'static str,
         /// Its resource name.
         name: String,
     },
@@ -174,7 +176,7 @@ impl From<Error> for Status {
             }
             Error::NotFound { name, .. }
             | Error::AlreadyExists { name, .. }
-            | Error::StaleEtag { name }
+            | Error::StaleEtag { name, .. }
             | Error::NodeUnreachable { name, .. } => {
                 metadata.insert("name".to_owned(), shorten(name, 200));
             }

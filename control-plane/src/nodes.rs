@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sluice_proto::{
@@ -52,8 +53,16 @@ struct Entry {
     refused: Vec<RefusedSync>,
     /// When which revision was acked, the newest last.
     acks: VecDeque<(i64, i64)>,
-    pending: BTreeMap<String, i64>,
+    /// By the uid of a sync.
+    backlogs: BTreeMap<String, Backlog>,
     draining: bool,
+}
+
+/// What waits for one sync on a node.
+struct Backlog {
+    pending_count: i64,
+    /// Since when the oldest has waited; none: it came a moment ago, or the node does not say.
+    oldest_ms: Option<i64>,
 }
 
 /// One session's place in the registry; dropping it says that the session has ended.
@@ -95,7 +104,7 @@ impl Nodes {
             acked: false,
             refused: Vec::new(),
             acks: VecDeque::new(),
-            pending: BTreeMap::new(),
+            backlogs: BTreeMap::new(),
             draining: false,
         };
         if let Some(older) = registry.nodes.insert(hello.node.clone(), entry) {
@@ -106,11 +115,12 @@ impl Nodes {
         Membership { nodes: self.clone(), name: hello.node, session, now_ms: Box::new(now_ms), replaced }
     }
 
-    /// Up to `limit` nodes whose names follow `after`, in the order of their names.
-    pub(crate) fn list(&self, after: &str, limit: usize) -> Vec<Node> {
+    /// Up to `limit` nodes whose names follow `after`, in the order of their names. What they count, they count of the syncs whose uid
+    /// is `counted`.
+    pub(crate) fn list(&self, after: &str, limit: usize, counted: impl Fn(&str) -> bool) -> Vec<Node> {
         let registry = self.lock();
         let following = registry.nodes.iter().filter(|(name, _)| name.as_str() > after);
-        following.take(limit).map(|(name, entry)| entry.shown(name)).collect()
+        following.take(limit).map(|(name, entry)| entry.shown(name, &counted)).collect()
     }
 
     /// The names of all, in their order.
@@ -172,7 +182,15 @@ impl Nodes {
     pub(crate) fn pending_count(&self, sync_uid: &str) -> i64 {
         let registry = self.lock();
         let connected = registry.nodes.values().filter(|entry| entry.connected);
-        connected.filter_map(|entry| entry.pending.get(sync_uid)).fold(0, |sum, count| sum.saturating_add(*count))
+        let backlogs = connected.filter_map(|entry| entry.backlogs.get(sync_uid));
+        backlogs.fold(0, |sum, backlog| sum.saturating_add(backlog.pending_count))
+    }
+
+    /// Since when the oldest open delivery of a sync on connected nodes has waited, by their last heartbeats.
+    pub(crate) fn waiting_since_ms(&self, sync_uid: &str) -> Option<i64> {
+        let registry = self.lock();
+        let connected = registry.nodes.values().filter(|entry| entry.connected);
+        connected.filter_map(|entry| entry.backlogs.get(sync_uid)?.oldest_ms).min()
     }
 }
 
@@ -212,9 +230,15 @@ impl Membership {
 
     /// The node has so many open deliveries by sync, and drains or not.
     pub(crate) fn loads(&self, loads: Vec<SyncLoad>, draining: bool) {
+        let now_ms = (self.now_ms)();
+        let backlog = |load: SyncLoad| {
+            let wait_ms = load.oldest_wait.and_then(|wait| Duration::try_from(wait).ok()).map(|wait| wait.as_millis());
+            let oldest_ms = wait_ms.map(|ms| now_ms.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
+            (load.sync_uid, Backlog { pending_count: load.pending_count.max(0), oldest_ms })
+        };
         self.update(|entry| {
             entry.draining = draining;
-            entry.pending = loads.into_iter().map(|load| (load.sync_uid, load.pending_count.max(0))).collect();
+            entry.backlogs = loads.into_iter().map(backlog).collect();
         });
     }
 
@@ -266,7 +290,9 @@ impl Entry {
         }
     }
 
-    fn shown(&self, name: &str) -> Node {
+    fn shown(&self, name: &str, counted: impl Fn(&str) -> bool) -> Node {
+        let refused = self.refused.iter().filter(|refused| counted(&refused.uid)).count();
+        let backlogs = self.backlogs.iter().filter(|(uid, _)| counted(uid));
         Node {
             name: name.to_owned(),
             instance: self.instance.clone(),
@@ -276,8 +302,8 @@ impl Entry {
             state_change_time: Some(timestamp(self.state_change_ms)),
             heartbeat_time: Some(timestamp(self.heartbeat_ms)),
             revision: self.serves.revision,
-            refused_count: i32::try_from(self.refused.len()).unwrap_or(i32::MAX),
-            pending_count: self.pending.values().fold(0, |sum, count| sum.saturating_add(*count)),
+            refused_count: i32::try_from(refused).unwrap_or(i32::MAX),
+            pending_count: backlogs.fold(0, |sum, (_, backlog)| sum.saturating_add(backlog.pending_count)),
             ingest_address: self.ingest_address.clone(),
             draining: self.draining,
         }
@@ -303,9 +329,9 @@ mod tests {
         let second = nodes.join(hello("a"), || 2);
         assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
         drop(first);
-        assert!(nodes.list("", 9)[0].connected, "the end of the older says nothing");
+        assert!(nodes.list("", 9, |_| true)[0].connected, "the end of the older says nothing");
         drop(second);
-        let node = nodes.list("", 9).remove(0);
+        let node = nodes.list("", 9, |_| true).remove(0);
         assert!(!node.connected);
         assert_eq!(node.state_change_time, Some(timestamp(2)));
     }
@@ -317,7 +343,7 @@ mod tests {
         drop(nodes.join(hello("b"), || 1));
         let _connected = nodes.join(hello("c"), || 0);
         nodes.lock().forget_beyond(2);
-        let left: Vec<_> = nodes.list("", 9).into_iter().map(|node| node.name).collect();
+        let left: Vec<_> = nodes.list("", 9, |_| true).into_iter().map(|node| node.name).collect();
         assert_eq!(left, ["nodes/a", "nodes/c"]);
     }
 
@@ -370,13 +396,31 @@ mod tests {
     #[test]
     fn pending_deliveries_are_those_of_connected_nodes() {
         let nodes = Nodes::default();
-        let load = |count| vec![SyncLoad { sync_uid: "u".into(), pending_count: count }];
+        let load = |count| vec![SyncLoad { sync_uid: "u".into(), pending_count: count, ..SyncLoad::default() }];
         let (a, b) = (nodes.join(hello("a"), || 0), nodes.join(hello("b"), || 0));
         a.loads(load(3), false);
         b.loads(load(4), true);
         assert_eq!(nodes.pending_count("u"), 7);
         drop(a);
         assert_eq!(nodes.pending_count("u"), 4);
-        assert_eq!(nodes.list("nodes/a", 9).len(), 1);
+        assert_eq!(nodes.list("nodes/a", 9, |_| true).len(), 1);
+        let counted = |uid: &'static str| nodes.list("nodes/a", 9, move |one| one == uid)[0].pending_count;
+        assert_eq!((counted("u"), counted("another project's")), (4, 0));
+    }
+
+    #[test]
+    fn the_oldest_delivery_is_that_of_all_connected_nodes() {
+        let nodes = Nodes::default();
+        let load = |seconds| {
+            let oldest_wait = Some(prost_types::Duration { seconds, nanos: 0 });
+            vec![SyncLoad { sync_uid: "u".into(), pending_count: 1, oldest_wait }]
+        };
+        let (a, b) = (nodes.join(hello("a"), || 90_000), nodes.join(hello("b"), || 100_000));
+        assert_eq!(nodes.waiting_since_ms("u"), None);
+        a.loads(load(50), false);
+        b.loads(load(20), false);
+        assert_eq!(nodes.waiting_since_ms("u"), Some(40_000));
+        drop(a);
+        assert_eq!(nodes.waiting_since_ms("u"), Some(80_000));
     }
 }

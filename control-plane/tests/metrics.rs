@@ -145,7 +145,7 @@ async fn pending_deliveries_are_summed_over_connected_nodes() {
         let mut node = plane.node(node, &Held::default()).await;
         node.welcome().await;
         node.settle().await;
-        let loads = vec![SyncLoad { sync_uid: sync.uid.clone(), pending_count }];
+        let loads = vec![SyncLoad { sync_uid: sync.uid.clone(), pending_count, ..Default::default() }];
         let beat = NodeHeartbeat {
             epoch: node.held.epoch.clone(),
             revision: 1,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sluice_control_plane::{StartError, StoreError, rotate_secrets_key, start};
 use sluice_host::{clock::Clock, sealing::SecretsKey};
-use sluice_proto::sync::v1::{Sync, UpdateSyncRequest};
+use sluice_proto::sync::v1::{Sync, UpdateSyncRequest, header::Value};
 
 use self::support::{Held, Plane, config, secret, sync, with_headers};
 
@@ -31,6 +31,16 @@ fn holds(bytes: &[u8], part: &str) -> bool {
     bytes.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
+/// How the secret of the only sync lies on disk.
+fn sealed_secret(store: &Path) -> String {
+    use prost::Message as _;
+    let sql = rusqlite::Connection::open(store.join("control-plane.sqlite")).unwrap();
+    let content: Vec<u8> = sql.query_row("SELECT content FROM syncs", [], |row| row.get(0)).unwrap();
+    let sync = Sync::decode(content.as_slice()).unwrap();
+    let Some(Value::Secret(secret)) = &sync.destination.unwrap().headers[0].value else { panic!("a secret") };
+    secret.value.clone()
+}
+
 #[tokio::test]
 async fn no_file_holds_a_secret_and_nodes_get_it_all_the_same() {
     let mut plane = Plane::start().await;
@@ -45,7 +55,7 @@ async fn no_file_holds_a_secret_and_nodes_get_it_all_the_same() {
     node.settle().await;
     assert!(format!("{:?}", node.held.syncs[0].destination.as_ref().unwrap().headers[0].value).len() > 1);
     let header = &node.held.syncs[0].destination.as_ref().unwrap().headers[0];
-    let Some(sluice_proto::sync::v1::header::Value::Secret(secret)) = &header.value else { panic!("a secret") };
+    let Some(Value::Secret(secret)) = &header.value else { panic!("a secret") };
     assert_eq!(secret.value, format!("Bearer {MARK}"));
 }
 
@@ -84,7 +94,10 @@ async fn another_key_does_not_start_and_a_new_one_does() {
     let wrong = rotate_secrets_key(&plane.store(), Some(new.clone()), &new).await.err().unwrap();
     assert!(matches!(wrong, StartError::Store(StoreError::OtherKey)), "{wrong}");
 
+    let sealed = sealed_secret(&plane.store());
     rotate_secrets_key(&plane.store(), Some(old.clone()), &new).await.unwrap();
+    assert_ne!(sealed_secret(&plane.store()), sealed, "sealed anew");
+    assert!(!holds(&bytes_below(plane.folder.path()), &sealed), "what the old keys open is in no page any longer");
     assert!(starting(&old).await.is_err());
     starting(&new).await.unwrap().stop().await;
     assert!(!holds(&bytes_below(plane.folder.path()), MARK));

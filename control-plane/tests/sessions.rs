@@ -320,8 +320,8 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     for node in ["c", "a", "b"] {
         members.push(settled(&plane, node).await);
     }
-    let loads =
-        vec![SyncLoad { sync_uid: "u".into(), pending_count: 5 }, SyncLoad { sync_uid: "v".into(), pending_count: 2 }];
+    let load = |uid: &str, pending_count| SyncLoad { sync_uid: uid.into(), pending_count, ..Default::default() };
+    let loads = vec![load("u", 5), load("v", 2)];
     let beat = NodeHeartbeat {
         revision: 1,
         catalog_hash: members[1].held.hash(),

@@ -1,10 +1,12 @@
-"""An independent client: Python's grpcio, with nothing but what the servers tell of themselves by reflection.
+"""Independent clients, with nothing but what the servers tell of themselves by reflection: Python's grpcio, and `buf curl`.
 
-    reflection.py CONTROL_PLANE_BINARY
+    reflection.py CONTROL_PLANE_BINARY [BUF_BINARY]
 
 Starts a control plane with API keys on a free port, reads its descriptors, and creates, lists, changes and deletes syncs.
 """
 
+import base64
+import json
 import pathlib
 import subprocess
 import sys
@@ -90,6 +92,35 @@ def exercise(address, key):
     refused(grpc.StatusCode.UNAUTHENTICATED, lambda: stranger.call("ListSyncs", {"parent": PARENT}))
 
 
+def exercise_buf(buf, address, key):
+    """The same by `buf curl`, which speaks gRPC by another implementation (connect-go)."""
+
+    def call(method, request):
+        command = [buf, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", "grpc-v1"]
+        headers = ["--header", f"authorization: Bearer {key}", "--reflect-header", f"authorization: Bearer {key}"]
+        url = f"http://{address}/sluice.sync.v1.SyncService/{method}"
+        done = subprocess.run([*command, *headers, "--data", json.dumps(request), url], capture_output=True, text=True, timeout=30)
+        return done.returncode, json.loads(done.stdout or done.stderr)
+
+    name = f"{PARENT}/syncs/buf"
+    draft = {"destination": {"url": "https://hooks.example.com/"}, "events": {"original": {}}}
+    code, created = call("CreateSync", {"parent": PARENT, "syncId": "buf", "sync": draft})
+    assert code == 0 and created["name"] == name, created
+    code, page = call("ListSyncs", {"parent": PARENT})
+    assert code == 0 and name in [sync["name"] for sync in page["syncs"]], page
+    changed = {"sync": {"name": name, "displayName": "changed", "etag": created["etag"]}, "updateMask": "displayName"}
+    code, updated = call("UpdateSync", changed)
+    assert code == 0 and updated["displayName"] == "changed", updated
+    code, error = call("UpdateSync", changed)
+    assert code != 0 and error["code"] == "aborted", error
+    code, error = call("CreateSync", {"parent": PARENT, "sync": {}})
+    violations = next(detail for detail in error["details"] if detail["type"] == "google.rpc.BadRequest")
+    assert code != 0 and b"destination" in base64.b64decode(violations["value"] + "=="), error
+    assert call("DeleteSync", {"name": name})[0] == 0
+    code, error = call("GetSync", {"name": name})
+    assert code != 0 and error["code"] == "not_found", error
+
+
 def refused(code, call):
     try:
         answer = call()
@@ -105,10 +136,14 @@ def main():
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 address = process.stdout.readline().strip().removeprefix("listening on ")
-                exercise(address, pathlib.Path(folder, "admin.key").read_text().strip())
+                key = pathlib.Path(folder, "admin.key").read_text().strip()
+                exercise(address, key)
+                if len(sys.argv) > 2:
+                    exercise_buf(sys.argv[2], address, key)
             finally:
                 process.terminate()
-    print("grpcio with reflection alone: created, paged, changed, previewed and deleted syncs")
+    clients = "grpcio and buf curl" if len(sys.argv) > 2 else "grpcio"
+    print(f"{clients}, with reflection alone: created, paged, changed, previewed and deleted syncs")
 
 
 main()

@@ -1,5 +1,5 @@
 //! What the tests across both planes share: a [`cluster`] in this process, a scripted [`endpoint`], [`events`] and builders
-//! of syncs; the real binaries as [`process`]es, the [`faults`] that befall them, and a [`scenario`] that compares what was
+//! of syncs; [`dynamic`] calls of any method; the real binaries as [`process`]es, the [`faults`] that befall them, and a [`scenario`] that compares what was
 //! accepted with what came of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // test support: a failure here is a failed test
@@ -8,6 +8,7 @@
 pub mod closed;
 pub mod cluster;
 pub mod dns;
+pub mod dynamic;
 pub mod endpoint;
 pub mod events;
 #[cfg(target_os = "linux")]

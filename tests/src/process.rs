@@ -60,10 +60,15 @@ pub struct Plane {
 impl Plane {
     /// Starts `sluice-control-plane` on its folder and waits until it listens.
     pub async fn control_plane(data_dir: &Path, listen: &str) -> Self {
+        Self::control_plane_with(data_dir, listen, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn control_plane_with(data_dir: &Path, listen: &str, arguments: &[String]) -> Self {
         let mut command = Command::new(binary("sluice-control-plane"));
         command.args(["--insecure-open", "--allow-http", "--allow-private-destinations"]);
         command.args(["--listen", listen, "--log", "warn"]);
-        command.arg("--data-dir").arg(data_dir);
+        command.arg("--data-dir").arg(data_dir).args(arguments);
         Self::start(command).await.expect("the control plane has ended")
     }
 

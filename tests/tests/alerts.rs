@@ -5,9 +5,9 @@
 use sluice_client::Connection;
 use sluice_proto::{
     alert::v1::{
-        AlertRule, CreateAlertRuleRequest, DeleteAlertRuleRequest, DeliveryRateBelow, ExpiredAbove, FailingFor,
-        ListAlertRulesRequest, ListAlertsRequest, NodeGone, PendingAbove, alert_rule::Condition,
-        alert_service_client::AlertServiceClient,
+        AlertRule, BacklogAgeAbove, CreateAlertRuleRequest, DeleteAlertRuleRequest, DeliveryRateBelow, ExpiredAbove,
+        FailingFor, GetAlertRuleRequest, ListAlertRulesRequest, ListAlertsRequest, NodeGone, PendingAbove,
+        UpdateAlertRuleRequest, alert_rule::Condition, alert_service_client::AlertServiceClient,
     },
     sync::v1::Sync,
 };
@@ -33,7 +33,7 @@ async fn create(cluster: &Cluster, id: &str, rule: AlertRule) -> Result<AlertRul
         parent: PARENT.to_owned(),
         alert_rule_id: id.to_owned(),
         alert_rule: Some(rule),
-        validate_only: false,
+        ..Default::default()
     };
     alerts(cluster).await.create_alert_rule(request).await.map(tonic::Response::into_inner)
 }
@@ -140,10 +140,94 @@ async fn rules_are_made_listed_and_deleted() {
         rules.into_iter().map(|rule| rule.name).collect::<Vec<_>>()
     };
     assert_eq!(list().await, ["expired", "gone"].map(|id| format!("{PARENT}/alertRules/{id}")));
-    let request = DeleteAlertRuleRequest { name: format!("{PARENT}/alertRules/gone"), validate_only: false };
+    let request = DeleteAlertRuleRequest { name: format!("{PARENT}/alertRules/gone"), ..Default::default() };
     alerts(&cluster).await.delete_alert_rule(request.clone()).await.unwrap();
     assert_eq!(alerts(&cluster).await.delete_alert_rule(request).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(list().await.len(), 1);
+}
+
+async fn update(cluster: &Cluster, rule: AlertRule, paths: &[&str]) -> Result<AlertRule, Status> {
+    let request = UpdateAlertRuleRequest {
+        alert_rule: Some(rule),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
+        ..Default::default()
+    };
+    alerts(cluster).await.update_alert_rule(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_rule_is_changed_field_by_field_and_only_as_it_was_read() {
+    let cluster = Cluster::start().await;
+    let failing = |seconds_| Some(Condition::FailingFor(FailingFor { duration: seconds(seconds_) }));
+    let rule = AlertRule { display_name: "old".to_owned(), condition: failing(60), ..AlertRule::default() };
+    let made = create(&cluster, "a", rule).await.unwrap();
+    assert!(!made.etag.is_empty());
+
+    let longer = AlertRule { condition: failing(120), ..made.clone() };
+    let changed = update(&cluster, longer, &["failing_for.duration"]).await.unwrap();
+    assert_eq!((changed.display_name.as_str(), changed.condition), ("old", failing(120)));
+    assert_eq!(changed.create_time, made.create_time);
+    assert_ne!(changed.etag, made.etag);
+    let stale = update(&cluster, AlertRule { display_name: "new".to_owned(), ..made.clone() }, &["display_name"]);
+    assert_eq!(stale.await.unwrap_err().code(), Code::Aborted);
+
+    let pending = Some(Condition::PendingAbove(PendingAbove { count: 7 }));
+    let other = AlertRule { name: made.name.clone(), condition: pending, ..AlertRule::default() };
+    assert_eq!(update(&cluster, other, &["pending_above"]).await.unwrap().condition, pending);
+    let bad = AlertRule { name: made.name.clone(), condition: failing(1), ..AlertRule::default() };
+    assert_eq!(update(&cluster, bad, &["failing_for"]).await.unwrap_err().code(), Code::InvalidArgument);
+    for path in ["create_time", "etag", "name", "nothing"] {
+        let refused = update(&cluster, AlertRule { name: made.name.clone(), ..AlertRule::default() }, &[path]).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{path}");
+    }
+    let whole = AlertRule { name: made.name.clone(), condition: failing(90), ..AlertRule::default() };
+    let whole = update(&cluster, whole, &["*"]).await.unwrap();
+    assert_eq!((whole.display_name.as_str(), whole.condition), ("", failing(90)));
+    let read = alerts(&cluster).await.get_alert_rule(GetAlertRuleRequest { name: made.name.clone() }).await;
+    assert_eq!(read.unwrap().into_inner(), whole);
+    let nobody = AlertRule { name: format!("{PARENT}/alertRules/nobody"), ..AlertRule::default() };
+    assert_eq!(update(&cluster, nobody, &["display_name"]).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_makes_no_second_rule() {
+    let cluster = Cluster::start().await;
+    let rule =
+        AlertRule { condition: Some(Condition::PendingAbove(PendingAbove { count: 1 })), ..AlertRule::default() };
+    let request = CreateAlertRuleRequest {
+        parent: PARENT.to_owned(),
+        alert_rule: Some(rule),
+        request_id: "made-once".to_owned(),
+        ..Default::default()
+    };
+    let mut client = alerts(&cluster).await;
+    let first = client.create_alert_rule(request.clone()).await.unwrap().into_inner();
+    assert_eq!(client.create_alert_rule(request.clone()).await.unwrap().into_inner(), first);
+    let other = CreateAlertRuleRequest { alert_rule_id: "b".to_owned(), ..request };
+    assert_eq!(client.create_alert_rule(other).await.unwrap_err().code(), Code::InvalidArgument);
+    let delete = DeleteAlertRuleRequest {
+        name: first.name.clone(),
+        etag: first.etag.clone(),
+        request_id: "gone-once".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(client.delete_alert_rule(delete.clone()).await.unwrap().into_inner().name, first.name);
+    assert_eq!(client.delete_alert_rule(delete).await.unwrap().into_inner().name, first.name);
+}
+
+#[tokio::test]
+async fn a_delivery_that_waits_for_long_is_found() {
+    let cluster = Cluster::start().await;
+    let endpoint = Endpoint::start().await;
+    endpoint.always(status(404));
+    cluster.create("orders", sync_to(&endpoint.url("/"))).await;
+    let condition = Some(Condition::BacklogAgeAbove(BacklogAgeAbove { duration: seconds(90) }));
+    create(&cluster, "old", AlertRule { condition, ..AlertRule::default() }).await.unwrap();
+    cluster.send([event("order", "u")]).await;
+    cluster.wait_for_attempts("orders", 1).await;
+
+    let found = look_until(&cluster, "it is found", async || wrong_now(&cluster).await.pop()).await;
+    assert!(found.starts_with("projects/default/syncs/orders: the oldest delivery has waited since"), "{found}");
 }
 
 #[tokio::test]

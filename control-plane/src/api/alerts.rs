@@ -1,11 +1,13 @@
 //! `AlertService`: how people say when they want to be told.
 
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use sluice_access::Caller;
 use sluice_pipeline::violation::{Violation, reason};
 use sluice_proto::{
     alert::v1::{
         Alert, AlertRule, CreateAlertRuleRequest, DeleteAlertRuleRequest, GetAlertRuleRequest, ListAlertRulesRequest,
-        ListAlertRulesResponse, ListAlertsRequest, ListAlertsResponse, alert_rule::Condition,
+        ListAlertRulesResponse, ListAlertsRequest, ListAlertsResponse, UpdateAlertRuleRequest, alert_rule::Condition,
         alert_service_server::AlertService,
     },
     name::{AlertRuleName, ID_RULE, InvalidName, SyncName, is_valid_id},
@@ -14,12 +16,15 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    Context, page, project_name,
+    Context, mask,
+    once::{done, once},
+    page, project_name,
     scope::{admit, admit_actor},
 };
 use crate::{
     audit::Actor,
     error::{Error, shorten, violation},
+    store::{Once, RuleChange},
     time::timestamp,
 };
 
@@ -42,9 +47,7 @@ impl AlertService for Alerts {
     }
 
     async fn get_alert_rule(&self, request: Request<GetAlertRuleRequest>) -> Result<Response<AlertRule>, Status> {
-        let name = rule_name(&admit(request)?.name)?;
-        let rule = self.0.store.alert_rule(&name).await.map_err(Error::from)?;
-        Ok(Response::new(rule.ok_or_else(|| not_found(&name))?))
+        Ok(Response::new(self.rule(&rule_name(&admit(request)?.name)?).await?))
     }
 
     async fn list_alert_rules(
@@ -54,14 +57,15 @@ impl AlertService for Alerts {
         Ok(Response::new(self.list(&admit(request)?).await?))
     }
 
+    async fn update_alert_rule(&self, request: Request<UpdateAlertRuleRequest>) -> Result<Response<AlertRule>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let (request, actor) = admit_actor(&self.0, request)?;
+        Ok(Response::new(self.update(request, &caller, &actor).await?))
+    }
+
     async fn delete_alert_rule(&self, request: Request<DeleteAlertRuleRequest>) -> Result<Response<AlertRule>, Status> {
         let (request, actor) = admit_actor(&self.0, request)?;
-        let name = rule_name(&request.name)?;
-        let deleted = match request.validate_only {
-            true => self.0.store.alert_rule(&name).await,
-            false => self.0.store.delete_alert_rule(&name, &actor).await,
-        };
-        Ok(Response::new(deleted.map_err(Error::from)?.ok_or_else(|| not_found(&name))?))
+        Ok(Response::new(self.delete(&request, &actor).await?))
     }
 
     async fn list_alerts(&self, request: Request<ListAlertsRequest>) -> Result<Response<ListAlertsResponse>, Status> {
@@ -86,9 +90,9 @@ impl Alerts {
         caller: &Caller,
         actor: &Actor,
     ) -> Result<AlertRule, Error> {
-        let CreateAlertRuleRequest { parent, alert_rule_id, alert_rule, validate_only } = request;
+        let CreateAlertRuleRequest { parent, alert_rule_id, alert_rule, validate_only, request_id } = request;
         let project = project_name("parent", &parent)?.project;
-        let id = if alert_rule_id.is_empty() { generated_id() } else { alert_rule_id };
+        let id = if alert_rule_id.is_empty() { generated_id() } else { alert_rule_id.clone() };
         let mut violations = Vec::new();
         if !is_valid_id(&id) {
             let description = format!("`{}` is not an id: {ID_RULE}", shorten(&id, 80).escape_debug());
@@ -102,18 +106,8 @@ impl Alerts {
         if !violations.is_empty() {
             return Err(Error::Invalid(violations));
         }
-        if matches!(draft.condition, Some(Condition::NodeGone(_))) {
-            caller.require_every_project()?;
-        }
         self.0.require_project(&project).await?;
-        for (field, name) in [("sync", &draft.sync), ("notify_sync", &draft.notify_sync)] {
-            if let Ok(name) = name.parse::<SyncName>()
-                && self.0.store.sync(&name).await?.is_none()
-            {
-                let description = format!("there is no sync {name}");
-                return Err(Error::invalid(format!("alert_rule.{field}"), reason::INVALID_VALUE, description));
-            }
-        }
+        self.require_what_it_names(&draft, caller).await?;
         let count = self.0.store.alert_rules(Some(&project), "", i64::MAX).await?.len();
         if count >= MAX_RULES {
             return Err(Error::QuotaExceeded {
@@ -124,13 +118,105 @@ impl Alerts {
             });
         }
         let name = AlertRuleName { project, alert_rule: id };
-        let create_time = Some(timestamp(self.0.clock.now_ms()));
-        let rule = AlertRule { name: name.to_string(), create_time, ..draft };
-        let is_new = match validate_only {
-            true => self.0.store.alert_rule(&name).await?.is_none(),
-            false => self.0.store.create_alert_rule(&name, &rule, actor).await?,
+        let now_ms = self.0.clock.now_ms();
+        let parts = [alert_rule_id.as_bytes(), &draft.encode_to_vec()];
+        let once = once(&request_id, &name.project, now_ms, "CreateAlertRule", &parts)?;
+        let create_time = Some(timestamp(now_ms));
+        let rule = AlertRule { name: name.to_string(), create_time, etag: String::new(), ..draft };
+        self.change(&name, validate_only, once, actor, |current| match current {
+            Some(_) => Err(Error::AlreadyExists { kind: "alert rule", name: rule.name.clone() }),
+            None => Ok(RuleChange::Put(Box::new(rule))),
+        })
+        .await
+    }
+
+    async fn update(
+        &self,
+        request: UpdateAlertRuleRequest,
+        caller: &Caller,
+        actor: &Actor,
+    ) -> Result<AlertRule, Error> {
+        let UpdateAlertRuleRequest { alert_rule, update_mask, validate_only, request_id } = request;
+        let Some(given) = alert_rule else {
+            return Err(Error::invalid("alert_rule", reason::REQUIRED, "the request has no rule"));
         };
-        if is_new { Ok(rule) } else { Err(Error::AlreadyExists { kind: "alert rule", name: rule.name }) }
+        let name = given
+            .name
+            .parse::<AlertRuleName>()
+            .map_err(|invalid: InvalidName| Error::name("alert_rule.name", &invalid))?;
+        let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let parts = [given.encode_to_vec(), paths.join(",").into_bytes()];
+        let once = once(&request_id, &name.project, self.0.clock.now_ms(), "UpdateAlertRule", &[&parts[0], &parts[1]])?;
+        require_reach(&given, caller)?;
+        // What it names is judged before the store is held; what is merged meanwhile names nothing else.
+        let draft = mask::merge(&paths, &given, &self.rule(&name).await?).map_err(Error::Invalid)?;
+        self.require_what_it_names(&draft, caller).await?;
+        self.change(&name, validate_only, once, actor, |current| {
+            let current = current.ok_or_else(|| not_found(&name))?;
+            check_etag(current, &given.etag)?;
+            let rule = mask::merge(&paths, &given, current).map_err(Error::Invalid)?;
+            match wrong(&rule, &name.project) {
+                violations if violations.is_empty() => Ok(RuleChange::Put(Box::new(rule))),
+                violations => Err(Error::Invalid(violations)),
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self, request: &DeleteAlertRuleRequest, actor: &Actor) -> Result<AlertRule, Error> {
+        let DeleteAlertRuleRequest { name, validate_only, etag, request_id } = request;
+        let name = rule_name(name)?;
+        let parts = [name.alert_rule.as_bytes(), etag.as_bytes()];
+        let once = once(request_id, &name.project, self.0.clock.now_ms(), "DeleteAlertRule", &parts)?;
+        self.change(&name, *validate_only, once, actor, |current| {
+            check_etag(current.ok_or_else(|| not_found(&name))?, etag)?;
+            Ok(RuleChange::Delete)
+        })
+        .await
+    }
+
+    /// Changes the stored rule as `decide` says, or only tells what that would give. A request that was done before gets the rule as it
+    /// is now, or its name alone if there is none.
+    async fn change(
+        &self,
+        name: &AlertRuleName,
+        validate_only: bool,
+        once: Option<Once>,
+        actor: &Actor,
+        decide: impl FnOnce(Option<&AlertRule>) -> Result<RuleChange, Error>,
+    ) -> Result<AlertRule, Error> {
+        if validate_only {
+            let current = self.0.store.alert_rule(name).await?;
+            return Ok(with_etag(match decide(current.as_ref())? {
+                RuleChange::Put(rule) => *rule,
+                RuleChange::Delete => current.unwrap_or_default(),
+            }));
+        }
+        match done(self.0.store.change_alert_rule(name, once, actor, decide).await?)? {
+            Ok(rule) => Ok(with_etag(rule)),
+            Err(resource) => Ok(match self.0.store.alert_rule(&rule_name(&resource)?).await? {
+                Some(rule) => with_etag(rule),
+                None => AlertRule { name: resource, ..AlertRule::default() },
+            }),
+        }
+    }
+
+    async fn rule(&self, name: &AlertRuleName) -> Result<AlertRule, Error> {
+        self.0.store.alert_rule(name).await?.map(with_etag).ok_or_else(|| not_found(name))
+    }
+
+    /// Refuses a rule whose syncs are not there, or that watches what the caller may not.
+    async fn require_what_it_names(&self, rule: &AlertRule, caller: &Caller) -> Result<(), Error> {
+        require_reach(rule, caller)?;
+        for (field, name) in [("sync", &rule.sync), ("notify_sync", &rule.notify_sync)] {
+            if let Ok(name) = name.parse::<SyncName>()
+                && self.0.store.sync(&name).await?.is_none()
+            {
+                let description = format!("there is no sync {name}");
+                return Err(Error::invalid(format!("alert_rule.{field}"), reason::INVALID_VALUE, description));
+            }
+        }
+        Ok(())
     }
 
     async fn list(&self, request: &ListAlertRulesRequest) -> Result<ListAlertRulesResponse, Error> {
@@ -146,7 +232,7 @@ impl Alerts {
             Some(last) if has_more => list.token(last.as_bytes()),
             _ => String::new(),
         };
-        Ok(ListAlertRulesResponse { alert_rules: found, next_page_token })
+        Ok(ListAlertRulesResponse { alert_rules: found.into_iter().map(with_etag).collect(), next_page_token })
     }
 }
 
@@ -175,8 +261,7 @@ fn wrong(draft: &AlertRule, project: &str) -> Vec<Violation> {
     };
     match &draft.condition {
         None => {
-            let description =
-                "none given: one of delivery_rate_below, failing_for, expired_above, pending_above, node_gone";
+            let description = "none given: one of delivery_rate_below, failing_for, expired_above, pending_above, backlog_age_above, node_gone";
             add("condition", reason::REQUIRED, description.to_owned());
         }
         Some(Condition::DeliveryRateBelow(below)) => {
@@ -201,6 +286,9 @@ fn wrong(draft: &AlertRule, project: &str) -> Vec<Violation> {
             add("pending_above.count", reason::OUT_OF_RANGE, "negative".to_owned());
         }
         Some(Condition::PendingAbove(_)) => {}
+        Some(Condition::BacklogAgeAbove(above)) => {
+            within("backlog_age_above.duration", above.duration.as_ref(), MINUTE, 30 * DAY);
+        }
         Some(Condition::NodeGone(gone)) => {
             within("node_gone.duration", gone.duration.as_ref(), MINUTE, 30 * DAY);
             if !draft.sync.is_empty() {
@@ -215,6 +303,29 @@ fn wrong(draft: &AlertRule, project: &str) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Nodes belong to no project: rules about them are for callers who may see all.
+fn require_reach(rule: &AlertRule, caller: &Caller) -> Result<(), Error> {
+    match rule.condition {
+        Some(Condition::NodeGone(_)) => Ok(caller.require_every_project()?),
+        _ => Ok(()),
+    }
+}
+
+/// The rule with the fingerprint of its content.
+fn with_etag(rule: AlertRule) -> AlertRule {
+    let content = AlertRule { etag: String::new(), create_time: None, ..rule.clone() };
+    let digest = Sha256::digest(content.encode_to_vec());
+    let etag = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    AlertRule { etag, ..rule }
+}
+
+fn check_etag(current: &AlertRule, given: &str) -> Result<(), Error> {
+    match given.is_empty() || given == with_etag(current.clone()).etag {
+        true => Ok(()),
+        false => Err(Error::StaleEtag { kind: "alert rule", name: current.name.clone() }),
+    }
 }
 
 fn rule_name(name: &str) -> Result<AlertRuleName, Error> {

@@ -252,7 +252,7 @@ impl Plan {
                 secrets::mask(&mut base);
                 mask::merge(&[], &sync, &base).map_err(Error::Invalid)?
             }
-            None if !sync.etag.is_empty() => return Err(Error::StaleEtag { name: sync.name }),
+            None if !sync.etag.is_empty() => return Err(Error::StaleEtag { kind: "sync", name: sync.name }),
             None => mask::merge(
                 &[],
                 &sync,

@@ -156,6 +156,12 @@ impl Deliveries {
         };
         let start_ms_inclusive = ms("filter.start_time_inclusive", filter.start_time_inclusive.as_ref());
         let end_ms_exclusive = ms("filter.end_time_exclusive", filter.end_time_exclusive.as_ref());
+        if let (Some(start), Some(end)) = (start_ms_inclusive, end_ms_exclusive)
+            && start >= end
+        {
+            let description = "it is not after start_time_inclusive: no time lies between";
+            violations.push(violation("filter.end_time_exclusive", reason::NOT_ASCENDING, description));
+        }
         for (index, outcome) in filter.outcomes.iter().enumerate() {
             if matches!(AttemptOutcome::try_from(*outcome), Ok(AttemptOutcome::Unspecified) | Err(_)) {
                 let description = format!("{outcome} is not an outcome");

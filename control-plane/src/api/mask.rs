@@ -1,54 +1,67 @@
-//! Field masks: takes over the named fields of one sync into another ([AIP-134](https://google.aip.dev/134)).
+//! Field masks: takes over the named fields of one resource into another ([AIP-134](https://google.aip.dev/134)).
 
 use std::sync::LazyLock;
 
+use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 use sluice_pipeline::violation::{Violation, reason};
-use sluice_proto::{FILE_DESCRIPTOR_SET, sync::v1::Sync};
+use sluice_proto::{FILE_DESCRIPTOR_SET, alert::v1::AlertRule, sync::v1::Sync};
 
 use crate::error::{shorten, violation};
 
-/// Fields of a sync that no write sets.
-const NOT_SETTABLE: [&str; 10] = [
-    "name",
-    "required_features",
-    "uid",
-    "revision",
-    "etag",
-    "create_time",
-    "update_time",
-    "rollout",
-    "health",
-    "disable_reason",
-];
+/// A resource whose fields a mask names.
+pub(crate) trait Masked: Message + Default {
+    /// Full name of its message.
+    const MESSAGE: &str;
+    /// Fields that no write sets.
+    const NOT_SETTABLE: &[&str];
+}
+
+impl Masked for Sync {
+    const MESSAGE: &str = "sluice.sync.v1.Sync";
+    const NOT_SETTABLE: &[&str] = &[
+        "name",
+        "required_features",
+        "uid",
+        "revision",
+        "etag",
+        "create_time",
+        "update_time",
+        "rollout",
+        "health",
+        "disable_reason",
+    ];
+}
+
+impl Masked for AlertRule {
+    const MESSAGE: &str = "sluice.alert.v1.AlertRule";
+    const NOT_SETTABLE: &[&str] = &["name", "etag", "create_time"];
+}
 
 const MAX_PATHS: usize = 100;
 
-static SYNC: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-    #[expect(clippy::expect_used, reason = "a constant, which the tests below read")]
-    DescriptorPool::decode(FILE_DESCRIPTOR_SET)
-        .ok()
-        .and_then(|pool| pool.get_message_by_name("sluice.sync.v1.Sync"))
-        .expect("the descriptors hold Sync")
-});
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default());
 
 /// Gives `into` with the fields that `paths` name as they are in `from`: set there or cleared. Repeated fields and maps are
 /// taken over whole. No paths, or the single path `*`: every field that can be set.
 ///
 /// # Errors
 /// Every path that names no field, a field that cannot be set, or an element of a repeated field or map.
-pub(crate) fn merge(paths: &[String], from: &Sync, into: &Sync) -> Result<Sync, Vec<Violation>> {
+pub(crate) fn merge<M: Masked>(paths: &[String], from: &M, into: &M) -> Result<M, Vec<Violation>> {
     if paths.len() > MAX_PATHS {
         let description = format!("{} paths; at most {MAX_PATHS} are taken", paths.len());
         return Err(vec![violation("update_mask", reason::TOO_MANY, description)]);
     }
-    let (from, mut merged) = (reflect(from), reflect(into));
+    let unreadable = |_| vec![violation("update_mask", reason::INVALID_VALUE, "the resource cannot be read")];
+    let message = POOL.get_message_by_name(M::MESSAGE).ok_or(()).map_err(unreadable)?;
+    let (from, mut merged) = (reflect(&message, from), reflect(&message, into));
     let is_all = matches!(paths, [] | [_]) && paths.iter().all(|path| path == "*");
-    let paths = if is_all { settable() } else { paths.to_vec() };
+    let paths = if is_all { settable::<M>(&message) } else { paths.to_vec() };
 
     let mut violations = Vec::new();
     for path in &paths {
-        if let Err(why) = take(path, &from, &mut merged) {
+        if let Err(why) = take::<M>(path, &from, &mut merged) {
             violations.push(violation("update_mask", "INVALID_PATH", format!("`{}`: {why}", shorten(path, 200))));
         }
     }
@@ -56,25 +69,26 @@ pub(crate) fn merge(paths: &[String], from: &Sync, into: &Sync) -> Result<Sync, 
         return Err(violations);
     }
     // Both are the same message.
-    merged.transcode_to().map_err(|_| vec![violation("sync", reason::INVALID_VALUE, "cannot be read")])
+    merged.transcode_to().map_err(|_| unreadable(()))
 }
 
-fn reflect(sync: &Sync) -> DynamicMessage {
-    let mut message = DynamicMessage::new(SYNC.clone());
+fn reflect(descriptor: &MessageDescriptor, resource: &impl Message) -> DynamicMessage {
+    let mut message = DynamicMessage::new(descriptor.clone());
     // The bytes of a message are always one.
-    let _ = message.transcode_from(sync);
+    let _ = message.transcode_from(resource);
     message
 }
 
-fn settable() -> Vec<String> {
-    SYNC.fields().map(|field| field.name().to_owned()).filter(|name| !NOT_SETTABLE.contains(&name.as_str())).collect()
+fn settable<M: Masked>(message: &MessageDescriptor) -> Vec<String> {
+    let names = message.fields().map(|field| field.name().to_owned());
+    names.filter(|name| !M::NOT_SETTABLE.contains(&name.as_str())).collect()
 }
 
-fn take(path: &str, from: &DynamicMessage, into: &mut DynamicMessage) -> Result<(), String> {
+fn take<M: Masked>(path: &str, from: &DynamicMessage, into: &mut DynamicMessage) -> Result<(), String> {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-    if NOT_SETTABLE.contains(&name) {
+    if M::NOT_SETTABLE.contains(&name) {
         return Err(match name {
-            "name" => "the name says which sync is meant and cannot be changed".to_owned(),
+            "name" => "the name says which one is meant and cannot be changed".to_owned(),
             _ => "is set by the control plane and cannot be written".to_owned(),
         });
     }

@@ -1,5 +1,6 @@
 //! `NodeService`: how operators see the nodes.
 
+use sluice_access::Caller;
 use sluice_proto::{
     name::{InvalidName, NodeName},
     node::v1::{
@@ -14,7 +15,7 @@ use super::{
     Context,
     commands::NoAnswer,
     page,
-    scope::{admit, admit_command},
+    scope::{admit, admit_caller, admit_command},
 };
 use crate::error::Error;
 
@@ -24,7 +25,8 @@ pub(crate) struct NodeList(pub(crate) Context);
 #[tonic::async_trait]
 impl NodeService for NodeList {
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
-        Ok(Response::new(self.list(&admit(request)?)?))
+        let (request, caller) = admit_caller(request)?;
+        Ok(Response::new(self.list(&request, &caller).await?))
     }
 
     async fn get_ledger(&self, request: Request<GetLedgerRequest>) -> Result<Response<GetLedgerResponse>, Status> {
@@ -52,12 +54,18 @@ impl NodeService for NodeList {
 }
 
 impl NodeList {
-    fn list(&self, request: &ListNodesRequest) -> Result<ListNodesResponse, Error> {
+    /// Nodes serve all projects; a caller of one project sees what they do of its own.
+    async fn list(&self, request: &ListNodesRequest, caller: &Caller) -> Result<ListNodesResponse, Error> {
         let size = page::size(request.page_size)?;
         let list = page::ListOf::new(&[b"nodes"]);
         let after = list.place(&request.page_token)?.unwrap_or_default();
 
-        let mut nodes = self.0.nodes.list(&String::from_utf8_lossy(&after), size.saturating_add(1));
+        let uids = match caller.project() {
+            Some(project) => Some(self.0.store.sync_uids(project).await?),
+            None => None,
+        };
+        let counted = |uid: &str| uids.as_ref().is_none_or(|uids| uids.contains(uid));
+        let mut nodes = self.0.nodes.list(&String::from_utf8_lossy(&after), size.saturating_add(1), counted);
         let has_more = nodes.len() > size;
         nodes.truncate(size);
         let next_page_token = match nodes.last() {

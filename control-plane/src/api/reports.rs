@@ -1,5 +1,6 @@
 //! `ReportAttempts`: takes the nodes' reports in and acks what is stored.
 
+use futures_util::FutureExt as _;
 use sluice_access::Caller;
 use sluice_proto::{
     delivery::v1::{Attempt, Ending},
@@ -24,6 +25,8 @@ const MAX_SPOOL_ID_BYTES: usize = 128;
 const MAX_ID_BYTES: usize = 128;
 const MAX_EXCERPT_BYTES: usize = 1_024;
 const MAX_MESSAGE_BYTES: usize = 4_096;
+/// Reports that are stored in one transaction, unless a single batch has more.
+const MAX_REPORTS_AT_ONCE: usize = 4_096;
 
 /// Serves one stream to its end.
 pub(super) async fn serve(
@@ -68,8 +71,14 @@ async fn run(
     tracing::info!(node, spool_id, first_sequence, next_sequence, "report stream opened");
     answer(context, outgoing, Answer::Opened(ReportsOpened { next_sequence })).await?;
 
+    // A message that was read and is still to be answered.
+    let mut ahead = None;
     loop {
-        let batch = match context.unless_stopping(incoming.message()).await? {
+        let message = match ahead.take() {
+            Some(message) => message,
+            None => context.unless_stopping(incoming.message()).await?,
+        };
+        let batch = match message {
             Ok(Some(ReportAttemptsRequest { message: Some(Message::Batch(batch)) })) => batch,
             Ok(Some(ReportAttemptsRequest { message: Some(Message::Open(_)) })) => {
                 return Err(Error::Protocol("`open` comes first on a report stream, and only there"));
@@ -81,7 +90,23 @@ async fn run(
         if batch.reports.is_empty() {
             continue;
         }
-        let reports = read_batch(&node, &spool_id, batch)?;
+        let mut reports = read_batch(&node, &spool_id, batch)?;
+        // What has come meanwhile is stored with it: a transaction costs about as much for many reports as for few.
+        while reports.len() < MAX_REPORTS_AT_ONCE
+            && let Some(message) = incoming.message().now_or_never()
+        {
+            match message {
+                Ok(Some(ReportAttemptsRequest { message: Some(Message::Batch(batch)) }))
+                    if batch.first_sequence > reports.last_sequence && !batch.reports.is_empty() =>
+                {
+                    reports.append(read_batch(&node, &spool_id, batch)?);
+                }
+                other => {
+                    ahead = Some(other);
+                    break;
+                }
+            }
+        }
         let acked_sequence_inclusive = context.store.store_reports(reports).await?;
         answer(context, outgoing, Answer::Ack(ReportsAck { acked_sequence_inclusive })).await?;
     }

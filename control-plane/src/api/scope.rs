@@ -108,6 +108,12 @@ scoped!(Shared: access::GetCallerRequest);
 scoped!(Judged: access::CreateKeyRequest, access::GetKeyRequest, access::ListKeysRequest, access::RevokeKeyRequest);
 scoped!(Judged: access::ListProjectsRequest);
 
+impl Scoped for alert::UpdateAlertRuleRequest {
+    fn scope(&self) -> Scope<'_> {
+        Scope::Name(self.alert_rule.as_ref().map_or("", |rule| &rule.name))
+    }
+}
+
 impl Scoped for sync::UpdateSyncRequest {
     fn scope(&self) -> Scope<'_> {
         Scope::Name(self.sync.as_ref().map_or("", |sync| &sync.name))

@@ -341,7 +341,7 @@ pub(crate) fn finish(draft: Sync, before: Option<&Sync>, revision: i64, now_ms: 
 pub(super) fn check_etag(current: &Sync, given: &str) -> Result<(), Error> {
     match given.is_empty() || given == current.etag {
         true => Ok(()),
-        false => Err(Error::StaleEtag { name: current.name.clone() }),
+        false => Err(Error::StaleEtag { kind: "sync", name: current.name.clone() }),
     }
 }
 

@@ -15,7 +15,7 @@ const REASONS: usize = 5;
 const MAX_MESSAGE: usize = 200;
 
 /// What a sync's attempts tell of its health. A batch of them may come late, and in any order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
     last_success_ms: Option<i64>,
     /// When each failure began, and what it was.

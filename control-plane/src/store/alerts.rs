@@ -2,9 +2,13 @@
 
 use prost::Message as _;
 use sluice_proto::{alert::v1::AlertRule, name::AlertRuleName};
-use sqlx::Row as _;
+use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, StoreError, audit::append};
+use super::{
+    Store, StoreError,
+    audit::append,
+    requests::{Once, Written, remember},
+};
 use crate::audit::{Actor, changes};
 
 /// Full name of a rule's message.
@@ -44,50 +48,53 @@ pub(crate) enum Turn {
     Over(Finding),
 }
 
-impl Store {
-    /// Makes a rule; false: there is one with that name.
-    pub(crate) async fn create_alert_rule(
-        &self,
-        name: &AlertRuleName,
-        rule: &AlertRule,
-        actor: &Actor,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let created =
-            sqlx::query("INSERT INTO alert_rules (project, id, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(&name.project)
-                .bind(&name.alert_rule)
-                .bind(rule.encode_to_vec())
-                .execute(&mut *transaction)
-                .await?;
-        if created.rows_affected() == 0 {
-            return Ok(false);
-        }
-        append(&mut transaction, &[actor.entry(&rule.name, changes(RULE, None, Some(rule)))]).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
+/// What a write makes of one rule.
+pub(crate) enum RuleChange {
+    /// Stores it as it is given.
+    Put(Box<AlertRule>),
+    /// Removes it, and what it has found.
+    Delete,
+}
 
-    /// Deletes a rule with what it has found; gives it, if it was there.
-    pub(crate) async fn delete_alert_rule(
+impl Store {
+    /// Changes the rule of that name as `decide` says, which sees it as it is, if it is. Nobody else writes between the two. Gives the
+    /// rule as it is then, or as it was if it is deleted. A request that is known to have been done changes nothing.
+    ///
+    /// # Errors
+    /// What `decide` answers, and the store's own; nothing has changed then.
+    pub(crate) async fn change_alert_rule<E: From<StoreError>>(
         &self,
         name: &AlertRuleName,
+        once: Option<Once>,
         actor: &Actor,
-    ) -> Result<Option<AlertRule>, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        decide: impl FnOnce(Option<&AlertRule>) -> Result<RuleChange, E>,
+    ) -> Result<Written<AlertRule>, E> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
+        if let Some(once) = &once
+            && let Some(before) = Written::before(&mut transaction, once).await?
+        {
+            return Ok(before);
+        }
         let content: Option<Vec<u8>> =
-            sqlx::query_scalar("DELETE FROM alert_rules WHERE project = ? AND id = ? RETURNING content")
+            sqlx::query_scalar("SELECT content FROM alert_rules WHERE project = ? AND id = ?")
                 .bind(&name.project)
                 .bind(&name.alert_rule)
                 .fetch_optional(&mut *transaction)
-                .await?;
-        let Some(rule) = content.as_deref().map(decode).transpose()? else { return Ok(None) };
-        for statement in ["DELETE FROM alerts WHERE rule = ?", "DELETE FROM alert_notices WHERE rule = ?"] {
-            sqlx::query(statement).bind(&rule.name).execute(&mut *transaction).await?;
+                .await
+                .map_err(StoreError::from)?;
+        let current = content.as_deref().map(decode).transpose()?;
+        let after = match decide(current.as_ref())? {
+            RuleChange::Put(rule) => Some(*rule),
+            RuleChange::Delete => None,
+        };
+        write_rule(&mut transaction, name, current.as_ref(), after.as_ref()).await?;
+        let entry = actor.entry(&name.to_string(), changes(RULE, current.as_ref(), after.as_ref()));
+        append(&mut transaction, &[entry]).await?;
+        if let Some(once) = &once {
+            remember(&mut transaction, once, &name.to_string()).await?;
         }
-        append(&mut transaction, &[actor.entry(&rule.name, changes(RULE, Some(&rule), None))]).await?;
-        transaction.commit().await?;
-        Ok(Some(rule))
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(Written::Now(after.or(current).unwrap_or_default()))
     }
 
     /// The rule of that name.
@@ -194,6 +201,32 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+async fn write_rule(
+    transaction: &mut SqliteConnection,
+    name: &AlertRuleName,
+    before: Option<&AlertRule>,
+    after: Option<&AlertRule>,
+) -> Result<(), StoreError> {
+    let looks_for = |rule: &AlertRule| (rule.condition, rule.sync.clone());
+    if before.map(looks_for) != after.map(looks_for) {
+        sqlx::query("DELETE FROM alerts WHERE rule = ?").bind(name.to_string()).execute(&mut *transaction).await?;
+    }
+    let Some(after) = after else {
+        let notices = sqlx::query("DELETE FROM alert_notices WHERE rule = ?").bind(name.to_string());
+        notices.execute(&mut *transaction).await?;
+        let rule = sqlx::query("DELETE FROM alert_rules WHERE project = ? AND id = ?");
+        rule.bind(&name.project).bind(&name.alert_rule).execute(transaction).await?;
+        return Ok(());
+    };
+    sqlx::query("INSERT OR REPLACE INTO alert_rules (project, id, content) VALUES (?, ?, ?)")
+        .bind(&name.project)
+        .bind(&name.alert_rule)
+        .bind(after.encode_to_vec())
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 fn decode(content: &[u8]) -> Result<AlertRule, StoreError> {

@@ -10,6 +10,7 @@ mod batch;
 mod copies;
 mod forget;
 mod keys;
+mod many;
 mod reports;
 mod requests;
 mod rollups;
@@ -24,8 +25,9 @@ use sqlx::SqlitePool;
 use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
+use self::reports::KnownKeys;
 pub(crate) use self::{
-    alerts::{Finding, Notice, Turn},
+    alerts::{Finding, Notice, RuleChange, Turn},
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
     batch::Step,
@@ -44,6 +46,7 @@ pub(crate) struct Store {
     readers: SqlitePool,
     publisher: Publisher,
     sealer: Sealer,
+    known_keys: KnownKeys,
 }
 
 /// Why the store could not be opened or used.
@@ -109,7 +112,7 @@ impl Store {
     pub(crate) async fn open(folder: &Path, key: &SecretsKey, publisher: Publisher) -> Result<Self, StoreError> {
         let (writer, readers, sealer) = sqlite::open(folder, key).await?;
         rollups::build(&writer).await?;
-        let store = Self { writer, readers, publisher, sealer };
+        let store = Self { writer, readers, publisher, sealer, known_keys: KnownKeys::default() };
         store.publisher.revision(store.newest().await?);
         Ok(store)
     }

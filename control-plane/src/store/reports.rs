@@ -1,6 +1,9 @@
 //! Takes the nodes' reports in: a batch is one transaction with the spool's position.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use prost::Message as _;
 use sluice_proto::delivery::v1::Attempt;
@@ -8,6 +11,7 @@ use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction, query::Query, sqlite
 
 use super::{
     Store, StoreError,
+    many::{Many, pieces},
     rollups::{add, count_attempts, note_health},
 };
 use crate::figures::rollup::{Counts, Rollups};
@@ -24,6 +28,21 @@ pub(crate) struct Reports {
     pub(crate) endings: Vec<EndingRow>,
     /// The counts in place of reports that the node dropped.
     pub(crate) dropped: Vec<DroppedRow>,
+}
+
+impl Reports {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.attempts.len() + self.endings.len() + self.dropped.len()
+    }
+
+    /// Takes those in that follow from the same spool.
+    pub(crate) fn append(&mut self, following: Self) {
+        self.last_sequence = following.last_sequence;
+        self.attempts.extend(following.attempts);
+        self.endings.extend(following.endings);
+        self.dropped.extend(following.dropped);
+    }
 }
 
 /// Counts of a sync's minute, in place of reports that the node dropped.
@@ -150,19 +169,19 @@ impl Store {
         let mut endings = reports.endings;
         attempts.retain(|row| position.is_none_or(|position| row.sequence > position));
         endings.retain(|row| position.is_none_or(|position| row.sequence > position));
-        let keys = Keys::of(&mut transaction, &attempts, &endings).await?;
+        let keys = Keys::of(&mut transaction, &self.known_keys, &attempts, &endings).await?;
 
         let mut rollups = Rollups::default();
         let mut stored_count = 0;
-        for chunk in chunks(&attempts) {
-            let mut query = sqlx::query(ATTEMPTS.for_rows(chunk.len()));
+        for chunk in pieces(&attempts) {
+            let mut query = sqlx::query(ATTEMPTS.text(chunk.len()));
             for row in chunk {
                 query = bind_attempt(query, row, &keys)?;
             }
             stored_count += query.execute(&mut *transaction).await?.rows_affected();
         }
-        for chunk in chunks(&endings) {
-            let mut query = sqlx::query(ENDINGS.for_rows(chunk.len()));
+        for chunk in pieces(&endings) {
+            let mut query = sqlx::query(ENDINGS.text(chunk.len()));
             for row in chunk {
                 query = bind_ending(query, row, &keys)?;
             }
@@ -215,6 +234,7 @@ impl Store {
         add(&mut transaction, &rollups).await?;
         note_health(&mut transaction, &stored).await?;
         transaction.commit().await?;
+        self.known_keys.learn(keys.new);
         self.publisher.attempts(stored);
         Ok(reports.last_sequence)
     }
@@ -281,106 +301,126 @@ async fn attempts_after(connection: &mut SqliteConnection, id: i64) -> Result<Ve
         .map_err(|source| StoreError::Unreadable { what: "an attempt", source })
 }
 
-/// Numbers of the syncs and instances that a batch names: few, however many reports there are.
-struct Keys {
+/// Numbers of syncs and instances that were reported before. Clones share it. Memory only, never across an await.
+#[derive(Clone, Default)]
+pub(super) struct KnownKeys(Arc<Mutex<KeyMaps>>);
+
+#[derive(Default)]
+struct KeyMaps {
     syncs: HashMap<ReportedSync, i64>,
     instances: HashMap<String, i64>,
+}
+
+/// Numbers that are remembered; beyond, all are forgotten and read anew.
+const MAX_KNOWN: usize = 200_000;
+
+impl KnownKeys {
+    fn lock(&self) -> MutexGuard<'_, KeyMaps> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that a transaction, which was committed, has read or made.
+    fn learn(&self, new: KeyMaps) {
+        let mut known = self.lock();
+        if known.syncs.len() + known.instances.len() > MAX_KNOWN {
+            *known = KeyMaps::default();
+        }
+        known.syncs.extend(new.syncs);
+        known.instances.extend(new.instances);
+    }
+}
+
+/// Numbers of the syncs and instances that a batch names: few, however many reports there are.
+struct Keys {
+    of_batch: KeyMaps,
+    /// Those of them that were not known.
+    new: KeyMaps,
 }
 
 impl Keys {
     async fn of(
         connection: &mut SqliteConnection,
+        known: &KnownKeys,
         attempts: &[AttemptRow],
         endings: &[EndingRow],
     ) -> Result<Self, StoreError> {
-        let mut keys = Self { syncs: HashMap::new(), instances: HashMap::new() };
-        for sync in attempts.iter().map(|row| &row.sync).chain(endings.iter().map(|row| &row.sync)) {
-            if !keys.syncs.contains_key(sync) {
-                // The update changes nothing; without it a row that is there would not be returned.
-                let key = sqlx::query_scalar(
-                    "INSERT INTO reported_syncs (uid, project, sync) VALUES (?, ?, ?)
-                     ON CONFLICT DO UPDATE SET uid = uid RETURNING key",
-                )
-                .bind(&sync.uid)
-                .bind(&sync.project)
-                .bind(&sync.sync)
-                .fetch_one(&mut *connection)
-                .await?;
-                keys.syncs.insert(sync.clone(), key);
+        let (mut of_batch, mut new) = (KeyMaps::default(), KeyMaps::default());
+        let syncs: HashSet<_> =
+            attempts.iter().map(|row| &row.sync).chain(endings.iter().map(|row| &row.sync)).collect();
+        let instances: HashSet<_> = attempts.iter().map(|row| &row.attempt.instance).collect();
+        let (mut unknown_syncs, mut unknown_instances) = (Vec::new(), Vec::new());
+        {
+            let known = known.lock();
+            for sync in syncs {
+                match known.syncs.get(sync) {
+                    Some(key) => drop(of_batch.syncs.insert(sync.clone(), *key)),
+                    None => unknown_syncs.push(sync),
+                }
+            }
+            for instance in instances {
+                match known.instances.get(instance) {
+                    Some(key) => drop(of_batch.instances.insert(instance.clone(), *key)),
+                    None => unknown_instances.push(instance),
+                }
             }
         }
-        for instance in attempts.iter().map(|row| &row.attempt.instance) {
-            if !keys.instances.contains_key(instance) {
-                let key = sqlx::query_scalar(
-                    "INSERT INTO reported_instances (instance) VALUES (?)
-                     ON CONFLICT DO UPDATE SET instance = instance RETURNING key",
-                )
-                .bind(instance)
-                .fetch_one(&mut *connection)
-                .await?;
-                keys.instances.insert(instance.clone(), key);
+        // The updates change nothing; without them rows that are there would not be returned.
+        for piece in pieces(&unknown_syncs) {
+            let mut query = sqlx::query(SYNC_KEYS.text(piece.len()));
+            for sync in piece {
+                query = query.bind(sync.uid.clone()).bind(sync.project.clone()).bind(sync.sync.clone());
+            }
+            for row in query.fetch_all(&mut *connection).await? {
+                let sync = ReportedSync { uid: row.try_get(1)?, project: row.try_get(2)?, sync: row.try_get(3)? };
+                new.syncs.insert(sync, row.try_get(0)?);
             }
         }
-        Ok(keys)
+        for piece in pieces(&unknown_instances) {
+            let mut query = sqlx::query(INSTANCE_KEYS.text(piece.len()));
+            for instance in piece {
+                query = query.bind((*instance).clone());
+            }
+            for row in query.fetch_all(&mut *connection).await? {
+                new.instances.insert(row.try_get(1)?, row.try_get(0)?);
+            }
+        }
+        Ok(Self { of_batch, new })
     }
 
     fn sync(&self, sync: &ReportedSync) -> Result<i64, StoreError> {
-        self.syncs.get(sync).copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+        let key = self.of_batch.syncs.get(sync).or_else(|| self.new.syncs.get(sync));
+        key.copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 
     fn instance(&self, instance: &str) -> Result<i64, StoreError> {
-        self.instances.get(instance).copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+        let key = self.of_batch.instances.get(instance).or_else(|| self.new.instances.get(instance));
+        key.copied().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 }
 
-/// Row counts for which an insert is prepared: a batch is cut into such pieces, so that few statements serve all sizes.
-const CHUNK_SIZES: [usize; 3] = [64, 8, 1];
+static SYNC_KEYS: Many = Many::new(
+    "INSERT INTO reported_syncs (uid, project, sync) VALUES",
+    "(?, ?, ?)",
+    "ON CONFLICT DO UPDATE SET uid = uid RETURNING key, uid, project, sync",
+);
 
-fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let size = CHUNK_SIZES.into_iter().find(|size| *size <= rest.len())?;
-        let (chunk, after) = rest.split_at(size);
-        rest = after;
-        Some(chunk)
-    })
-}
+static INSTANCE_KEYS: Many = Many::new(
+    "INSERT INTO reported_instances (instance) VALUES",
+    "(?)",
+    "ON CONFLICT DO UPDATE SET instance = instance RETURNING key, instance",
+);
 
-/// One insert in the sizes of [`CHUNK_SIZES`].
-struct Insert(LazyLock<[String; 3]>);
+static ATTEMPTS: Many = Many::new(
+    "INSERT INTO attempts (delivery, round, attempt, instance, sync, event, outcome, start_ms, content) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "ON CONFLICT DO NOTHING",
+);
 
-impl Insert {
-    fn for_rows(&'static self, count: usize) -> &'static str {
-        let index = CHUNK_SIZES.iter().position(|size| *size == count).unwrap_or(CHUNK_SIZES.len() - 1);
-        &LazyLock::force(&self.0)[index]
-    }
-}
-
-static ATTEMPTS: Insert = Insert(LazyLock::new(|| {
-    CHUNK_SIZES.map(|rows| {
-        insert(
-            "attempts (delivery, round, attempt, instance, sync, event, outcome, start_ms, content)",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-            "",
-        )
-    })
-}));
-
-static ENDINGS: Insert = Insert(LazyLock::new(|| {
-    CHUNK_SIZES.map(|rows| {
-        insert(
-            "endings (delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count)",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-            " RETURNING delivery, schedule",
-        )
-    })
-}));
-
-fn insert(table: &str, row: &str, rows: usize, then: &str) -> String {
-    format!("INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING{then}", vec![row; rows].join(", "))
-}
+static ENDINGS: Many = Many::new(
+    "INSERT INTO endings (delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "ON CONFLICT DO NOTHING RETURNING delivery, schedule",
+);
 
 #[cfg(test)]
 mod tests {
@@ -392,12 +432,5 @@ mod tests {
         assert_eq!(id_bytes("msg_1"), b"msg_1");
         assert_eq!(id_bytes(&"Z".repeat(32)), "Z".repeat(32).as_bytes());
         assert_eq!(id_bytes(""), b"");
-    }
-
-    #[test]
-    fn batches_are_cut_into_prepared_sizes() {
-        let rows = [0; 149];
-        let sizes: Vec<_> = chunks(&rows).map(<[i32]>::len).collect();
-        assert_eq!(sizes, [64, 64, 8, 8, 1, 1, 1, 1, 1]);
     }
 }

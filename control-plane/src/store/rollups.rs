@@ -9,7 +9,10 @@ use sluice_proto::{
 };
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    many::{Many, pieces},
+};
 use crate::{
     figures::{
         cover::{Cover, Kept},
@@ -27,41 +30,63 @@ pub(super) fn count_attempts(rollups: &mut Rollups, attempts: &[Attempt]) {
     }
 }
 
+static LATENCIES: Many = Many::new(
+    "SELECT resolution_ms, sync_uid, start_ms, latencies FROM (VALUES",
+    "(?, ?, ?)",
+    ") AS asked CROSS JOIN rollups ON resolution_ms = column1 AND sync_uid = column2 AND start_ms = column3",
+);
+
+static COUNTS: Many = Many::new(
+    "INSERT INTO rollups (resolution_ms, sync_uid, start_ms, attempts, delivered, delivered_first_attempt,
+         delivered_after_retry, expired, discarded, latencies) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "ON CONFLICT (resolution_ms, sync_uid, start_ms) DO UPDATE SET
+         attempts = attempts + excluded.attempts, delivered = delivered + excluded.delivered,
+         delivered_first_attempt = delivered_first_attempt + excluded.delivered_first_attempt,
+         delivered_after_retry = delivered_after_retry + excluded.delivered_after_retry,
+         expired = expired + excluded.expired, discarded = discarded + excluded.discarded,
+         latencies = excluded.latencies",
+);
+
+static HEALTHS: Many = Many::new(
+    "SELECT sync_uid, content FROM (VALUES",
+    "(?)",
+    ") AS asked CROSS JOIN sync_health ON sync_uid = column1",
+);
+
+static HEALTH: Many = Many::new("INSERT OR REPLACE INTO sync_health (sync_uid, content) VALUES", "(?, ?)", "");
+
 /// Adds to what is stored, in the transaction of the reports.
 pub(super) async fn add(connection: &mut SqliteConnection, rollups: &Rollups) -> Result<(), StoreError> {
-    for (sync_uid, resolution, start_ms, counts) in rollups.iter() {
-        let stored: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT latencies FROM rollups WHERE resolution_ms = ? AND sync_uid = ? AND start_ms = ?",
-        )
-        .bind(resolution.ms())
-        .bind(sync_uid)
-        .bind(start_ms)
-        .fetch_optional(&mut *connection)
-        .await?;
-        let mut latencies = stored.as_deref().map(histogram).transpose()?.unwrap_or_default();
-        latencies.merge(&counts.latencies);
-        sqlx::query(
-            "INSERT INTO rollups (resolution_ms, sync_uid, start_ms, attempts, delivered, delivered_first_attempt,
-                 delivered_after_retry, expired, discarded, latencies) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (resolution_ms, sync_uid, start_ms) DO UPDATE SET
-                 attempts = attempts + excluded.attempts, delivered = delivered + excluded.delivered,
-                 delivered_first_attempt = delivered_first_attempt + excluded.delivered_first_attempt,
-                 delivered_after_retry = delivered_after_retry + excluded.delivered_after_retry,
-                 expired = expired + excluded.expired, discarded = discarded + excluded.discarded,
-                 latencies = excluded.latencies",
-        )
-        .bind(resolution.ms())
-        .bind(sync_uid)
-        .bind(start_ms)
-        .bind(counts.attempts)
-        .bind(counts.delivered)
-        .bind(counts.delivered_first_attempt)
-        .bind(counts.delivered_after_retry)
-        .bind(counts.expired)
-        .bind(counts.discarded)
-        .bind(latencies.encode())
-        .execute(&mut *connection)
-        .await?;
+    let rollups: Vec<_> = rollups.iter().collect();
+    for piece in pieces(&rollups) {
+        let mut query = sqlx::query(LATENCIES.text(piece.len()));
+        for (sync_uid, resolution, start_ms, _) in piece {
+            query = query.bind(resolution.ms()).bind((*sync_uid).to_owned()).bind(*start_ms);
+        }
+        let mut stored = HashMap::new();
+        for row in query.fetch_all(&mut *connection).await? {
+            let key: (i64, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            stored.insert(key, histogram(row.try_get(3)?)?);
+        }
+        let mut query = sqlx::query(COUNTS.text(piece.len()));
+        for (sync_uid, resolution, start_ms, counts) in piece {
+            let key = (resolution.ms(), (*sync_uid).to_owned(), *start_ms);
+            let mut latencies = stored.remove(&key).unwrap_or_default();
+            latencies.merge(&counts.latencies);
+            query = query
+                .bind(key.0)
+                .bind(key.1)
+                .bind(key.2)
+                .bind(counts.attempts)
+                .bind(counts.delivered)
+                .bind(counts.delivered_first_attempt)
+                .bind(counts.delivered_after_retry)
+                .bind(counts.expired)
+                .bind(counts.discarded)
+                .bind(latencies.encode());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -73,17 +98,22 @@ pub(super) async fn note_health(connection: &mut SqliteConnection, attempts: &[A
         let start_ms = millis(attempt.start_time.as_ref());
         signs.entry(&attempt.sync_uid).or_default().attempt(attempt, start_ms);
     }
-    for (sync_uid, signs) in signs {
-        let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT content FROM sync_health WHERE sync_uid = ?")
-            .bind(sync_uid)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let before = stored.as_deref().map(health).transpose()?.unwrap_or_default();
-        sqlx::query("INSERT OR REPLACE INTO sync_health (sync_uid, content) VALUES (?, ?)")
-            .bind(sync_uid)
-            .bind(signs.after(&before).encode_to_vec())
-            .execute(&mut *connection)
-            .await?;
+    let signs: Vec<_> = signs.into_iter().collect();
+    for piece in pieces(&signs) {
+        let mut query = sqlx::query(HEALTHS.text(piece.len()));
+        for (sync_uid, _) in piece {
+            query = query.bind((*sync_uid).to_owned());
+        }
+        let mut stored = HashMap::new();
+        for row in query.fetch_all(&mut *connection).await? {
+            stored.insert(row.try_get::<String, _>(0)?, health(row.try_get(1)?)?);
+        }
+        let mut query = sqlx::query(HEALTH.text(piece.len()));
+        for (sync_uid, signs) in piece {
+            let before = stored.remove(*sync_uid).unwrap_or_default();
+            query = query.bind((*sync_uid).to_owned()).bind(signs.clone().after(&before).encode_to_vec());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }

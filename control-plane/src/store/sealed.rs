@@ -40,24 +40,13 @@ pub(super) async fn unlock(writer: &SqlitePool, key: &SecretsKey) -> Result<Seal
     }
     let (sealer, kept) = Sealer::with_new_data_key(key).map_err(|_| StoreError::OtherKey)?;
     let mut transaction = writer_begin(&mut connection).await?;
-    let rows = sqlx::query("SELECT rowid, content FROM syncs").fetch_all(&mut *transaction).await?;
-    let is_empty = rows.is_empty();
-    for row in rows {
-        let (id, content): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-        let sync = Sync::decode(content).map_err(|source| StoreError::Unreadable { what: "a sync", source })?;
-        let sealed = encode(&sealer, &sync)?;
-        sqlx::query("UPDATE syncs SET content = ? WHERE rowid = ?")
-            .bind(sealed)
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-    }
+    let in_clear =
+        |content: &[u8]| Sync::decode(content).map_err(|source| StoreError::Unreadable { what: "a sync", source });
+    let count = seal_all(&mut transaction, &sealer, in_clear).await?;
     sqlx::query("INSERT INTO data_key (id, kept) VALUES (1, ?)").bind(kept).execute(&mut *transaction).await?;
     transaction.commit().await?;
-    if !is_empty {
-        // Free pages and the write-ahead log still hold what was there.
-        sqlx::query("VACUUM").execute(&mut *connection).await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
+    if count > 0 {
+        forget_pages(&mut connection).await?;
         tracing::warn!("the secrets in the store were in clear and are sealed now");
     }
     Ok(sealer)
@@ -90,12 +79,42 @@ async fn kept(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, Stor
     Ok(sqlx::query_scalar("SELECT kept FROM data_key").fetch_optional(connection).await?)
 }
 
-/// Seals the data key with another key of the operator, in one transaction.
+/// Seals every secret anew with a new data key, and that with another key of the operator, in one transaction: who has the old key,
+/// or has had the old data key, opens nothing any longer.
 pub(super) async fn rotate(writer: &SqlitePool, old: &SecretsKey, new: &SecretsKey) -> Result<(), StoreError> {
     let mut connection = writer.acquire().await?;
     let kept = kept(&mut connection).await?.ok_or(StoreError::OtherKey)?;
-    let kept = Sealer::rewrapped(old, new, &kept).map_err(|Unopenable| StoreError::OtherKey)?;
-    sqlx::query("UPDATE data_key SET kept = ?").bind(kept).execute(&mut *connection).await?;
+    let before = Sealer::with_data_key(old, &kept).map_err(|Unopenable| StoreError::OtherKey)?;
+    let (after, kept) = Sealer::with_new_data_key(new).map_err(|Unopenable| StoreError::OtherKey)?;
+    let mut transaction = writer_begin(&mut connection).await?;
+    seal_all(&mut transaction, &after, |content| decode(&before, content)).await?;
+    sqlx::query("UPDATE data_key SET kept = ?").bind(kept).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    forget_pages(&mut connection).await
+}
+
+/// Seals every stored sync, as `read` gives it; gives how many there are.
+async fn seal_all(
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+    read: impl Fn(&[u8]) -> Result<Sync, StoreError>,
+) -> Result<usize, StoreError> {
+    let rows = sqlx::query("SELECT rowid, content FROM syncs").fetch_all(&mut *connection).await?;
+    for row in &rows {
+        let (id, content): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+        let sealed = encode(sealer, &read(content)?)?;
+        sqlx::query("UPDATE syncs SET content = ? WHERE rowid = ?")
+            .bind(sealed)
+            .bind(id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(rows.len())
+}
+
+/// Leaves nothing in the files of what was there before: free pages and the write-ahead log still hold it.
+async fn forget_pages(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("VACUUM").execute(&mut *connection).await?;
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
     Ok(())
 }

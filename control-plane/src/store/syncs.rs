@@ -1,5 +1,7 @@
 //! Syncs and the log of their changes.
 
+use std::collections::HashSet;
+
 use sluice_host::sealing::Sealer;
 use sluice_pipeline::catalog::CatalogHash;
 use sluice_proto::{name::SyncName, node::v1::Resource, sync::v1::Sync};
@@ -41,6 +43,12 @@ impl Store {
     pub(crate) async fn sync_count(&self, project: &str) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar("SELECT count(*) FROM syncs WHERE project = ?").bind(project);
         Ok(count.fetch_one(&self.readers).await?)
+    }
+
+    /// The uids of a project's syncs.
+    pub(crate) async fn sync_uids(&self, project: &str) -> Result<HashSet<String>, StoreError> {
+        let uids = sqlx::query_scalar("SELECT uid FROM syncs WHERE project = ?").bind(project);
+        Ok(uids.fetch_all(&self.readers).await?.into_iter().collect())
     }
 
     /// Whether there is a project with that id.

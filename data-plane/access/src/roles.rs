@@ -33,7 +33,7 @@ pub fn allowed(path: &str) -> Option<Allowed> {
         ("sluice.access.v1.ProjectService", "ListProjects") => VIEW,
         ("sluice.access.v1.AccessService", "CreateKey" | "GetKey" | "ListKeys" | "RevokeKey") => ADMIN,
         ("sluice.alert.v1.AlertService", "GetAlertRule" | "ListAlertRules" | "ListAlerts") => VIEW,
-        ("sluice.alert.v1.AlertService", "CreateAlertRule" | "DeleteAlertRule") => EDIT,
+        ("sluice.alert.v1.AlertService", "CreateAlertRule" | "UpdateAlertRule" | "DeleteAlertRule") => EDIT,
         ("sluice.audit.v1.AuditService", "ListAuditEntries") => ADMIN,
         ("sluice.sync.v1.SyncService", "GetSync" | "ListSyncs" | "ListSyncRollouts" | "PreviewSync") => VIEW,
         (

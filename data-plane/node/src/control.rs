@@ -1,7 +1,7 @@
 //! The catalog stream: dials the control plane, keeps the catalog up to date, stores it, and says what is served. Without a
 //! control plane the node goes on with the copy on its disk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sluice_host::{
     clock::Clock,
@@ -35,7 +35,7 @@ use crate::{
     redial::Redial,
     spool::{
         AcceptError, Spool,
-        store::{CatalogChange, StoreError},
+        store::{Backlog, CatalogChange, StoreError},
     },
     stop,
 };
@@ -206,18 +206,11 @@ impl Control {
     }
 
     async fn heartbeat(&self, Position { epoch, revision, hash }: Position) -> NodeHeartbeat {
-        let loads = match self.spool.read(|reader| reader.ledger()).await {
-            Ok(ledger) => ledger
-                .deliveries
-                .into_iter()
-                .filter(|(_, counts)| counts.pending > 0)
-                .map(|(sync_uid, counts)| SyncLoad {
-                    sync_uid: sync_uid.uid.to_string(),
-                    pending_count: counts.pending,
-                })
-                .collect(),
+        let now_ms = self.clock.now_ms();
+        let loads = match self.spool.read(move |reader| reader.backlogs(now_ms)).await {
+            Ok(backlogs) => backlogs.into_iter().map(load).collect(),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be read");
+                tracing::error!(error = &error as &dyn std::error::Error, "the backlogs could not be read");
                 Vec::new()
             }
         };
@@ -228,8 +221,18 @@ impl Control {
             loads,
             draining: self.drain.has_begun(),
             // Told twice rather than never.
-            key_uses: self.keys.uses(self.clock.now_ms().saturating_sub(2 * HEARTBEAT_MS)),
+            key_uses: self.keys.uses(now_ms.saturating_sub(2 * HEARTBEAT_MS)),
         }
+    }
+}
+
+fn load(backlog: Backlog) -> SyncLoad {
+    let Backlog { key, pending, oldest_wait_ms } = backlog;
+    let oldest_wait = oldest_wait_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    SyncLoad {
+        sync_uid: key.uid.to_string(),
+        pending_count: pending,
+        oldest_wait: oldest_wait.and_then(|wait| prost_types::Duration::try_from(wait).ok()),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 const BATCH: usize = 512;
 
 /// Reports that are sent and not acked.
-const WINDOW: u64 = 4 * BATCH as u64;
+const WINDOW: u64 = 8 * BATCH as u64;
 
 /// A control plane that does not ack for so long counts as gone.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);

@@ -22,8 +22,11 @@ pub struct AlertRule {
     /// Output only. When it was made.
     #[prost(message, optional, tag = "11")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Fingerprint of its content; given with a change: that is made only if it is still so, else ABORTED.
+    #[prost(string, tag = "13")]
+    pub etag: ::prost::alloc::string::String,
     /// What is wrong. Exactly one.
-    #[prost(oneof = "alert_rule::Condition", tags = "4, 5, 6, 7, 8")]
+    #[prost(oneof = "alert_rule::Condition", tags = "4, 5, 6, 7, 8, 12")]
     pub condition: ::core::option::Option<alert_rule::Condition>,
 }
 /// Nested message and enum types in `AlertRule`.
@@ -46,6 +49,9 @@ pub mod alert_rule {
         /// A node is away. Only with a key without a project.
         #[prost(message, tag = "8")]
         NodeGone(super::NodeGone),
+        /// Deliveries wait for long.
+        #[prost(message, tag = "12")]
+        BacklogAgeAbove(super::BacklogAgeAbove),
     }
 }
 /// Of the deliveries that ended within `over`, fewer than `rate` got a 2xx.
@@ -85,6 +91,14 @@ pub struct PendingAbove {
     #[prost(int64, tag = "1")]
     pub count: i64,
 }
+/// The oldest open delivery on a connected node, by its last heartbeat, has waited for so long since its first round was due. Time in
+/// which the sync is disabled does not count, and a dead letter that is redelivered begins anew.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BacklogAgeAbove {
+    /// A minute to 30 days.
+    #[prost(message, optional, tag = "1")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
 /// A node that was connected since the control plane started has been away for so long.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeGone {
@@ -123,6 +137,26 @@ pub struct CreateAlertRuleRequest {
     /// Check everything, but make no rule.
     #[prost(bool, tag = "4")]
     pub validate_only: bool,
+    /// At most 64 characters of `A-Z`, `a-z`, `0-9`, `-` and `_`: within an hour, a request with the same id and content makes nothing
+    /// anew; it gets the rule as it is. Empty: none.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Asks to change a rule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateAlertRuleRequest {
+    /// The rule, by its name, with its new fields; `etag` may be empty.
+    #[prost(message, optional, tag = "1")]
+    pub alert_rule: ::core::option::Option<AlertRule>,
+    /// Which fields to change; empty or `*`: all that can be set. Naming one condition replaces another.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Check everything, but change nothing.
+    #[prost(bool, tag = "3")]
+    pub validate_only: bool,
+    /// As with `CreateAlertRule`.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for a rule.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -163,6 +197,12 @@ pub struct DeleteAlertRuleRequest {
     /// Check everything, but delete nothing.
     #[prost(bool, tag = "2")]
     pub validate_only: bool,
+    /// The rule must still have this etag; empty: whatever it has.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
+    /// As with `CreateAlertRule`, but the answer to a repeated one has the rule's name alone.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks what is wrong.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -344,6 +384,30 @@ pub mod alert_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Changes the named fields of a rule. What it has found of another condition or sync is over with it.
+        pub async fn update_alert_rule(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateAlertRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::AlertRule>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sluice.alert.v1.AlertService/UpdateAlertRule",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("sluice.alert.v1.AlertService", "UpdateAlertRule"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Deletes a rule, and what it has found.
         pub async fn delete_alert_rule(
             &mut self,
@@ -427,6 +491,11 @@ pub mod alert_service_server {
             tonic::Response<super::ListAlertRulesResponse>,
             tonic::Status,
         >;
+        /// Changes the named fields of a rule. What it has found of another condition or sync is over with it.
+        async fn update_alert_rule(
+            &self,
+            request: tonic::Request<super::UpdateAlertRuleRequest>,
+        ) -> std::result::Result<tonic::Response<super::AlertRule>, tonic::Status>;
         /// Deletes a rule, and what it has found.
         async fn delete_alert_rule(
             &self,
@@ -639,6 +708,52 @@ pub mod alert_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListAlertRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sluice.alert.v1.AlertService/UpdateAlertRule" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateAlertRuleSvc<T: AlertService>(pub Arc<T>);
+                    impl<
+                        T: AlertService,
+                    > tonic::server::UnaryService<super::UpdateAlertRuleRequest>
+                    for UpdateAlertRuleSvc<T> {
+                        type Response = super::AlertRule;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateAlertRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AlertService>::update_alert_rule(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateAlertRuleSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

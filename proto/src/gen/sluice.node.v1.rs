@@ -350,7 +350,8 @@ pub mod node_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Lists the nodes that are connected or have been since the control plane started, ordered by name.
+        /// Lists the nodes that are connected or have been since the control plane started, ordered by name. To a key of one project they
+        /// count what they have of that project.
         pub async fn list_nodes(
             &mut self,
             request: impl tonic::IntoRequest<super::ListNodesRequest>,
@@ -464,7 +465,8 @@ pub mod node_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with NodeServiceServer.
     #[async_trait]
     pub trait NodeService: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists the nodes that are connected or have been since the control plane started, ordered by name.
+        /// Lists the nodes that are connected or have been since the control plane started, ordered by name. To a key of one project they
+        /// count what they have of that project.
         async fn list_nodes(
             &self,
             request: tonic::Request<super::ListNodesRequest>,
@@ -919,6 +921,10 @@ pub struct SyncLoad {
     /// Open deliveries.
     #[prost(int64, tag = "2")]
     pub pending_count: i64,
+    /// How long the oldest of them has waited since its first round was due, without the time in which the sync was disabled; absent: some
+    /// ten seconds at most, or not known.
+    #[prost(message, optional, tag = "3")]
+    pub oldest_wait: ::core::option::Option<::prost_types::Duration>,
 }
 /// Asks for a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
-use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use sluice_client::{Connection, Credentials};
 use sluice_proto::access::v1::{Key, Role};
-use sluice_tests::{closed::Closed, cluster::START_MS};
-use tokio_stream::StreamExt as _;
-use tonic::{
-    Code, Request, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+use sluice_tests::{
+    closed::Closed,
+    cluster::START_MS,
+    dynamic::{self, methods},
 };
+use tonic::{Code, Status};
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +120,18 @@ const CONTROL_PLANE: &[Row] = &[
     ),
     ("sluice.alert.v1.AlertService/GetAlertRule", VIEW, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
     ("sluice.alert.v1.AlertService/ListAlertRules", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
+    (
+        "sluice.alert.v1.AlertService/UpdateAlertRule",
+        EDIT,
+        Project,
+        r#"{"alertRule":{"name":"projects/{p}/alertRules/a","displayName":"b"},"updateMask":"displayName"}"#,
+    ),
+    (
+        "sluice.alert.v1.AlertService/UpdateAlertRule",
+        EDIT,
+        Everything,
+        r#"{"alertRule":{"name":"projects/shop/alertRules/a","nodeGone":{"duration":"60s"}},"updateMask":"nodeGone"}"#,
+    ),
     ("sluice.alert.v1.AlertService/DeleteAlertRule", EDIT, Project, r#"{"name":"projects/{p}/alertRules/a"}"#),
     ("sluice.alert.v1.AlertService/ListAlerts", VIEW, Project, r#"{"parent":"projects/{p}"}"#),
     ("sluice.audit.v1.AuditService/ListAuditEntries", ADMIN, Project, r#"{"parent":"projects/{p}"}"#),
@@ -272,90 +281,14 @@ async fn nothing_is_open_to_strangers() {
 #[test]
 fn every_method_has_its_row() {
     let rows: BTreeSet<_> = CONTROL_PLANE.iter().chain(NODE).map(|(path, ..)| (*path).to_owned()).collect();
-    let pool = pool();
-    let methods = pool.services().flat_map(|service| {
-        let methods = service.methods().map(|method| format!("{}/{}", service.full_name(), method.name()));
-        methods.collect::<Vec<_>>()
-    });
-    assert_eq!(rows, methods.collect());
+    assert_eq!(rows, methods().into_iter().collect());
 }
 
 fn is_refusal(status: &Status) -> bool {
     matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented)
 }
 
-fn pool() -> DescriptorPool {
-    DescriptorPool::decode(sluice_proto::FILE_DESCRIPTOR_SET).unwrap()
-}
-
-/// What the request is, encoded; that of a service which is not ours is empty.
-fn encode(path: &str, json: &str) -> Bytes {
-    let (service, method) = path.split_once('/').unwrap();
-    let input: Option<MessageDescriptor> = pool()
-        .get_service_by_name(service)
-        .and_then(|service| service.methods().find(|one| one.name() == method).map(|method| method.input()));
-    let Some(input) = input else { return Bytes::new() };
-    let message = DynamicMessage::deserialize(input, &mut serde_json::Deserializer::from_str(json)).unwrap();
-    message.encode_to_vec().into()
-}
-
 /// What a call comes to at its first answer.
 async fn call(connection: &Connection, path: &str, json: &str) -> Status {
-    let mut client = tonic::client::Grpc::new(connection.clone());
-    client.ready().await.unwrap();
-    let message = encode(path, json);
-    let takes_a_stream = ["StreamEvents", "SyncCatalog", "ReportAttempts", "ServeCommands", "ServerReflectionInfo"]
-        .iter()
-        .any(|method| path.ends_with(method));
-    let path = format!("/{path}").parse().unwrap();
-    let answers = match takes_a_stream {
-        // Left open, as streams are.
-        true => {
-            client.streaming(Request::new(tokio_stream::once(message).chain(tokio_stream::pending())), path, Raw).await
-        }
-        false => client.server_streaming(Request::new(message), path, Raw).await,
-    };
-    match answers {
-        Ok(answers) => answers.into_inner().message().await.err().unwrap_or_else(|| Status::ok("")),
-        Err(status) => status,
-    }
-}
-
-/// Messages as they are on the wire.
-#[derive(Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length)))
-    }
+    dynamic::call(connection, path, json).await.err().unwrap_or_else(|| Status::ok(""))
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use sluice_client::proto::{
     alert::v1::{
-        AlertRule, CreateAlertRuleRequest, DeleteAlertRuleRequest, DeliveryRateBelow, ExpiredAbove, FailingFor,
-        ListAlertRulesRequest, ListAlertsRequest, NodeGone, PendingAbove, alert_rule::Condition,
+        AlertRule, BacklogAgeAbove, CreateAlertRuleRequest, DeleteAlertRuleRequest, DeliveryRateBelow, ExpiredAbove,
+        FailingFor, GetAlertRuleRequest, ListAlertRulesRequest, ListAlertsRequest, NodeGone, PendingAbove,
+        UpdateAlertRuleRequest, alert_rule::Condition,
     },
     name::is_valid_id,
 };
@@ -46,6 +47,14 @@ What a rule finds is always logged. --notify names a sync that says where and in
 sluice_alert_fired or sluice_alert_resolved, with event_properties rule, display_name, subject, summary, since and at.
 `sluice sync test on-call --event alert.json` tries that out.")]
     Create(CreateArgs),
+    /// Change what is given of a rule
+    #[command(after_help = "\
+Examples:
+  sluice alerts update rule-1f0c9a7b --failing-for 30m
+  sluice alerts update rule-1f0c9a7b --notify ''        # the log alone
+
+Another condition replaces the one that the rule has; what the rule has found is over with it.")]
+    Update(UpdateArgs),
     /// Delete a rule, and what it has found
     #[command(after_help = "\
 Example:
@@ -59,15 +68,35 @@ Example:
 
 /// Which rule to make.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("condition").required(true)
-    .args(["failing_for", "delivery_rate_below", "expired_above", "pending_above", "node_gone"]))]
+#[command(group = ArgGroup::new("one").required(true).args(CONDITIONS))]
 pub(crate) struct CreateArgs {
     /// Id of the rule [default: made by the control plane]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    #[command(flatten)]
+    rule: RuleArgs,
+}
+
+/// What to change of a rule.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("one").args(CONDITIONS))]
+pub(crate) struct UpdateArgs {
+    /// Its id
+    #[arg(value_name = "RULE")]
+    id: String,
+    #[command(flatten)]
+    rule: RuleArgs,
+}
+
+const CONDITIONS: [&str; 6] =
+    ["failing_for", "delivery_rate_below", "expired_above", "pending_above", "backlog_age_above", "node_gone"];
+
+/// What a rule says.
+#[derive(Debug, Args)]
+struct RuleArgs {
     /// What it is for
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    display_name: String,
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
     /// The sync that it watches [default: every enabled one of the project]
     #[arg(long, value_name = "SYNC")]
     sync: Option<String>,
@@ -83,6 +112,9 @@ pub(crate) struct CreateArgs {
     /// More than so many deliveries wait
     #[arg(long, value_name = "COUNT")]
     pending_above: Option<i64>,
+    /// The oldest open delivery has waited for so long
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    backlog_age_above: Option<Duration>,
     /// A node is away for so long
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     node_gone: Option<Duration>,
@@ -111,12 +143,10 @@ pub(crate) async fn run(context: &Context, command: AlertsCommand) -> Result<(),
         AlertsCommand::List => list(context).await,
         AlertsCommand::Rules => rules(context).await,
         AlertsCommand::Create(args) => create(context, args).await,
+        AlertsCommand::Update(args) => update(context, args).await,
         AlertsCommand::Delete { id } => {
-            let name = match is_valid_id(&id) {
-                true => format!("{}/alertRules/{id}", context.project()?),
-                false => id,
-            };
-            let request = DeleteAlertRuleRequest { name, validate_only: false };
+            let name = rule_name(context, id)?;
+            let request = DeleteAlertRuleRequest { name, ..Default::default() };
             let rule = context.alerts().await?.delete_alert_rule(call(request)).await?.into_inner();
             print(context.format, &Printed::new(RULE, &rule)?, || Ok(format!("{} is deleted", rule.name)))
         }
@@ -185,40 +215,91 @@ fn shown(rule: &AlertRule) -> String {
             format!("more than {} expired over {}", above.count, for_people(&above.over))
         }
         Some(Condition::PendingAbove(above)) => format!("more than {} pending", above.count),
+        Some(Condition::BacklogAgeAbove(above)) => {
+            format!("a delivery waiting for {}", for_people(&above.duration))
+        }
         Some(Condition::NodeGone(gone)) => format!("a node gone for {}", for_people(&gone.duration)),
         None => "-".to_owned(),
     }
 }
 
 async fn create(context: &Context, args: CreateArgs) -> Result<(), Failure> {
-    let wire = |wait: Option<Duration>| wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());
-    let full_name = |sync: Option<String>| match sync {
-        Some(sync) => context.sync_name(&sync).map(|name| name.to_string()),
-        None => Ok(String::new()),
-    };
-    let over = wire(args.over);
-    let rate = args
-        .delivery_rate_below
-        .map(|rate| Condition::DeliveryRateBelow(DeliveryRateBelow { rate, over, min_count: args.min_count }));
-    let condition = rate
-        .or(args.failing_for.map(|wait| Condition::FailingFor(FailingFor { duration: wire(Some(wait)) })))
-        .or(args.expired_above.map(|count| Condition::ExpiredAbove(ExpiredAbove { count, over })))
-        .or(args.pending_above.map(|count| Condition::PendingAbove(PendingAbove { count })))
-        .or(args.node_gone.map(|wait| Condition::NodeGone(NodeGone { duration: wire(Some(wait)) })));
-    let rule = AlertRule {
-        display_name: args.display_name,
-        sync: full_name(args.sync)?,
-        condition,
-        clear_after: wire(args.clear_after),
-        notify_sync: full_name(args.notify)?,
-        ..AlertRule::default()
-    };
     let request = CreateAlertRuleRequest {
         parent: context.project()?.to_string(),
         alert_rule_id: args.id.unwrap_or_default(),
-        alert_rule: Some(rule),
-        validate_only: false,
+        alert_rule: Some(args.rule.rule(context)?),
+        ..CreateAlertRuleRequest::default()
     };
     let rule = context.alerts().await?.create_alert_rule(call(request)).await?.into_inner();
     print(context.format, &Printed::new(RULE, &rule)?, || Ok(format!("{}: {}", rule.name, shown(&rule))))
+}
+
+async fn update(context: &Context, args: UpdateArgs) -> Result<(), Failure> {
+    let mut client = context.alerts().await?;
+    let name = rule_name(context, args.id)?;
+    let paths = args.rule.paths();
+    let rule = if paths.is_empty() {
+        client.get_alert_rule(call(GetAlertRuleRequest { name })).await?.into_inner()
+    } else {
+        let request = UpdateAlertRuleRequest {
+            alert_rule: Some(AlertRule { name, ..args.rule.rule(context)? }),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..UpdateAlertRuleRequest::default()
+        };
+        client.update_alert_rule(call(request)).await?.into_inner()
+    };
+    print(context.format, &Printed::new(RULE, &rule)?, || Ok(format!("{}: {}", rule.name, shown(&rule))))
+}
+
+fn rule_name(context: &Context, id: String) -> Result<String, Failure> {
+    Ok(match is_valid_id(&id) {
+        true => format!("{}/alertRules/{id}", context.project()?),
+        false => id,
+    })
+}
+
+impl RuleArgs {
+    /// The fields that are given.
+    fn paths(&self) -> Vec<String> {
+        let given = [
+            ("display_name", self.display_name.is_some()),
+            ("sync", self.sync.is_some()),
+            ("failing_for", self.failing_for.is_some()),
+            ("delivery_rate_below", self.delivery_rate_below.is_some()),
+            ("expired_above", self.expired_above.is_some()),
+            ("pending_above", self.pending_above.is_some()),
+            ("backlog_age_above", self.backlog_age_above.is_some()),
+            ("node_gone", self.node_gone.is_some()),
+            ("clear_after", self.clear_after.is_some()),
+            ("notify_sync", self.notify.is_some()),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(path, _)| path.to_owned()).collect()
+    }
+
+    fn rule(self, context: &Context) -> Result<AlertRule, Failure> {
+        let wire = |wait: Option<Duration>| wait.and_then(|wait| prost_types::Duration::try_from(wait).ok());
+        let full_name = |sync: Option<String>| match sync {
+            Some(sync) if !sync.is_empty() => context.sync_name(&sync).map(|name| name.to_string()),
+            _ => Ok(String::new()),
+        };
+        let over = wire(self.over);
+        let rate = self
+            .delivery_rate_below
+            .map(|rate| Condition::DeliveryRateBelow(DeliveryRateBelow { rate, over, min_count: self.min_count }));
+        let waiting = |wait| Condition::BacklogAgeAbove(BacklogAgeAbove { duration: wire(Some(wait)) });
+        let condition = rate
+            .or(self.failing_for.map(|wait| Condition::FailingFor(FailingFor { duration: wire(Some(wait)) })))
+            .or(self.expired_above.map(|count| Condition::ExpiredAbove(ExpiredAbove { count, over })))
+            .or(self.pending_above.map(|count| Condition::PendingAbove(PendingAbove { count })))
+            .or(self.backlog_age_above.map(waiting))
+            .or(self.node_gone.map(|wait| Condition::NodeGone(NodeGone { duration: wire(Some(wait)) })));
+        Ok(AlertRule {
+            display_name: self.display_name.unwrap_or_default(),
+            sync: full_name(self.sync)?,
+            condition,
+            clear_after: wire(self.clear_after),
+            notify_sync: full_name(self.notify)?,
+            ..AlertRule::default()
+        })
+    }
 }

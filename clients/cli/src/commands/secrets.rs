@@ -14,13 +14,14 @@ use crate::{
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretsCommand {
-    /// Seal the secrets of a stopped control plane with another key
+    /// Seal the secrets of a stopped control plane anew, with another key
     #[command(after_help = "\
 Example:
   openssl rand -hex 32 > new.key
   sluice secrets rotate-key --data-dir data/control-plane --secrets-key-file old.key --new-secrets-key-file new.key
 
-The control plane must not run; start it with the new key afterwards. Old copies of the data folder still open with the old key.
+Every secret is sealed with a new data key, and that with the new key, so that neither old key opens anything any longer. The control
+plane must not run; start it with the new key afterwards. Old copies of the data folder still open with the old key.
 Exit codes: 4 the old key is not the one, 6 the folder is in use, not a control plane's, or a key file cannot be used.")]
     RotateKey(RotateKeyArgs),
 }

@@ -19,8 +19,8 @@ use super::{
 use crate::spool::{
     limits::SpoolLimits,
     store::{
-        Damaged, DeadLetterPage, DeadLetterQuery, Due, DueDelivery, DueQuery, LaneKey, LaneRow, LaneStats, Ledger,
-        Reports, Selection, Stats, StoreError, StoreReader, StoredCatalog,
+        Backlog, Damaged, DeadLetterPage, DeadLetterQuery, Due, DueDelivery, DueQuery, LaneKey, LaneRow, LaneStats,
+        Ledger, Reports, Selection, Stats, StoreError, StoreReader, StoredCatalog,
     },
 };
 
@@ -203,6 +203,28 @@ impl StoreReader for SqliteReader {
             ledger.deliveries.push((key, delivery_counts(row, 2)?));
         }
         Ok(ledger)
+    }
+
+    fn backlogs(&self, now_ms: i64) -> Result<Vec<Backlog>, StoreError> {
+        let _view = self.view()?;
+        // A delivery whose window is not open yet is due when its first round is; one whose window is open, later than that.
+        let mut lanes = self.connection.prepare_cached(
+            "SELECT uid, name, pending,
+               min((SELECT ifnull(min(due_ms), 9223372036854775807) FROM deliveries WHERE lane = lanes.lane),
+                   (SELECT ifnull(min(window_open_ms), 9223372036854775807) FROM deliveries
+                    WHERE lane = lanes.lane AND window_open_ms IS NOT NULL)),
+               ifnull(held_since_ms, ?1) - held_total_ms
+             FROM lanes WHERE pending > 0 ORDER BY uid",
+        )?;
+        let backlog = |row: &rusqlite::Row<'_>| {
+            let (oldest_ms, lane_now_ms): (i64, i64) = (row.get(3)?, row.get(4)?);
+            Ok(Backlog {
+                key: LaneKey { uid: row.get::<_, String>(0)?.into(), name: row.get::<_, String>(1)?.into() },
+                pending: row.get(2)?,
+                oldest_wait_ms: (oldest_ms < i64::MAX).then(|| lane_now_ms.saturating_sub(oldest_ms).max(0)),
+            })
+        };
+        Ok(lanes.query_map([now_ms], backlog)?.collect::<Result<_, _>>()?)
     }
 
     fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, StoreError> {

@@ -26,6 +26,18 @@ pub struct LaneRow {
     pub next_due_ms: Option<i64>,
 }
 
+/// What waits in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Its sync.
+    pub key: LaneKey,
+    /// Open deliveries.
+    pub pending: i64,
+    /// How long, in the lane's time, the oldest of those on disk has waited since its first round was due; none if none is there, or
+    /// all are in a chunk.
+    pub oldest_wait_ms: Option<i64>,
+}
+
 /// Asks for due deliveries.
 #[derive(Clone, Debug)]
 pub struct DueQuery {

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use self::{
     answer::{
-        Damaged, DeadLetterPage, DeadLetterQuery, DeadLetterRow, DeliveryCounts, Due, DueDelivery, DueQuery,
+        Backlog, Damaged, DeadLetterPage, DeadLetterQuery, DeadLetterRow, DeliveryCounts, Due, DueDelivery, DueQuery,
         EventCounts, LaneRow, LaneStats, Ledger, Reports, Stats, StoredCatalog,
     },
     change::{
@@ -137,6 +137,8 @@ pub trait StoreReader: Send {
     fn catalog(&self) -> Result<Option<StoredCatalog>, StoreError>;
     /// What has been counted.
     fn ledger(&self) -> Result<Ledger, StoreError>;
+    /// The lanes with open deliveries, and how long the oldest of each has waited at `now_ms`.
+    fn backlogs(&self, now_ms: i64) -> Result<Vec<Backlog>, StoreError>;
     /// Dead letters in the order of acceptance.
     fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, StoreError>;
     /// How many dead letters there are, and the bytes of their events.
