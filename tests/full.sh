@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The full counts: the store, the schedule and the producers against their models; then the real processes: 200 kills over
+# The full counts: the store, the schedule, the push protocol and the producers against their models, a thousand nodes with
+# a hundred thousand syncs; then the real processes: 200 kills over
 # 50,000 events, 50 power cuts, faults of the disk and of the clock; and an export of Amplitude's shape streamed through a node
 # that is killed on the way. What arrives is compared to the event. Prints the seeds and figures; SLUICE_SEED repeats a run. Ends
 # by itself.
@@ -26,6 +27,7 @@ echo "seed $SLUICE_SEED"
 cargo test --release --package sluice-pipeline --test pipeline
 cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
 cargo test --release --package sluice-control-plane --lib session::model
+cargo test --release --package sluice-control-plane --lib feed::simulation -- --nocapture
 cargo build --release --workspace --bins
 # One after the other: they time what they kill by what has been delivered, and share two cores at most.
 for test in producers lanes hostile faults kill kill_control_plane power_cut disk clock outages; do

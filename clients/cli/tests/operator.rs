@@ -144,7 +144,7 @@ fn syncs_live_in_a_folder_of_files() {
     assert!(dry.contains("syncs/a  would be created") && dry.contains("a dry run"), "{dry}");
     assert!(dev.ok(&["sync", "list"]).contains("no syncs"));
     let applied = dev.ok(&["sync", "apply", "-f", &folder]);
-    assert!(applied.contains("syncs/b  created  served by 1 node"), "{applied}");
+    assert!(applied.contains("syncs/b  created  served by 1 node: nodes/local"), "{applied}");
     let rollout = dev.ok(&["sync", "rollout", "a"]);
     assert!(rollout.contains("nodes/local") && rollout.contains("serving"), "{rollout}");
     assert!(dev.ok(&["metrics", "a", "--summary"]).contains("\"timePeriod\": \"ONE_HOUR\""));
