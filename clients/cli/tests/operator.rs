@@ -281,3 +281,30 @@ fn the_key_of_secrets_is_rotated_while_nothing_runs() {
         dev.run(&["secrets", "rotate-key", "--data-dir", &dev.path("nowhere"), "--new-secrets-key-file", &new]);
     assert_eq!(nowhere.code, 6, "{}", nowhere.stderr);
 }
+
+#[test]
+fn traps_in_a_template_are_told_before_it_is_in_earnest() {
+    let dev = Dev::start();
+    let template = "{\"name\": \"${input.user_properties.name}\", \"plan\": \"${(input.plan!'none')?json_string}\"}";
+    let file = dev.file("a.yaml", &manifest("a", &endpoint(), template));
+    let applied = dev.run(&["sync", "apply", "-f", &file]);
+    assert_eq!(applied.code, 0, "a trap is no mistake: {}{}", applied.stdout, applied.stderr);
+    assert!(applied.stderr.contains("warning: projects/default/syncs/a: events.template.source"), "{}", applied.stderr);
+    assert!(applied.stderr.contains("json_string"), "a remedy is told: {}", applied.stderr);
+    let report = dev.ok(&[
+        "sync",
+        "apply",
+        "-f",
+        &dev.file("a.yaml", &manifest("a", "http://127.0.0.1:1", template)),
+        "-o",
+        "json",
+    ]);
+    assert!(report.contains("\"warnings\""), "{report}");
+
+    let event = dev.file("event.json", r#"{"event_type": "a", "user_properties": {}}"#);
+    let shown = dev.run(&["sync", "preview", "a", "--event", &event]);
+    assert!(shown.stdout.contains("input.user_properties.name (line 1, column"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("rendering fails where it is reached"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("input.plan") && shown.stdout.contains("says what to do"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("warning: "), "{}", shown.stderr);
+}

@@ -23,6 +23,9 @@ struct Report {
     result: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<Change>,
+    /// Traps in the template, as they are printed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,11 +77,15 @@ pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Failur
     let deadline = args.wait.deadline().filter(|_| !args.dry_run);
     for one in applied {
         let (result, changed) = (one.result(), changed(&one)?);
+        let warnings: Vec<_> = one.warnings.iter().map(|warning| Shown::warning(warning).to_string()).collect();
         let Some(sync) = one.sync else { continue };
+        for warning in &warnings {
+            note(&format!("warning: {}: {warning}", sync.name));
+        }
         let until = deadline.filter(|_| result != ApplyResult::Deleted);
         match rollout::follow(&mut client, sync.clone(), until).await {
             Ok(followed) => {
-                run.done(result, changed, &followed, until.is_some())?;
+                run.done(result, changed, warnings, &followed, until.is_some())?;
                 if let Some(failure) = &followed.failure {
                     run.failed(&sync.name, failure);
                 }
@@ -86,7 +93,7 @@ pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Failur
             // It is stored, only what the nodes make of it is not known.
             Err(failure) => {
                 let unknown = Followed { sync, nodes: Vec::new(), failure: None };
-                run.done(result, changed, &unknown, false)?;
+                run.done(result, changed, warnings, &unknown, false)?;
                 run.failed(&unknown.sync.name, &failure);
             }
         }
@@ -180,6 +187,7 @@ impl Run<'_> {
         &mut self,
         result: ApplyResult,
         changes: Vec<Change>,
+        warnings: Vec<String>,
         followed: &Followed,
         waited: bool,
     ) -> Result<(), Failure> {
@@ -205,6 +213,7 @@ impl Run<'_> {
             name: sync.name.clone(),
             result: word(result),
             changes,
+            warnings,
             revision: exists.then_some(sync.revision),
             serving_count: sync.rollout.as_ref().filter(|_| exists).map(|rollout| rollout.serving_count),
             nodes: followed.nodes.iter().map(Into::into).collect(),
