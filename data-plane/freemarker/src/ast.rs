@@ -457,4 +457,5 @@ pub(crate) struct Lambda {
     pub(crate) slot: u32,
     pub(crate) bindings: Bindings,
     pub(crate) body: Expr,
+    pub(crate) span: Span,
 }

@@ -122,8 +122,14 @@ impl Search<'_> {
             ExprKind::Chain(chain) => {
                 let symbol = chain.rest.first().map_or("+", |(op, _)| op.symbol());
                 self.part(symbol, left, &chain.first);
+                let mut before = chain.first.span;
                 for (op, operand) in &chain.rest {
+                    // what was put together so far is the left side of the next operator
+                    if self.found.is_none() && before == self.span {
+                        self.found = Some(format!("\"{}\" {left}", op.symbol()));
+                    }
                     self.part(op.symbol(), right, operand);
+                    before = before.to(operand.span);
                 }
             }
             ExprKind::Compare(comparison) => {

@@ -46,6 +46,15 @@ pub(crate) enum Callable<'r> {
     Function(FunctionValue<'r>, Span),
 }
 
+impl Callable<'_> {
+    fn span(&self) -> Span {
+        match self {
+            Callable::Lambda(lambda) => lambda.span,
+            Callable::Method(_, span) | Callable::Function(_, span) => *span,
+        }
+    }
+}
+
 impl<'r> ListIter<'r> {
     pub(crate) fn of(sequence: Sequence<'r>) -> Self {
         ListIter { source: Source::Sequence { sequence, place: 0 }, ahead: None }
@@ -112,20 +121,18 @@ impl<'r> Interp<'r> {
     fn accepts(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<bool, Raised> {
         match self.call_for_item(callable, item)? {
             Value::Bool(flag) => Ok(flag),
-            Value::Missing => Err(match callable {
-                Callable::Lambda(lambda) => self.missing(&lambda.body),
-                Callable::Method(_, span) | Callable::Function(_, span) => {
-                    runtime("The function has returned null or missing, but a boolean is needed.").at(*span)
-                }
-            }),
-            other => Err(match callable {
-                Callable::Lambda(lambda) => self.expected("boolean", &other, &lambda.body),
-                Callable::Method(_, span) | Callable::Function(_, span) => runtime(format!(
-                    "The function has returned {}, but a boolean is needed.",
+            Value::Missing => Err(self.blamed_at(
+                "The filter expression has returned no return value (has returned null), rather than a boolean.",
+                callable.span(),
+                &[],
+            )),
+            other => {
+                let message = format!(
+                    "The filter expression had to return a boolean value, but it returned {} instead.",
                     super::blame::a_or_an(other.type_name())
-                ))
-                .at(*span),
-            }),
+                );
+                Err(self.blamed_at(message, callable.span(), &[]))
+            }
         }
     }
 
@@ -173,14 +180,11 @@ impl<'r> Interp<'r> {
                 if *how == Derivation::Map {
                     let mapped = self.call_for_item(callable, item.first)?;
                     if mapped.is_missing() {
-                        return Err(match callable {
-                            Callable::Lambda(lambda) => self.missing(&lambda.body),
-                            Callable::Method(_, span) | Callable::Function(_, span) => {
-                                let mut fault = runtime("The function has returned null or missing.").at(*span);
-                                fault.missing = true;
-                                fault
-                            }
-                        });
+                        return Err(self.blamed_at(
+                            "The element mapper function has returned no return value (has returned null).",
+                            callable.span(),
+                            &[],
+                        ));
                     }
                     break Some(Item { first: mapped, second: None });
                 }

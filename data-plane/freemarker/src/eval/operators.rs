@@ -51,8 +51,7 @@ impl<'r> Interp<'r> {
         let mut buffer: Option<String> = None;
         for (op, expr) in &chain.rest {
             if *op != BinaryOp::Add && !matches!(left, Value::Number(_)) && buffer.is_none() {
-                let place = if left_span == chain.first.span { &chain.first } else { expr };
-                return Err(self.expected("number", &left, place));
+                return Err(self.expected_at("number", &left, left_span, &[]));
             }
             let right = self.eval(expr)?;
             let (left_kept, right) = (std::mem::replace(&mut left, Value::Missing), self.settled(right)?);

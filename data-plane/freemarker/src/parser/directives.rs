@@ -255,7 +255,7 @@ impl<'p> Parser<'p, '_> {
             Directive::Attempt => self.attempt_directive(found)?,
             Directive::Compress => {
                 self.end_tag(false)?;
-                ElementKind::Compress(self.content("#compress", "/compress", Kind::Block, found)?)
+                ElementKind::Compress(self.content("#compress", "/compress", Kind::Fleeting, found)?)
             }
             Directive::Escape => self.escape_directive(found)?,
             Directive::NoEscape => self.noescape_directive(found)?,
@@ -417,11 +417,13 @@ impl<'p> Parser<'p, '_> {
     fn attempt_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
         self.end_tag(false)?;
         self.open_outline(Kind::Block, found.start);
-        self.open_outline(Kind::Block, found.start);
+        self.open_outline(Kind::Fleeting, found.start);
         // an unclosed #attempt lacks its #recover, which is no end tag
         let (body, stop) = self.body("", &["recover"])?;
         let recover_start = stop.found.map_or(self.pos, |tag| tag.start);
-        self.close_outline(recover_start);
+        if self.state.outline.close_section(self.state.text_count, recover_start, self.state.lines) {
+            self.state.text_count += 1;
+        }
         self.end(&stop)?;
         self.open_outline(Kind::Block, recover_start);
         let (recover, stop) = self.body("#attempt", &["/attempt", "/recover"])?;
