@@ -34,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Ends any rendering within some 20 ms of CPU.
     fn default() -> Self {
-        Limits { max_steps: 200_000, max_output_bytes: 4 << 20, max_value_bytes: 16 << 20, max_depth: 300 }
+        Limits { max_steps: 200_000, max_output_bytes: 4 << 20, max_value_bytes: 16 << 20, max_depth: 400 }
     }
 }
 

@@ -105,7 +105,8 @@ impl<'r> Interp<'r> {
 
     pub(crate) fn call_for_item(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<Value<'r>, Raised> {
         self.meter.step()?;
-        match callable {
+        self.meter.enter()?;
+        let value = match callable {
             Callable::Lambda(lambda) => {
                 self.set_local(lambda.slot, item);
                 self.open_scope(&lambda.bindings);
@@ -115,7 +116,9 @@ impl<'r> Interp<'r> {
             }
             Callable::Function(function, span) => self.call_with_values(function, &[item]).at(*span),
             Callable::Method(method, span) => self.call_method(method.as_ref(), &[item]).at(*span),
-        }
+        };
+        self.meter.leave();
+        value
     }
 
     fn accepts(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<bool, Raised> {
