@@ -109,7 +109,7 @@ impl<'r> Interp<'r> {
         escape: bool,
     ) -> Result<Value<'r>, Raised> {
         let wanted = "string or something automatically convertible to string (number, date or boolean), or \"template \
-                      output\"";
+                      output\" ";
         let markup = match value {
             Value::Markup(markup) if markup.format == format => return Ok(Value::Markup(markup)),
             Value::Markup(markup) => match &markup.plain {

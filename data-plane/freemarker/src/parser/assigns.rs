@@ -1,7 +1,7 @@
 //! `#assign`, `#global` and `#local`.
 
 use super::Parser;
-use super::directives::Directive;
+use super::directive::Directive;
 use crate::ast::{AssignOp, AssignPlace, Assignment, Assignments, BinaryOp, Capture, ElementKind, Expr, Target};
 use crate::error::Raised;
 use crate::lexer::literal::decode;

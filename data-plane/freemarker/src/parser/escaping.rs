@@ -1,6 +1,6 @@
 //! `#escape` and `#noescape`, `#outputformat`, `#autoesc` and `#noautoesc`.
 
-use super::directives::Directive;
+use super::directive::Directive;
 use super::{Escape, Parser, Surroundings};
 use crate::ast::{Block, ElementKind, Expr, ExprKind};
 use crate::error::{Raised, limit, parse};

@@ -3,7 +3,9 @@
 mod assigns;
 mod calls;
 mod checks;
+mod directive;
 mod directives;
+mod ends;
 mod escaping;
 mod expressions;
 mod header;
