@@ -96,6 +96,11 @@ impl Meter {
         Ok(())
     }
 
+    /// The steps that are left.
+    pub(crate) fn steps_left(&self) -> u64 {
+        self.limits.max_steps.saturating_sub(self.steps)
+    }
+
     /// Charges for looking through `bytes` bytes.
     #[inline]
     pub(crate) fn scan(&mut self, bytes: usize) -> Result<(), Raised> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::json::Node;
 use crate::limits::MAX_VALUE_DEPTH;
+use crate::matches::Matches;
 use crate::number::Number;
 use crate::value::{Text, Value};
 
@@ -17,6 +18,8 @@ pub enum Sequence<'d> {
     List(Arc<List<'d>>),
     /// `a..b` and its like.
     Range(Range),
+    /// What `?matches` found; is a boolean, too.
+    Matches(Arc<Matches<'d>>),
 }
 
 impl<'d> Sequence<'d> {
@@ -26,6 +29,7 @@ impl<'d> Sequence<'d> {
             Sequence::Json(node) => Some(node.len()),
             Sequence::List(list) => Some(list.items.len()),
             Sequence::Range(range) => range.len(),
+            Sequence::Matches(matches) => Some(matches.len()),
         }
     }
 
@@ -40,6 +44,7 @@ impl<'d> Sequence<'d> {
             Sequence::Json(node) => node.at(index).map(Value::json),
             Sequence::List(list) => list.items.get(index).cloned(),
             Sequence::Range(range) => range.get(index).map(|int| Value::Number(Number::Int(int))),
+            Sequence::Matches(matches) => matches.get(index),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Number {
             Number::Int(_) => 0,
             Number::Decimal(decimal) => {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
-                1 + unscaled.bits() / 256 + scale.unsigned_abs() / 64
+                1 + unscaled.bits() / 64 + scale.unsigned_abs() / 64
             }
         }
     }
@@ -162,6 +162,11 @@ impl Number {
         Number::big(product)
     }
 
+    /// The product with all of its decimals.
+    pub(crate) fn multiply_exactly(&self, factor: i64) -> Result<Number, NumberFault> {
+        Number::big(self.to_big() * BigDecimal::from(factor))
+    }
+
     /// The quotient, rounded half up to the decimals of the operands or 12, whichever is more.
     pub(crate) fn divide(&self, other: &Number) -> Result<Number, NumberFault> {
         if other.is_zero() {
@@ -200,6 +205,18 @@ impl Number {
             (Number::Int(a), Number::Int(b)) => a.cmp(b),
             _ => self.to_big().cmp(&other.to_big()),
         }
+    }
+
+    /// As Java's `floatValue`, or its `doubleValue`: the nearest binary number, and of that the
+    /// shortest decimal one that is read back as the same.
+    pub(crate) fn to_binary(&self, single: bool) -> Result<Number, NumberFault> {
+        let text = self.to_plain_string();
+        let double = match single {
+            true => text.parse::<f32>().map(f64::from),
+            false => text.parse::<f64>(),
+        };
+        let double = double.ok().filter(|double| double.is_finite()).ok_or(NumberFault::TooManyDigits)?;
+        Number::parse(&format!("{double:e}")).ok_or(NumberFault::TooManyDigits)
     }
 
     /// Truncated towards zero.
@@ -259,6 +276,25 @@ impl Number {
                 (unscaled.sign() == Sign::Minus, unscaled.magnitude().to_string(), scale)
             }
         }
+    }
+
+    /// The number as `?c` writes it since FreeMarker 2.3.32: all digits, with an exponent when it
+    /// is nearer to 0 than 1E-6 or ends with 100 zeros.
+    pub(crate) fn to_exact_string(&self) -> String {
+        let (negative, digits, scale) = self.digits();
+        let significant = digits.trim_end_matches('0');
+        if significant.is_empty() {
+            return "0".into();
+        }
+        let scale = scale - (digits.len() - significant.len()) as i64;
+        let exponent = significant.len() as i64 - 1 - scale;
+        if scale > -100 && (scale <= 0 || exponent >= -6) {
+            return self.to_plain_string();
+        }
+        let (first, rest) = significant.split_at_checked(1).unwrap_or((significant, ""));
+        let (sign, dot) = (if negative { "-" } else { "" }, if rest.is_empty() { "" } else { "." });
+        let plus = if exponent < 0 { "" } else { "+" };
+        format!("{sign}{first}{dot}{rest}E{plus}{exponent}")
     }
 
     /// The number in digits, without exponent and without trailing zeros after the separator:

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::boolean::BooleanFormat;
+use crate::format::c::CFormat;
 use crate::format::date::{CompiledDateFormat, CustomDateFormats, DateFormat, DateKind};
+use crate::format::locale::Locale;
 use crate::format::number::NumberFormat;
 use crate::format::zone::Zone;
 use crate::output_format::{AutoEscaping, Escaping, OutputFormat};
@@ -49,8 +51,8 @@ impl Default for Settings {
 impl Settings {
     /// Sets a setting by FreeMarker's name for it and the text that its configuration would take.
     ///
-    /// Taken are `number_format`, `boolean_format`, `date_format`, `time_format`,
-    /// `datetime_format`, `locale` (English ones), `time_zone`, `url_escaping_charset`,
+    /// Taken are `number_format`, `boolean_format`, `c_format`, `date_format`, `time_format`,
+    /// `datetime_format`, `locale`, `time_zone`, `url_escaping_charset`,
     /// `output_encoding`, `whitespace_stripping`, `tag_syntax`, `interpolation_syntax`,
     /// `naming_convention`, `strict_syntax`, `output_format`, `auto_escaping_policy`,
     /// `recognize_standard_file_extensions`, `fallback_on_null_loop_variable`, `auto_include`,
@@ -231,6 +233,7 @@ pub(crate) enum InterpolationSyntax {
 pub(crate) enum SettingKey {
     NumberFormat,
     BooleanFormat,
+    CFormat,
     DateFormat,
     TimeFormat,
     DatetimeFormat,
@@ -246,6 +249,7 @@ impl SettingKey {
     pub(crate) fn find(name: &str) -> Option<Self> {
         Some(match name {
             "number_format" => SettingKey::NumberFormat,
+            "c_format" => SettingKey::CFormat,
             "boolean_format" => SettingKey::BooleanFormat,
             "date_format" => SettingKey::DateFormat,
             "time_format" => SettingKey::TimeFormat,
@@ -264,12 +268,16 @@ impl SettingKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Formats {
     pub(crate) number: NumberFormat,
+    /// What the number format was made from.
+    number_source: String,
     pub(crate) boolean: BooleanFormat,
+    pub(crate) c: CFormat,
     pub(crate) date: NamedDateFormat,
     pub(crate) time: NamedDateFormat,
     pub(crate) datetime: NamedDateFormat,
     pub(crate) zone: Zone,
     pub(crate) locale: String,
+    pub(crate) data: &'static Locale,
     pub(crate) url_charset: Option<String>,
     pub(crate) output_encoding: Option<String>,
 }
@@ -282,13 +290,13 @@ pub(crate) struct NamedDateFormat {
 }
 
 impl NamedDateFormat {
-    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
-        let format = CompiledDateFormat::parse(text, kind, custom)?;
+    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats, locale: &'static Locale) -> Result<Self, String> {
+        let format = CompiledDateFormat::parse(text, kind, custom, locale)?;
         Ok(NamedDateFormat { source: text.to_owned(), format })
     }
 
     fn default_of(kind: DateKind) -> Self {
-        Self::parse("", kind, &Vec::new()).unwrap_or_else(|_| NamedDateFormat {
+        Self::parse("", kind, &Vec::new(), Locale::us()).unwrap_or_else(|_| NamedDateFormat {
             source: "iso".into(),
             format: CompiledDateFormat::Iso(crate::format::iso::PLAIN),
         })
@@ -299,12 +307,15 @@ impl Default for Formats {
     fn default() -> Self {
         Formats {
             number: NumberFormat::locale_default(),
+            number_source: "number".into(),
             boolean: BooleanFormat::forbidden(),
+            c: CFormat::Legacy,
             date: NamedDateFormat::default_of(DateKind::Date),
             time: NamedDateFormat::default_of(DateKind::Time),
             datetime: NamedDateFormat::default_of(DateKind::DateTime),
             zone: Zone::Utc,
             locale: "en_US".into(),
+            data: Locale::us(),
             url_charset: None,
             output_encoding: None,
         }
@@ -314,22 +325,37 @@ impl Default for Formats {
 impl Formats {
     pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
-            SettingKey::NumberFormat => self.number = NumberFormat::parse(value)?,
+            SettingKey::NumberFormat => {
+                self.number = NumberFormat::parse(value, self.data)?;
+                value.clone_into(&mut self.number_source);
+            }
+            SettingKey::CFormat => self.c = CFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
             SettingKey::DateFormat => {
-                self.date = NamedDateFormat::parse(value, DateKind::Date, custom)?;
+                self.date = NamedDateFormat::parse(value, DateKind::Date, custom, self.data)?;
             }
             SettingKey::TimeFormat => {
-                self.time = NamedDateFormat::parse(value, DateKind::Time, custom)?;
+                self.time = NamedDateFormat::parse(value, DateKind::Time, custom, self.data)?;
             }
             SettingKey::DatetimeFormat => {
-                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom)?;
+                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data)?;
             }
             SettingKey::Locale => {
-                if !(value == "en" || value.starts_with("en_") || value.starts_with("en-")) {
-                    return Err(format!("this engine has no data for the locale \"{value}\": it knows English ones"));
+                let name = value.replace('-', "_");
+                self.data = Locale::find(&name).ok_or_else(|| {
+                    format!("this engine has no data for the locale \"{value}\": it knows the greater languages of Europe, Chinese, \
+                         Japanese, Korean and Indonesian")
+                })?;
+                self.locale = name;
+                // formats by name look different now
+                self.number = NumberFormat::parse(&self.number_source, self.data)?;
+                for (format, kind) in [
+                    (&mut self.date, DateKind::Date),
+                    (&mut self.time, DateKind::Time),
+                    (&mut self.datetime, DateKind::DateTime),
+                ] {
+                    *format = NamedDateFormat::parse(&format.source, kind, custom, self.data)?;
                 }
-                self.locale = value.replace('-', "_");
             }
             SettingKey::TimeZone => {
                 self.zone = match value {
@@ -337,7 +363,7 @@ impl Formats {
                     name => Zone::find(name).ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
                 };
             }
-            SettingKey::UrlEscapingCharset => self.url_charset = Some(charset(value)?),
+            SettingKey::UrlEscapingCharset => self.url_charset = Some(value.to_owned()),
             SettingKey::OutputEncoding => self.output_encoding = Some(value.to_owned()),
             // only for values that come from SQL databases
             SettingKey::SqlTimeZone => {}
@@ -351,15 +377,6 @@ impl Formats {
             DateKind::Time => &self.time,
             DateKind::DateTime => &self.datetime,
         }
-    }
-}
-
-/// Checks the name of a character set that texts can be escaped in.
-pub(crate) fn charset(name: &str) -> Result<String, String> {
-    let lower = name.to_ascii_lowercase();
-    match lower.as_str() {
-        "utf-8" | "utf8" | "iso-8859-1" | "latin1" | "us-ascii" | "ascii" | "utf-16be" => Ok(lower),
-        _ => Err(format!("this engine does not know the character set \"{name}\"")),
     }
 }
 

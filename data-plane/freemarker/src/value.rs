@@ -11,6 +11,7 @@ use crate::format::date::DateKind;
 use crate::json::{Kind, Node, write_json_string};
 use crate::limits::MAX_JSON_BYTES;
 use crate::markup::Markup;
+use crate::matches::Match;
 use crate::model::{Hash, List, Map, Sequence};
 use crate::number::Number;
 
@@ -200,6 +201,15 @@ impl<'d> Value<'d> {
         Value::Number(Number::Int(i64::try_from(int).unwrap_or(i64::MAX)))
     }
 
+    /// The boolean that the value is: results of `?matches` are one besides being a sequence.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(flag) => Some(*flag),
+            Value::Sequence(Sequence::Matches(matches)) => Some(matches.is_whole()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Value::Missing)
     }
@@ -236,11 +246,14 @@ impl<'d> Value<'d> {
 
 /// A string: a slice of the data or the template, or one that was built.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Text<'d> {
     /// Read in place.
     Borrowed(&'d str),
     /// Built by an expression or by the host.
     Owned(Arc<str>),
+    /// What a regular expression matched; knows its groups.
+    Match(Arc<Match<'d>>),
 }
 
 impl Deref for Text<'_> {
@@ -250,6 +263,7 @@ impl Deref for Text<'_> {
         match self {
             Text::Borrowed(text) => text,
             Text::Owned(text) => text,
+            Text::Match(found) => found.text(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Built-ins of dates.
 
 use super::{BuiltIn, Iso, IsoZone};
-use crate::ast::BuiltInCall;
+use crate::ast::{BuiltInCall, Form};
 use crate::error::{Raised, runtime};
 use crate::eval::Interp;
 use crate::format::date::DateKind;
@@ -21,6 +21,9 @@ impl<'r> Interp<'r> {
         };
         let value = self.value(&call.target)?;
         if let Value::Date(date) = value {
+            if call.form != Form::Bare {
+                return Err(runtime("a date is not read again: it takes no format").at(call.target.span));
+            }
             if date.kind == kind || date.kind == DateKind::DateTime {
                 return Ok(Value::Date(Date { kind, ..date }));
             }
@@ -74,7 +77,7 @@ impl<'r> Interp<'r> {
             Accuracy::Milliseconds => Accuracy::AsNeeded,
             other => other,
         };
-        let show_offset = iso.show_offset.or(Some(date.kind != DateKind::Date));
+        let show_offset = Some(iso.show_offset != Some(false) && date.kind != DateKind::Date);
         let format = IsoFormat { accuracy, show_offset, ..PLAIN };
         self.built(format.format(date, &zone))
     }

@@ -10,9 +10,7 @@ use crate::value::{Text, Value};
 impl<'r> Interp<'r> {
     pub(crate) fn built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         use BuiltIn as B;
-        if call.form == Form::Called {
-            self.check_argument_count(call)?;
-        }
+        self.check_argument_count(call)?;
         match call.which {
             B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull | B::EmptyToNull | B::TrimToNull => {
                 self.existence(call)
@@ -57,8 +55,20 @@ impl<'r> Interp<'r> {
             | B::Min
             | B::Max
             | B::Sequence => self.sequence_built_in(call),
+            B::Ancestors
+            | B::Children
+            | B::NodeName
+            | B::NodeNamespace
+            | B::NodeType
+            | B::Parent
+            | B::Root
+            | B::NextSibling
+            | B::PreviousSibling
+            | B::Api
+            | B::HasApi
+            | B::New => self.refused(call),
             B::Keys | B::Values => self.hash_built_in(call),
-            B::C | B::String => self.printing(call),
+            B::C | B::Cn | B::String => self.printing(call),
             B::Round
             | B::Floor
             | B::Ceiling
@@ -67,6 +77,8 @@ impl<'r> Interp<'r> {
             | B::Long
             | B::Short
             | B::Byte
+            | B::Float
+            | B::Double
             | B::LowerAbc
             | B::UpperAbc
             | B::NumberToDate
@@ -122,16 +134,21 @@ impl<'r> Interp<'r> {
             | B::IndexOf
             | B::LastIndexOf
             | B::Substring
+            | B::RemoveBeginning
+            | B::RemoveEnding
+            | B::EnsureEndsWith => self.search(call),
+            B::Matches
+            | B::Groups
             | B::Replace
             | B::Split
             | B::KeepBefore
             | B::KeepAfter
             | B::KeepBeforeLast
             | B::KeepAfterLast
-            | B::RemoveBeginning
-            | B::RemoveEnding
-            | B::EnsureStartsWith
-            | B::EnsureEndsWith => self.search(call),
+            | B::EnsureStartsWith => self.pattern_built_in(call),
+            B::Truncate | B::TruncateW | B::TruncateC | B::TruncateM | B::TruncateWM | B::TruncateCM => {
+                self.truncate(call)
+            }
             B::Boolean
             | B::Number
             | B::Length
@@ -151,8 +168,12 @@ impl<'r> Interp<'r> {
     }
 
     /// Most built-ins give methods, whose arguments are counted when they are called.
-    fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
+    pub(super) fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
         let (arguments, count) = (call.which.arguments(), call.args.len());
+        if call.form == Form::Bare {
+            // without parentheses it would be a method, which this engine does not have as a value
+            return if arguments.min == 0 || arguments.optional { Ok(()) } else { Err(needs_arguments(call)) };
+        }
         if (arguments.min..=arguments.max).contains(&count) {
             return Ok(());
         }

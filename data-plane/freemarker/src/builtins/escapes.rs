@@ -4,7 +4,6 @@ use super::BuiltIn;
 use crate::ast::BuiltInCall;
 use crate::error::{Raised, runtime};
 use crate::eval::Interp;
-use crate::settings::charset;
 use crate::value::Value;
 
 impl<'r> Interp<'r> {
@@ -22,8 +21,8 @@ impl<'r> Interp<'r> {
         }
         let mut out = String::with_capacity(text.len() + text.len() / 8);
         match call.which {
-            BuiltIn::JsonString => json_content(&text, false, &mut out),
-            BuiltIn::JsString => script_content(&text, Script::JavaScript, false, &mut out),
+            BuiltIn::JsonString => script_content(&text, Escape::Json, false, &mut out),
+            BuiltIn::JsString => script_content(&text, Escape::JavaScript, false, &mut out),
             BuiltIn::JString => java_content(&text, &mut out),
             BuiltIn::Html | BuiltIn::WebSafe | BuiltIn::Xhtml => {
                 markup(&text, "&#39;", &mut out);
@@ -53,9 +52,12 @@ impl<'r> Interp<'r> {
                         })?
                     }
                 };
-                let name = charset(&name).map_err(runtime)?;
-                url(&text, &name, call.which == BuiltIn::UrlPath, &mut out);
+                super::url::escape(&text, &name, call.which == BuiltIn::UrlPath, &mut out).map_err(runtime)?;
             }
+        }
+        // most texts need no escape, and are passed on as they came
+        if *out == *text {
+            return Ok(Value::String(text));
         }
         self.built(out)
     }
@@ -77,111 +79,150 @@ fn needs_no_escape(which: BuiltIn, text: &str) -> bool {
         })
 }
 
+/// Where escaped text goes: into a string, or straight into the output.
+pub(crate) trait Sink {
+    fn text(&mut self, text: &str);
+}
+
+impl Sink for String {
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn text(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Whose string literals a text is escaped for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Script {
+pub(crate) enum Escape {
     Json,
     JavaScript,
 }
 
-/// Escapes the content of a JSON string so that it can stand in an HTML script element too.
+/// Escapes the content of a JSON or JavaScript string so that it can stand in an HTML script
+/// element too.
 ///
-/// With `quoted` the quote before the text is taken into account: `/` at its start is safe then.
-pub(crate) fn json_content(text: &str, quoted: bool, out: &mut String) {
-    script_content(text, Script::Json, quoted, out);
+/// With `quoted` the quotes around the text are taken into account: some characters at its ends
+/// are safe then, and so are apostrophes.
+pub(crate) fn script_content(text: &str, escape: Escape, quoted: bool, out: &mut impl Sink) {
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if PLAIN_IN_SCRIPT.get(usize::from(*byte)).is_some_and(|plain| *plain) {
+            continue;
+        }
+        let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { continue };
+        let Some(escaped) = script_escape(bytes, at, c, escape, quoted) else { continue };
+        out.text(text.get(copied..at).unwrap_or_default());
+        copied = at + c.len_utf8();
+        match escaped {
+            Escaped::Letter(letter) => {
+                out.text("\\");
+                out.text(letter.encode_utf8(&mut [0; 4]));
+            }
+            Escaped::Code if escape == Escape::JavaScript && u32::from(c) < 0x100 => {
+                out.text("\\x");
+                push_hex(u32::from(c), 2, out);
+            }
+            Escaped::Code => {
+                out.text("\\u");
+                push_hex(u32::from(c), 4, out);
+            }
+        }
+    }
+    out.text(text.get(copied..).unwrap_or_default());
 }
 
-fn script_content(text: &str, script: Script, quoted: bool, out: &mut String) {
-    let json = script == Script::Json;
-    let mut before = [if quoted { '"' } else { '\0' }; 2];
-    let mut chars = text.chars().peekable();
-    let mut at_start = !quoted;
-    while let Some(c) = chars.next() {
-        let [before2, before1] = before;
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\'' if !json => out.push_str("\\'"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '/' if at_start || before1 == '<' => out.push_str("\\/"),
-            '<' if matches!(chars.peek(), None | Some('!' | '?')) => {
-                out.push_str(if json { "\\u003C" } else { "\\x3C" });
-            }
-            '>' if closes(at_start, before2, before1) => {
-                out.push_str(if json { "\\u003E" } else { "\\>" });
-            }
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' if !json => {
-                out.push_str(&format!("\\x{:02X}", c as u32));
-            }
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04X}", c as u32));
-            }
-            c => out.push(c),
+/// Bytes that never need an escape: most of ASCII, and what can't begin U+007F–9F or U+2028–9.
+static PLAIN_IN_SCRIPT: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        plain[byte] = !(b < 0x20 || matches!(b, b'"' | b'\'' | b'\\' | b'/' | b'<' | b'>' | 0x7f | 0xc2 | 0xe2));
+        byte += 1;
+    }
+    plain
+};
+
+enum Escaped {
+    /// A backslash and this.
+    Letter(char),
+    /// A backslash and the code in hexadecimal digits.
+    Code,
+}
+
+fn script_escape(bytes: &[u8], at: usize, c: char, escape: Escape, quoted: bool) -> Option<Escaped> {
+    let before = |distance: usize| at.checked_sub(distance).and_then(|at| bytes.get(at)).copied();
+    let dangerous = |is: bool, escaped: Escaped| is.then_some(escaped);
+    match c {
+        '"' | '\\' => Some(Escaped::Letter(c)),
+        '\'' => dangerous(escape == Escape::JavaScript && !quoted, Escaped::Letter(c)),
+        '\n' => Some(Escaped::Letter('n')),
+        '\r' => Some(Escaped::Letter('r')),
+        '\t' => Some(Escaped::Letter('t')),
+        '\u{8}' => Some(Escaped::Letter('b')),
+        '\u{c}' => Some(Escaped::Letter('f')),
+        // against "</"
+        '/' => dangerous(at == 0 && !quoted || before(1) == Some(b'<'), Escaped::Letter('/')),
+        // against "<!" and "<?"
+        '<' => dangerous(bytes.get(at + 1).map_or(!quoted, |next| matches!(next, b'!' | b'?')), Escaped::Code),
+        // against "-->" and "]]>", of which the first part may come before the text
+        '>' => {
+            let closes = match (before(2), before(1)) {
+                (_, None) => !quoted,
+                (None, Some(b'-' | b']')) => !quoted,
+                (Some(b'-'), Some(b'-')) | (Some(b']'), Some(b']')) => true,
+                _ => false,
+            };
+            let escaped = if escape == Escape::Json { Escaped::Code } else { Escaped::Letter('>') };
+            dangerous(closes, escaped)
         }
-        before = [before1, c];
-        at_start = false;
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => Some(Escaped::Code),
+        _ => None,
     }
 }
 
-/// Whether `>` may end a comment or a CDATA section: after `--` or `]]`, of which the first part
-/// may come before the text.
-fn closes(at_start: bool, before2: char, before1: char) -> bool {
-    at_start || matches!((before2, before1), ('-', '-') | (']', ']') | ('\0', '-') | ('\0', ']'))
+fn push_hex(code: u32, digits: u32, out: &mut impl Sink) {
+    for place in (0..digits).rev() {
+        let digit = char::from_digit(code >> (4 * place) & 0xf, 16).unwrap_or('0');
+        out.text(digit.to_ascii_uppercase().encode_utf8(&mut [0; 4]));
+    }
 }
 
-fn java_content(text: &str, out: &mut String) {
+pub(crate) fn java_content(text: &str, out: &mut impl Sink) {
     for c in text.chars() {
         match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\0'..='\u{1f}' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
+            '"' => out.text("\\\""),
+            '\\' => out.text("\\\\"),
+            '\n' => out.text("\\n"),
+            '\r' => out.text("\\r"),
+            '\t' => out.text("\\t"),
+            '\u{8}' => out.text("\\b"),
+            '\u{c}' => out.text("\\f"),
+            '\0'..='\u{1f}' => out.text(&format!("\\u{:04x}", c as u32)),
+            c => out.text(c.encode_utf8(&mut [0; 4])),
         }
     }
 }
 
 fn markup(text: &str, apostrophe: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str(apostrophe),
-            c => out.push(c),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find(['<', '>', '&', '"', '\'']) {
+        let (clean, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(clean);
+        out.push_str(match special.as_bytes().first() {
+            Some(b'<') => "&lt;",
+            Some(b'>') => "&gt;",
+            Some(b'&') => "&amp;",
+            Some(b'"') => "&quot;",
+            _ => apostrophe,
+        });
+        rest = special.get(1..).unwrap_or_default();
     }
-}
-
-fn url(text: &str, charset: &str, path: bool, out: &mut String) {
-    let escape = |byte: u8, out: &mut String| out.push_str(&format!("%{byte:02X}"));
-    for c in text.chars() {
-        let safe = c.is_ascii_alphanumeric()
-            || matches!(c, '_' | '-' | '.' | '!' | '~' | '*' | '\'' | '(' | ')')
-            || path && c == '/';
-        if safe {
-            out.push(c);
-            continue;
-        }
-        match charset {
-            "utf-16be" => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    unit.to_be_bytes().into_iter().for_each(|byte| escape(byte, out));
-                }
-            }
-            "iso-8859-1" | "latin1" => {
-                escape(u8::try_from(u32::from(c)).unwrap_or(b'?'), out);
-            }
-            "us-ascii" | "ascii" => escape(if c.is_ascii() { c as u8 } else { b'?' }, out),
-            _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape(byte, out)),
-        }
-    }
+    out.push_str(rest);
 }

@@ -4,15 +4,20 @@
 
 mod dates;
 mod dispatch;
-mod escapes;
+pub(crate) mod escapes;
+mod flags;
 mod hashes;
 mod loops;
+mod nodes;
 mod numbers;
+mod patterns;
 mod search;
 mod sequences;
 mod sorting;
 mod strings;
+mod truncate;
 mod types;
+mod url;
 
 use crate::settings::snake_case;
 
@@ -28,9 +33,19 @@ pub(crate) struct Arguments {
     pub(crate) lambda: bool,
     /// The left side must be a loop variable.
     pub(crate) loop_variable: bool,
+    /// A wrong number of arguments is found when parsing.
+    pub(crate) counted_early: bool,
 }
 
-const NONE: Arguments = Arguments { min: 0, max: 0, optional: true, keyed: false, lambda: false, loop_variable: false };
+const NONE: Arguments = Arguments {
+    min: 0,
+    max: 0,
+    optional: true,
+    keyed: false,
+    lambda: false,
+    loop_variable: false,
+    counted_early: false,
+};
 
 const fn takes(min: usize, max: usize) -> Arguments {
     Arguments { min, max, optional: false, ..NONE }
@@ -40,7 +55,7 @@ const fn may_take(max: usize) -> Arguments {
     Arguments { min: 1, max, optional: true, ..NONE }
 }
 
-const LAMBDA: Arguments = Arguments { min: 1, max: 1, optional: false, lambda: true, ..NONE };
+const LAMBDA: Arguments = Arguments { min: 1, max: 1, optional: false, lambda: true, counted_early: true, ..NONE };
 const FORMAT: Arguments = Arguments { min: 1, max: 1, keyed: true, ..NONE };
 const LOOP: Arguments = Arguments { loop_variable: true, ..NONE };
 const MANY: usize = usize::MAX;
@@ -49,8 +64,6 @@ const MANY: usize = usize::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     Found(BuiltIn),
-    /// FreeMarker has it, this engine has not.
-    Unsupported,
     Unknown,
 }
 
@@ -94,13 +107,14 @@ macro_rules! built_ins {
 built_ins! {
     // any type
     "c" C NONE;
+    "cn" Cn NONE;
     "string" String Arguments { max: 2, ..FORMAT };
     "has_content" HasContent NONE;
     "exists" Exists NONE;
     "if_exists" IfExists NONE;
     "default" Default takes(1, MANY);
-    "then" Then takes(2, 2);
-    "switch" Switch takes(2, MANY);
+    "then" Then Arguments { counted_early: true, ..takes(2, 2) };
+    "switch" Switch Arguments { counted_early: true, ..takes(2, MANY) };
     "is_string" IsString NONE;
     "is_number" IsNumber NONE;
     "is_boolean" IsBoolean NONE;
@@ -158,13 +172,22 @@ built_ins! {
     "substring" Substring takes(1, 2);
     "replace" Replace takes(2, 3);
     "split" Split takes(1, 2);
+    "matches" Matches takes(1, 2);
+    "groups" Groups NONE;
+    "truncate" Truncate takes(1, 3);
+    "truncate_w" TruncateW takes(1, 3);
+    "truncate_c" TruncateC takes(1, 3);
+    "truncate_m" TruncateM takes(1, 3);
+    "truncate_w_m" TruncateWM takes(1, 3);
+    "truncate_c_m" TruncateCM takes(1, 3);
+
     "keep_before" KeepBefore takes(1, 2);
     "keep_after" KeepAfter takes(1, 2);
     "keep_before_last" KeepBeforeLast takes(1, 2);
     "keep_after_last" KeepAfterLast takes(1, 2);
     "remove_beginning" RemoveBeginning takes(1, 1);
     "remove_ending" RemoveEnding takes(1, 1);
-    "ensure_starts_with" EnsureStartsWith takes(1, 1);
+    "ensure_starts_with" EnsureStartsWith takes(1, 3);
     "ensure_ends_with" EnsureEndsWith takes(1, 1);
     "left_pad" LeftPad takes(1, 2);
     "right_pad" RightPad takes(1, 2);
@@ -190,6 +213,8 @@ built_ins! {
     "long" Long NONE;
     "short" Short NONE;
     "byte" Byte NONE;
+    "float" Float NONE;
+    "double" Double NONE;
     "lower_abc" LowerAbc NONE;
     "upper_abc" UpperAbc NONE;
     "number_to_date" NumberToDate NONE;
@@ -224,6 +249,19 @@ built_ins! {
     // hashes
     "keys" Keys NONE;
     "values" Values NONE;
+    // of nodes and Java objects, which there are none of
+    "ancestors" Ancestors may_take(MANY);
+    "children" Children NONE;
+    "node_name" NodeName NONE;
+    "node_namespace" NodeNamespace NONE;
+    "node_type" NodeType NONE;
+    "parent" Parent NONE;
+    "root" Root NONE;
+    "next_sibling" NextSibling NONE;
+    "previous_sibling" PreviousSibling NONE;
+    "api" Api NONE;
+    "has_api" HasApi NONE;
+    "new" New Arguments { min: 0, ..may_take(MANY) };
     // loop variables
     "index" Index LOOP;
     "counter" Counter LOOP;
@@ -237,43 +275,12 @@ built_ins! {
     "item_cycle" ItemCycle Arguments { loop_variable: true, ..takes(1, MANY) };
 }
 
-/// Names that FreeMarker 2.3.34 has besides.
-const UNSUPPORTED: &[&str] = &[
-    "ancestors",
-    "api",
-    "children",
-    "cn",
-    "distinct",
-    "distinct_by",
-    "double",
-    "float",
-    "groups",
-    "has_api",
-    "matches",
-    "new",
-    "next_sibling",
-    "node_name",
-    "node_namespace",
-    "node_type",
-    "parent",
-    "previous_sibling",
-    "root",
-    "truncate",
-    "truncate_c",
-    "truncate_c_m",
-    "truncate_m",
-    "truncate_w",
-    "truncate_w_m",
-];
-
 impl BuiltIn {
     /// Finds a built-in by its name, written either way.
     pub(crate) fn find(name: &str) -> Lookup {
         let snake = snake_case(name);
         if let Some(found) = Self::by_snake_name(&snake).or_else(|| Iso::find(name).map(Self::Iso)) {
             Lookup::Found(found)
-        } else if UNSUPPORTED.contains(&snake.as_str()) {
-            Lookup::Unsupported
         } else {
             Lookup::Unknown
         }
@@ -356,7 +363,6 @@ mod tests {
         assert_eq!(BuiltIn::find("upperCase"), Lookup::Found(BuiltIn::UpperCase));
         assert_eq!(BuiltIn::find("isoUtcMsNZ"), BuiltIn::find("iso_utc_ms_nz"));
         assert!(matches!(BuiltIn::find("iso_utc_ms_nz"), Lookup::Found(_)));
-        assert_eq!(BuiltIn::find("api"), Lookup::Unsupported);
         assert_eq!(BuiltIn::find("nope"), Lookup::Unknown);
         assert_eq!(BuiltIn::find("iso_x"), Lookup::Unknown);
     }

@@ -23,7 +23,7 @@ impl<'r> Interp<'r> {
         let number = self.number(&call.target)?;
         self.meter.steps(number.cost())?;
         let date = |kind| {
-            let whole = number.truncate().map_err(|_| limit("the number has too many digits"))?;
+            let whole = number.rounded(RoundingMode::HalfUp).map_err(|_| limit("the number has too many digits"))?;
             match whole {
                 Number::Int(epoch_ms) => Ok(Value::Date(Date { epoch_ms, kind })),
                 Number::Decimal(_) => {
@@ -36,6 +36,8 @@ impl<'r> Interp<'r> {
             BuiltIn::Floor => number.rounded(RoundingMode::Floor),
             BuiltIn::Ceiling => number.rounded(RoundingMode::Ceiling),
             BuiltIn::Abs => number.abs(),
+            BuiltIn::Float => number.to_binary(true),
+            BuiltIn::Double => number.to_binary(false),
             BuiltIn::Int => Ok(Number::Int(i64::from(number.to_int()))),
             BuiltIn::Short => Ok(Number::Int(i64::from(number.to_long() as i16))),
             BuiltIn::Byte => Ok(Number::Int(i64::from(number.to_long() as i8))),
@@ -55,9 +57,12 @@ impl<'r> Interp<'r> {
     /// 1 as `a`, 26 as `z`, 27 as `aa`.
     fn letters(&mut self, number: &Number, upper: bool) -> Result<String, Raised> {
         let whole = number.truncate().ok().filter(|whole| whole == number);
-        let mut rest = whole.map_or(0, |_| number.to_index());
+        let mut rest = match whole {
+            Some(Number::Int(int)) => i64::from(i32::try_from(int).unwrap_or(0)),
+            _ => 0,
+        };
         if rest < 1 {
-            return Err(runtime("?lower_abc and ?upper_abc need an integer from 1 on"));
+            return Err(runtime("?lower_abc and ?upper_abc need an integer from 1 to 2147483647"));
         }
         let mut letters = Vec::new();
         while rest > 0 {

@@ -20,10 +20,12 @@ impl<'r> Interp<'r> {
             BuiltIn::SeqContains => {
                 let wanted = self.needed(call, 0)?;
                 let mut items = self.items_of(&call.target)?;
+                let mut index = 0;
                 while let Some(item) = self.next_item(&mut items)? {
-                    if same(&item.first, &wanted) {
+                    if self.is_same(&item.first, &wanted, index)? {
                         return Ok(Value::Bool(true));
                     }
+                    index += 1;
                 }
                 Ok(Value::Bool(false))
             }
@@ -66,7 +68,9 @@ impl<'r> Interp<'r> {
                 };
                 for index in (0..from).rev() {
                     self.meter.step()?;
-                    if sequence.get(index).is_some_and(|item| same(&item, &wanted)) {
+                    if let Some(item) = sequence.get(index)
+                        && self.is_same(&item, &wanted, index)?
+                    {
                         return Ok(Value::int(index));
                     }
                 }
@@ -86,6 +90,22 @@ impl<'r> Interp<'r> {
             BuiltIn::Chunk => self.chunk(&sequence, call),
             _ => Ok(Value::Sequence(sequence)),
         }
+    }
+
+    /// Whether an item is equal to what is looked for; values of other types are just different.
+    fn is_same(&mut self, item: &Value<'r>, wanted: &Value<'r>, index: usize) -> Result<bool, Raised> {
+        match (item, wanted) {
+            (Value::String(a), Value::String(b)) => self.meter.scan(a.len().min(b.len()))?,
+            (Value::Date(a), Value::Date(b)) if a.kind != b.kind => {
+                return Err(runtime(format!(
+                    "The item at index {index} can't be compared with what is looked for: it is a {}, and not a {}.",
+                    a.kind.name(),
+                    b.kind.name()
+                )));
+            }
+            _ => {}
+        }
+        Ok(compare_values(item, wanted).is_ok_and(std::cmp::Ordering::is_eq))
     }
 
     fn sequence_of(&mut self, items: Vec<Value<'r>>) -> Result<Value<'r>, Raised> {
@@ -149,7 +169,7 @@ impl<'r> Interp<'r> {
         let mut items = self.items_of(&call.target)?;
         let mut index = 0;
         while let Some(item) = self.next_item(&mut items)? {
-            if index >= from && same(&item.first, &wanted) {
+            if index >= from && self.is_same(&item.first, &wanted, index)? {
                 return Ok(Value::int(index));
             }
             index += 1;
@@ -244,7 +264,7 @@ impl<'r> Interp<'r> {
             return Err(runtime("?chunk needs a size of at least 1"));
         };
         let fill = match call.args.get(1) {
-            Some(expr) => Some(self.value(expr)?),
+            Some(expr) => Some(self.eval(expr)?).filter(|fill| !fill.is_missing()),
             None => None,
         };
         let items = self.laid_out(sequence)?;
@@ -259,11 +279,6 @@ impl<'r> Interp<'r> {
         }
         self.built_sequence(chunks)
     }
-}
-
-/// Equal, and of the same type.
-fn same(a: &Value<'_>, b: &Value<'_>) -> bool {
-    compare_values(a, b).is_ok_and(std::cmp::Ordering::is_eq)
 }
 
 fn minus_one<'r>() -> Value<'r> {

@@ -12,10 +12,7 @@ impl<'r> Interp<'r> {
     pub(super) fn string_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         if call.which == BuiltIn::Boolean || call.which == BuiltIn::Number {
             let value = self.value(&call.target)?;
-            // a number is read back from how it is printed, as in FreeMarker
-            if matches!((&value, call.which), (Value::Bool(_), BuiltIn::Boolean)) {
-                return Ok(value);
-            }
+            // numbers and booleans are read back from how they are printed, as in FreeMarker
             let text = self.text_of(value, &call.target)?;
             return self.parsed(&text, call);
         }
@@ -76,12 +73,12 @@ impl<'r> Interp<'r> {
     fn pad(&mut self, text: Text<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let width = usize::try_from(self.index_arg(call, 0)?.unwrap_or(0)).unwrap_or(0);
         let fill = self.text_arg(call, 1)?.unwrap_or(Text::Borrowed(" "));
-        if fill.is_empty() {
-            return Err(runtime("the text to pad with must not be empty"));
-        }
         let len = utf16_len(&text);
         if width <= len {
             return Ok(Value::String(text));
+        }
+        if fill.is_empty() {
+            return Err(runtime("the text to pad with must not be empty"));
         }
         self.meter.value(width)?;
         let fill_len = utf16_len(&fill);
@@ -111,9 +108,12 @@ fn change_first(text: &str, upper: bool) -> String {
     format!("{blank}{changed}{}", chars.as_str())
 }
 
+/// A case mapping to one character, as Java's `Character` has them.
 fn single(mut mapped: impl Iterator<Item = char>, original: char) -> char {
     match (mapped.next(), mapped.next()) {
         (Some(c), None) => c,
+        // the one letter whose lower case is two characters
+        _ if original == '\u{130}' => 'i',
         _ => original,
     }
 }

@@ -4,7 +4,7 @@ use super::BuiltIn;
 use crate::ast::{BuiltInCall, Form};
 use crate::error::{Raised, runtime};
 use crate::eval::Interp;
-use crate::format::number::computer;
+use crate::model::Sequence;
 use crate::value::{Text, Value};
 
 /// What `?is_…` tells of a value.
@@ -14,7 +14,8 @@ pub(super) fn is(which: BuiltIn, value: &Value<'_>) -> bool {
     match which {
         BuiltIn::IsString => nothing || matches!(value, Value::String(_)),
         BuiltIn::IsNumber => matches!(value, Value::Number(_)),
-        BuiltIn::IsBoolean => matches!(value, Value::Bool(_)),
+        BuiltIn::IsBoolean => value.as_bool().is_some(),
+        BuiltIn::IsCollection => matches!(value, Value::Sequence(Sequence::Matches(_))),
         BuiltIn::IsSequence | BuiltIn::IsIndexable => nothing || matches!(value, Value::Sequence(_)),
         BuiltIn::IsEnumerable => nothing || matches!(value, Value::Sequence(_)),
         BuiltIn::IsHash => nothing || matches!(value, Value::Hash(_) | Value::Scope(_)),
@@ -115,26 +116,49 @@ impl<'r> Interp<'r> {
         Err(runtime("?switch found no case that is equal, and has no default").at(call.target.span))
     }
 
-    /// `?c` and `?string`
-    pub(super) fn printing(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
-        let value = self.value(&call.target)?;
-        if call.which == BuiltIn::C {
-            return match value {
-                Value::Number(number) => {
-                    self.meter.steps(number.cost())?;
-                    self.built(computer(&number))
-                }
-                Value::Bool(flag) => Ok(Value::String(Text::Borrowed(if flag { "true" } else { "false" }))),
-                Value::String(text) => {
-                    let mut quoted = String::with_capacity(text.len() + 2);
-                    quoted.push('"');
-                    super::escapes::json_content(&text, true, &mut quoted);
-                    quoted.push('"');
-                    self.built(quoted)
-                }
-                other => Err(self.expected("a number, boolean or string", &other, &call.target)),
-            };
+    /// `?c` and `?cn`
+    fn literal(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let value = self.eval(&call.target)?;
+        let text = self.literal_of(value, call)?;
+        if let Text::Owned(text) = &text {
+            self.meter.value(text.len())?;
         }
+        Ok(Value::String(text))
+    }
+
+    pub(crate) fn literal_of(&mut self, value: Value<'r>, call: &'r BuiltInCall) -> Result<Text<'r>, Raised> {
+        let format = self.formats.c;
+        if let Some(flag) = value.as_bool() {
+            return Ok(Text::Borrowed(if flag { "true" } else { "false" }));
+        }
+        let mut out = String::new();
+        match value {
+            Value::Number(number) => {
+                self.meter.steps(number.cost())?;
+                format.number(&number, &mut out);
+            }
+            Value::String(text) => {
+                self.meter.scan(text.len())?;
+                out.reserve(text.len() + 2);
+                format.string(&text, &mut out);
+            }
+            Value::Nothing => format.string("", &mut out),
+            Value::Missing if call.which == BuiltIn::Cn => return Ok(Text::Borrowed(format.null())),
+            Value::Missing => return Err(self.missing(&call.target)),
+            other => return Err(self.expected("number, boolean, or string", &other, &call.target)),
+        }
+        Ok(Text::from(out))
+    }
+
+    /// `?string`
+    pub(super) fn printing(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        if call.which != BuiltIn::String {
+            return self.literal(call);
+        }
+        let value = match self.value(&call.target)? {
+            Value::Sequence(Sequence::Matches(matches)) => Value::Bool(matches.is_whole()),
+            other => other,
+        };
         if call.form == Form::Called && call.args.len() == 2 {
             let flag = match value {
                 Value::Bool(flag) => flag,
@@ -142,8 +166,9 @@ impl<'r> Interp<'r> {
                     return Err(self.expected("a boolean, as there are two words", &other, &call.target));
                 }
             };
-            let (yes, no) = (self.needed_text(call, 0)?, self.needed_text(call, 1)?);
-            return Ok(Value::String(if flag { yes } else { no }));
+            let (yes, no) = (self.printed_arg(call, 0)?, self.printed_arg(call, 1)?);
+            let word = if flag { yes } else { no };
+            return word.map(Value::String).ok_or_else(|| super::dispatch::needs_arguments(call));
         }
         let format = self.format_arg(call)?;
         let text = match (value, format) {

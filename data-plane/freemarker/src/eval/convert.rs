@@ -3,6 +3,7 @@
 use super::Interp;
 use crate::ast::{Expr, ExprKind};
 use crate::error::{Place, Raised, runtime};
+use crate::model::Sequence;
 use crate::number::{Number, NumberFault};
 use crate::value::{Date, Text, Value};
 
@@ -33,6 +34,7 @@ impl<'r> Interp<'r> {
     /// The value as an interpolation prints it, if it is no markup.
     pub(super) fn printed(&mut self, value: Value<'r>, expr: &Expr) -> Result<Text<'r>, Raised> {
         match value {
+            Value::Sequence(Sequence::Matches(_)) => self.text_of(value, expr),
             Value::Sequence(_) | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => Err(self
                 .expected(
                     "string or something automatically convertible to string (number, date or boolean), or \"template \
@@ -49,6 +51,7 @@ impl<'r> Interp<'r> {
         match value {
             Value::String(text) => Ok(text),
             Value::Nothing => Ok(Text::Borrowed("")),
+            Value::Sequence(Sequence::Matches(matches)) => self.text_of(Value::Bool(matches.is_whole()), expr),
             Value::Number(number) => self.number_text(&number).map(Text::from).at(expr.span),
             Value::Bool(flag) => match self.formats.boolean.printed(flag) {
                 Some(word) => Ok(Text::from(word.to_owned())),
@@ -108,10 +111,15 @@ impl<'r> Interp<'r> {
         while let ExprKind::Group(inner) = &expr.kind {
             expr = inner;
         }
+        if let ExprKind::BuiltIn(call) = &expr.kind
+            && call.which == crate::builtins::BuiltIn::Matches
+        {
+            return self.matches_whole(call).at(expr.span);
+        }
         match self.eval(expr)? {
             Value::Bool(flag) => Ok(flag),
             Value::Missing => Err(self.missing(expr)),
-            other => Err(self.expected("boolean", &other, expr)),
+            other => other.as_bool().ok_or_else(|| self.expected("boolean", &other, expr)),
         }
     }
 }

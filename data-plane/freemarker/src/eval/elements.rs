@@ -7,6 +7,7 @@ use crate::ast::{
     AssignOp, AssignPlace, Assignment, Assignments, Attempt, BinaryOp, Block, Capture, Element, ElementKind, Switch,
 };
 use crate::error::{Place, Raised, runtime};
+use crate::settings::SettingKey;
 use crate::value::{Text, Value};
 
 /// Where an assignment goes, once it is known.
@@ -26,8 +27,10 @@ impl<'r> Interp<'r> {
                 }
             }
             ElementKind::Output { value: expr, escaping } => {
-                let value = self.eval(expr)?;
-                self.print(value, expr, *escaping)?;
+                if escaping.is_on() || !self.print_directly(expr)? {
+                    let value = self.eval(expr)?;
+                    self.print(value, expr, *escaping)?;
+                }
             }
             ElementKind::If(branches) => {
                 for branch in branches {
@@ -87,6 +90,9 @@ impl<'r> Interp<'r> {
                         &*text
                     ))
                 })?;
+                if *key == SettingKey::Locale {
+                    self.forget_formats();
+                }
             }
             ElementKind::Stop(message) => {
                 let text = match message {

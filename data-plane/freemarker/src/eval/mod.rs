@@ -8,6 +8,7 @@ mod blamer;
 mod calls;
 mod compress;
 mod convert;
+mod direct;
 mod dynamic;
 mod elements;
 mod expressions;
@@ -93,6 +94,7 @@ pub(crate) struct Interp<'r> {
     evaluated: HashMap<(String, crate::output_format::Escaping), u32>,
     number_formats: Vec<(String, Rc<NumberFormat>)>,
     date_formats: Vec<(String, DateKind, Rc<CompiledDateFormat>)>,
+    pub(crate) regexes: crate::regex::RegexCache,
 }
 
 /// Formats in a template are few; those made up while it runs are not kept for ever.
@@ -155,13 +157,19 @@ impl<'r> Interp<'r> {
         self.meter.value(count.saturating_mul(size_of::<Value<'_>>()))
     }
 
+    /// Forgets formats that another locale made.
+    fn forget_formats(&mut self) {
+        self.number_formats.clear();
+        self.date_formats.clear();
+    }
+
     /// A number format by its text; recently used ones are at hand.
     pub(crate) fn number_format(&mut self, text: &str) -> Result<Rc<NumberFormat>, Raised> {
         if let Some((_, format)) = self.number_formats.iter().find(|(known, _)| known == text) {
             return Ok(Rc::clone(format));
         }
         self.meter.steps(10 + text.len() as u64)?;
-        let format = Rc::new(NumberFormat::parse(text).map_err(crate::error::runtime)?);
+        let format = Rc::new(NumberFormat::parse(text, self.formats.data).map_err(crate::error::runtime)?);
         if self.number_formats.len() >= MAX_KEPT_FORMATS {
             self.number_formats.clear();
         }
@@ -176,7 +184,7 @@ impl<'r> Interp<'r> {
         }
         self.meter.steps(10 + text.len() as u64)?;
         let custom = &self.template.settings.custom_dates;
-        let format = CompiledDateFormat::parse(text, kind, custom);
+        let format = CompiledDateFormat::parse(text, kind, custom, self.formats.data);
         let format = Rc::new(format.map_err(crate::error::runtime)?);
         if self.date_formats.len() >= MAX_KEPT_FORMATS {
             self.date_formats.clear();

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::Interp;
 use super::convert::number_fault;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr};
+use crate::collation;
 use crate::error::{Raised, limit};
 use crate::model::{Hash, Map, Sequence};
 use crate::span::Span;
@@ -25,8 +26,13 @@ pub(crate) fn compare_values(left: &Value<'_>, right: &Value<'_>) -> Result<Orde
         (Value::Number(a), Value::Number(b)) => Ok(a.compare(b)),
         (Value::Date(a), Value::Date(b)) if a.kind == b.kind => Ok(a.epoch_ms.cmp(&b.epoch_ms)),
         (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
+        _ if left.as_bool().is_some() => {
+            left.as_bool().zip(right.as_bool()).map(|(a, b)| a.cmp(&b)).ok_or(Mismatch::Types)
+        }
         _ => match (scalar(left), scalar(right)) {
-            (Some(a), Some(b)) => Ok(a.cmp(b)),
+            (Some(a), Some(b)) if collation::equal(a, b) => Ok(Ordering::Equal),
+            // nothing asks for the order of strings here
+            (Some(a), Some(b)) => Ok(a.cmp(b).then(Ordering::Less)),
             _ => Err(Mismatch::Types),
         },
     }

@@ -118,6 +118,7 @@ impl Renderer {
             evaluated: HashMap::new(),
             number_formats: Vec::new(),
             date_formats: Vec::new(),
+            regexes: crate::regex::RegexCache::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::calendar::Civil;
 use super::iso::IsoFormat;
+use super::locale::Locale;
 use super::pattern::DatePattern;
 use super::zone::Zone;
 use crate::value::Date;
@@ -93,8 +94,13 @@ pub(crate) type CustomDateFormats = Vec<(String, Arc<dyn DateFormat>)>;
 
 impl CompiledDateFormat {
     /// Reads a format's text for one kind of date.
-    pub(crate) fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix('@') {
+    pub(crate) fn parse(
+        text: &str,
+        kind: DateKind,
+        custom: &CustomDateFormats,
+        locale: &'static Locale,
+    ) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix('@').filter(|_| super::names_custom(text)) {
             let (name, parameters) = rest.split_once([' ', '_']).unwrap_or((rest, ""));
             // a registered name may itself have an underscore
             let found = custom
@@ -112,9 +118,9 @@ impl CompiledDateFormat {
         if let Some(iso) = IsoFormat::parse(text) {
             return iso.map(CompiledDateFormat::Iso);
         }
-        match named_style(text, kind) {
-            Some(pattern) => DatePattern::parse(&pattern).map(CompiledDateFormat::Pattern),
-            None => DatePattern::parse(text).map(CompiledDateFormat::Pattern),
+        match named_style(text, kind, locale) {
+            Some(pattern) => DatePattern::parse(&pattern, locale).map(CompiledDateFormat::Pattern),
+            None => DatePattern::parse(text, locale).map(CompiledDateFormat::Pattern),
         }
     }
 
@@ -145,31 +151,18 @@ pub(crate) fn local(epoch_ms: i64, zone: &Zone) -> i64 {
     epoch_ms.saturating_add(zone.offset_at(epoch_ms) * 1000)
 }
 
-/// The pattern of `short`, `medium`, `long`, `full` and pairs of them (`short_long`) in en_US.
-fn named_style(text: &str, kind: DateKind) -> Option<String> {
+/// The pattern of `short`, `medium`, `long`, `full` and pairs of them (`short_long`).
+fn named_style(text: &str, kind: DateKind, locale: &Locale) -> Option<String> {
     let text = if text.is_empty() { "medium" } else { text };
     let (first, second) = text.split_once(['_', ' ']).unwrap_or((text, text));
-    let date = |style| match style {
-        "short" => Some("M/d/yy"),
-        "medium" => Some("MMM d, y"),
-        "long" => Some("MMMM d, y"),
-        "full" => Some("EEEE, MMMM d, y"),
-        _ => None,
-    };
-    let time = |style| match style {
-        "short" => Some("h:mm a"),
-        "medium" => Some("h:mm:ss a"),
-        "long" => Some("h:mm:ss a z"),
-        "full" => Some("h:mm:ss a zzzz"),
-        _ => None,
-    };
+    let style = |name| ["short", "medium", "long", "full"].iter().position(|style| *style == name);
     Some(match kind {
-        DateKind::Date => date(first)?.to_owned(),
-        DateKind::Time => time(first)?.to_owned(),
+        DateKind::Date => locale.dates.get(style(first)?)?.to_string(),
+        DateKind::Time => locale.times.get(style(first)?)?.to_string(),
         DateKind::DateTime => {
-            let wordy = |style| matches!(style, "long" | "full");
-            let between = if wordy(first) && wordy(second) { " 'at' " } else { ", " };
-            format!("{}{between}{}", date(first)?, time(second)?)
+            let (first, second) = (style(first)?, style(second)?);
+            let between = locale.between.get(first.min(second))?;
+            format!("{}{between}{}", locale.dates.get(first)?, locale.times.get(second)?)
         }
     })
 }

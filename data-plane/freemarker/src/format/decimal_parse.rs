@@ -1,6 +1,7 @@
 //! Reading `DecimalFormat` patterns and the parameters after them.
 
 use super::decimal_pattern::{Affix, Affixes, DecimalPattern, Rounding, Symbols};
+use super::locale::Locale;
 
 /// Splits off the parameters after the second unquoted semicolon.
 pub(super) fn split_parameters(text: &str) -> (&str, Option<&str>) {
@@ -23,28 +24,46 @@ pub(super) fn split_parameters(text: &str) -> (&str, Option<&str>) {
 
 /// Reads `name=value` pairs with white space or commas between, values optionally quoted.
 pub(super) fn parameters(text: &str) -> Result<Vec<(String, String)>, String> {
+    let blank = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\u{a0}');
+    let in_name =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '\u{a2}'..='\u{a5}' | '\u{20a0}'..='\u{20cf}');
     let mut pairs = Vec::new();
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_start_matches(blank);
     while !rest.is_empty() {
-        let Some((name, after)) = rest.split_once('=') else {
-            return Err(format!("expected a name and \"=\" at \"{rest}\""));
+        let (name, after) = rest.split_at(rest.find(|c| !in_name(c)).unwrap_or(rest.len()));
+        if name.is_empty() || name.starts_with(|c: char| c.is_numeric()) {
+            return Err(format!("expected a name at \"{rest}\""));
+        }
+        let Some(after) = after.trim_start_matches(blank).strip_prefix('=') else {
+            return Err(format!("expected \"=\" after \"{name}\""));
         };
-        let after = after.trim_start();
+        let after = after.trim_start_matches(blank);
         let (value, after) = match after.chars().next() {
             Some(quote @ ('\'' | '"')) => quoted(after, quote)?,
             _ => {
-                let end =
-                    after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))).unwrap_or(after.len());
-                let (value, after) = after.split_at(end);
+                let (value, after) = after.split_at(after.find(|c| !in_name(c)).unwrap_or(after.len()));
+                if value.is_empty() || after.starts_with(['\'', '"']) {
+                    return Err(format!(
+                        "expected a value after \"{name}=\", quoted if it is more than letters and digits"
+                    ));
+                }
                 (value.to_owned(), after)
             }
         };
-        if value.is_empty() && !rest.contains(['\'', '"']) {
-            return Err(format!("expected a value at \"{after}\""));
+        pairs.push((name.to_owned(), value));
+        rest = after.trim_start_matches(blank);
+        match rest.strip_prefix(',') {
+            Some(more) => {
+                rest = more.trim_start_matches(blank);
+                if rest.is_empty() {
+                    return Err("expected a name after the last comma".into());
+                }
+            }
+            None if !rest.is_empty() && rest.len() == after.len() => {
+                return Err(format!("expected white space or a comma at \"{rest}\""));
+            }
+            None => {}
         }
-        pairs.push((name.trim().to_owned(), value));
-        rest = after.trim_start();
-        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
     }
     Ok(pairs)
 }
@@ -88,7 +107,7 @@ enum Phase {
 }
 
 impl PatternParser {
-    pub(super) fn parse(mut self, text: &str) -> Result<DecimalPattern, String> {
+    pub(super) fn parse(mut self, text: &str, locale: &Locale) -> Result<DecimalPattern, String> {
         let chars: Vec<char> = text.chars().collect();
         let (positive, negative_start) = self.part(&chars, true)?;
         if self.zeros == 0
@@ -102,7 +121,8 @@ impl PatternParser {
             self.zeros = 1;
         }
         let total = self.digits_left + self.zeros + self.digits_right;
-        if self.decimal.is_some_and(|d| d < self.digits_left || d > self.digits_left + self.zeros)
+        if self.decimal.is_none() && self.digits_right > 0
+            || self.decimal.is_some_and(|d| d < self.digits_left || d > self.digits_left + self.zeros)
             || self.grouping == Some(0)
         {
             return Err("misplaced separator".into());
@@ -133,22 +153,11 @@ impl PatternParser {
                 None if empty => 340,
                 None => 0,
             },
-            grouping: self.grouping.unwrap_or(0),
+            grouping: self.grouping.unwrap_or(if empty { 3 } else { 0 }),
             always_separator: !empty && self.decimal.is_some_and(|decimal| decimal == 0 || decimal == total),
             exponent_digits: self.exponent,
             multiplier: self.multiplier.unwrap_or(1),
-            symbols: Symbols {
-                decimal: '.',
-                monetary_decimal: None,
-                grouping: ',',
-                minus: '-',
-                percent: '%',
-                per_mille: '\u{2030}',
-                exponent: "E".into(),
-                zero: '0',
-                currency: "$".into(),
-                currency_code: "USD".into(),
-            },
+            symbols: Symbols::of(locale),
             rounding: Rounding::HalfEven,
         })
     }

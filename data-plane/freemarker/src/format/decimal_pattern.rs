@@ -2,6 +2,8 @@
 //! number_format", "Extended Java decimal format").
 
 use super::decimal_parse::{PatternParser, parameters, split_parameters};
+use super::digits::Digits;
+use super::locale::Locale;
 use crate::number::Number;
 
 /// A pattern such as `#,##0.00;(#,##0.00)`, ready to format with.
@@ -44,8 +46,9 @@ pub(super) enum Affix {
 #[derive(Clone, Debug)]
 pub(super) struct Symbols {
     pub(super) decimal: char,
-    pub(super) monetary_decimal: Option<char>,
+    pub(super) monetary_decimal: char,
     pub(super) grouping: char,
+    pub(super) monetary_grouping: char,
     pub(super) minus: char,
     pub(super) percent: char,
     pub(super) per_mille: char,
@@ -53,6 +56,25 @@ pub(super) struct Symbols {
     pub(super) zero: char,
     pub(super) currency: String,
     pub(super) currency_code: String,
+}
+
+impl Symbols {
+    pub(super) fn of(locale: &Locale) -> Self {
+        let [decimal, grouping, monetary_decimal, monetary_grouping, minus, percent, per_mille] = locale.signs;
+        Symbols {
+            decimal,
+            monetary_decimal,
+            grouping,
+            monetary_grouping,
+            minus,
+            percent,
+            per_mille,
+            exponent: locale.exponent.into(),
+            zero: '0',
+            currency: locale.currency.into(),
+            currency_code: locale.currency_code.into(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +94,14 @@ impl DecimalPattern {
     ///
     /// # Errors
     /// A message saying what is malformed.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, locale: &'static Locale) -> Result<Self, String> {
         let (standard, parameters) = split_parameters(text);
         let mut pattern = PatternParser::default()
-            .parse(standard)
+            .parse(standard, locale)
             .map_err(|problem| format!("the number format pattern \"{text}\" is malformed: {problem}"))?;
         if let Some(parameters) = parameters {
             pattern
-                .set_parameters(parameters)
+                .set_parameters(parameters, locale)
                 .map_err(|problem| format!("the number format pattern \"{text}\" is malformed: {problem}"))?;
         }
         Ok(pattern)
@@ -90,14 +112,18 @@ impl DecimalPattern {
     /// # Errors
     /// When the number would have to be rounded and `roundingMode=unnecessary` forbids it.
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
+        if let Number::Int(int) = number
+            && self.is_plain()
+        {
+            return Ok(self.format_int(*int));
+        }
         let negative = number.is_negative();
         let multiplied;
         let number = if self.multiplier == 1 {
             number
         } else {
-            multiplied = number
-                .multiply(&Number::Int(self.multiplier))
-                .map_err(|_| "the number has too many digits".to_owned())?;
+            multiplied =
+                number.multiply_exactly(self.multiplier).map_err(|_| "the number has too many digits".to_owned())?;
             &multiplied
         };
         let mut digits = Digits::of(number);
@@ -124,6 +150,42 @@ impl DecimalPattern {
         Ok(out)
     }
 
+    /// Whether integers are written as they are, apart from groups.
+    fn is_plain(&self) -> bool {
+        self.multiplier == 1
+            && self.exponent_digits.is_none()
+            && self.min_fraction == 0
+            && !self.always_separator
+            && self.min_integer <= 1
+            && self.symbols.zero == '0'
+    }
+
+    fn format_int(&self, int: i64) -> String {
+        let affixes = if int < 0 { &self.negative } else { &self.positive };
+        let mut out = String::with_capacity(32);
+        self.write_affix(&affixes.prefix, &mut out);
+        let grouping = if self.is_monetary() { self.symbols.monetary_grouping } else { self.symbols.grouping };
+        let mut digits = [0_u8; 20];
+        let mut rest = int.unsigned_abs();
+        let mut count = 0;
+        for digit in &mut digits {
+            *digit = (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        for (place, digit) in digits.iter().enumerate().take(count).rev() {
+            out.push(char::from(b'0' + digit));
+            if self.grouping > 0 && place > 0 && place % self.grouping == 0 {
+                out.push(grouping);
+            }
+        }
+        self.write_affix(&affixes.suffix, &mut out);
+        out
+    }
+
     fn write_plain(&self, digits: &Digits, out: &mut String) {
         let whole = digits.point.max(0) as usize;
         let places = whole.max(self.min_integer);
@@ -132,7 +194,7 @@ impl DecimalPattern {
             let digit = if i < whole { digits.at((whole - 1 - i) as i64) } else { 0 };
             out.push(self.digit(digit));
             if self.grouping > 0 && i > 0 && i % self.grouping == 0 {
-                out.push(self.symbols.grouping);
+                out.push(if self.is_monetary() { self.symbols.monetary_grouping } else { self.symbols.grouping });
             }
         }
         let fraction = (digits.digits.len() as i64 - digits.point).max(0) as usize;
@@ -205,20 +267,23 @@ impl DecimalPattern {
     }
 
     fn decimal_separator(&self) -> char {
-        let is_currency = |part: &Affix| matches!(part, Affix::Currency | Affix::CurrencyCode);
-        let monetary = self.positive.prefix.iter().chain(&self.positive.suffix).any(is_currency);
-        match self.symbols.monetary_decimal {
-            Some(separator) if monetary => separator,
-            _ => self.symbols.decimal,
-        }
+        // what the locale has for money is not changed by the parameter decimalSeparator
+        if self.is_monetary() { self.symbols.monetary_decimal } else { self.symbols.decimal }
     }
 
-    fn set_parameters(&mut self, text: &str) -> Result<(), String> {
+    fn is_monetary(&self) -> bool {
+        let is_currency = |part: &Affix| matches!(part, Affix::Currency | Affix::CurrencyCode);
+        let negative = self.negative.prefix.iter().chain(&self.negative.suffix);
+        self.positive.prefix.iter().chain(&self.positive.suffix).chain(negative).any(is_currency)
+    }
+
+    fn set_parameters(&mut self, text: &str, locale: &Locale) -> Result<(), String> {
+        let mut currency_symbol = None;
         for (name, value) in parameters(text)? {
             let one_char = || {
                 let mut chars = value.chars();
                 match (chars.next(), chars.next()) {
-                    (Some(c), None) => Ok(c),
+                    (Some(c), None) if c.len_utf16() == 1 => Ok(c),
                     _ => Err(format!("{name} must be one character")),
                 }
             };
@@ -226,25 +291,33 @@ impl DecimalPattern {
             match name.as_str() {
                 "roundingMode" => self.rounding = Rounding::parse(&value)?,
                 "multiplier" | "multipier" => {
-                    self.multiplier = value.parse().map_err(|_| "multiplier must be an integer".to_owned())?;
+                    let multiplier: i32 = value.parse().map_err(|_| "multiplier must be an integer".to_owned())?;
+                    self.multiplier = i64::from(multiplier);
                 }
                 "decimalSeparator" => symbols.decimal = one_char()?,
-                "monetaryDecimalSeparator" => symbols.monetary_decimal = Some(one_char()?),
+                "monetaryDecimalSeparator" => symbols.monetary_decimal = one_char()?,
                 "groupingSeparator" => symbols.grouping = one_char()?,
                 "minusSign" => symbols.minus = one_char()?,
                 "percent" => symbols.percent = one_char()?,
                 "perMill" => symbols.per_mille = one_char()?,
                 "zeroDigit" => symbols.zero = one_char()?,
                 "exponentSeparator" => symbols.exponent = value,
-                "currencySymbol" => symbols.currency = value,
+                // whatever the order, it comes after the code
+                "currencySymbol" => currency_symbol = Some(value),
                 "currencyCode" => {
-                    symbols.currency = if value == "USD" { "$".into() } else { value.clone() };
+                    let symbol = locale
+                        .currency_symbol(&value)
+                        .ok_or_else(|| format!("\"{value}\" is no currency code of ISO 4217"))?;
+                    symbols.currency = symbol.to_owned();
                     symbols.currency_code = value;
                 }
                 // numbers of this engine are always finite
                 "infinity" | "nan" => {}
                 _ => return Err(format!("there is no parameter named {name}")),
             }
+        }
+        if let Some(symbol) = currency_symbol {
+            self.symbols.currency = symbol;
         }
         Ok(())
     }
@@ -266,86 +339,12 @@ impl Rounding {
     }
 }
 
-/// The digits of a number without leading and trailing zeros, and where the separator stands.
-struct Digits {
-    digits: Vec<u8>,
-    /// How many digits come before the decimal separator; negative when zeros follow it.
-    point: i64,
-}
-
-impl Digits {
-    fn of(number: &Number) -> Self {
-        let (_, text, scale) = number.digits();
-        let point = text.len() as i64 - scale;
-        let mut digits = Digits { digits: text.bytes().map(|b| b - b'0').collect(), point };
-        digits.normalize();
-        digits
-    }
-
-    fn normalize(&mut self) {
-        while self.digits.last() == Some(&0) {
-            self.digits.pop();
-        }
-        let zeros = self.digits.iter().take_while(|digit| **digit == 0).count();
-        self.digits.drain(..zeros);
-        self.point = if self.digits.is_empty() { 0 } else { self.point - zeros as i64 };
-    }
-
-    fn at(&self, index: i64) -> u8 {
-        usize::try_from(index).ok().and_then(|i| self.digits.get(i)).copied().unwrap_or(0)
-    }
-
-    /// Rounds to the first `count` digits; 0 or fewer leaves at most one digit, in front.
-    fn keep(&mut self, count: i64, negative: bool, mode: Rounding) -> Result<(), String> {
-        if count >= self.digits.len() as i64 {
-            return Ok(());
-        }
-        // compared with half of the last kept place
-        let first = if count < 0 { 0 } else { self.at(count) };
-        let rest_is_zero = count >= 0 && self.digits.len() as i64 == count + 1;
-        let half = if count < 0 || first < 5 {
-            std::cmp::Ordering::Less
-        } else if first == 5 && rest_is_zero {
-            std::cmp::Ordering::Equal
-        } else {
-            std::cmp::Ordering::Greater
-        };
-        let odd = count > 0 && self.at(count - 1) % 2 == 1;
-        let up = match mode {
-            Rounding::Up => true,
-            Rounding::Down => false,
-            Rounding::Ceiling => !negative,
-            Rounding::Floor => negative,
-            Rounding::HalfUp => half.is_ge(),
-            Rounding::HalfDown => half.is_gt(),
-            Rounding::HalfEven => half.is_gt() || half.is_eq() && odd,
-            Rounding::Unnecessary => {
-                return Err("the number has more digits than the format, and may not be rounded".into());
-            }
-        };
-        let kept = usize::try_from(count).unwrap_or(0);
-        self.digits.truncate(kept);
-        if up {
-            let carried = self.digits.iter_mut().rev().all(|digit| {
-                *digit = (*digit + 1) % 10;
-                *digit == 0
-            });
-            if carried {
-                self.digits.insert(0, 1);
-                self.point = if count < 0 { self.point - count + 1 } else { self.point + 1 };
-            }
-        }
-        self.normalize();
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn format(number: &str, pattern: &str) -> String {
-        DecimalPattern::parse(pattern).unwrap().format(&Number::parse(number).unwrap()).unwrap()
+        DecimalPattern::parse(pattern, Locale::us()).unwrap().format(&Number::parse(number).unwrap()).unwrap()
     }
 
     #[test]
@@ -376,7 +375,7 @@ mod tests {
             ("1", "nope", "nope1"),
             ("1", "0.'x'", "1.x"),
             ("1.5", "0;;roundingMode=halfUp", "2"),
-            ("1234.5", "#,##0.0;;decimalSeparator=',' groupingSeparator=.", "1.234,5"),
+            ("1234.5", "#,##0.0;;decimalSeparator=',' groupingSeparator='.'", "1.234,5"),
         ] {
             assert_eq!(format(number, pattern), expected, "{number} {pattern}");
         }
@@ -385,7 +384,7 @@ mod tests {
     #[test]
     fn refuses_malformed_patterns() {
         for pattern in ["0.0.0", "#0#0", "0,", "0E", "'0", "0;;x=1", "0;;roundingMode=best"] {
-            assert!(DecimalPattern::parse(pattern).is_err(), "{pattern}");
+            assert!(DecimalPattern::parse(pattern, Locale::us()).is_err(), "{pattern}");
         }
     }
 }

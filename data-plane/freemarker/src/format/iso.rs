@@ -1,8 +1,9 @@
 //! ISO 8601 and XML Schema dates (FreeMarker manual: "Settings / datetime_format", `iso` and `xs`;
 //! built-ins `iso_…`).
 
-use super::calendar::{Civil, DAY_MS};
+use super::calendar::Civil;
 use super::date::{DateKind, local};
+use super::pattern::write_padded;
 use super::zone::{Zone, custom_offset};
 use crate::value::Date;
 
@@ -51,8 +52,16 @@ impl IsoFormat {
         }
         let mut format = IsoFormat { xs, ..PLAIN };
         for option in options.split([' ', '_']).filter(|option| !option.is_empty()) {
+            let again = match option {
+                "h" | "m" | "s" | "ms" => format.accuracy != Accuracy::AsNeeded,
+                "nz" | "fz" => format.show_offset.is_some(),
+                _ => format.utc,
+            };
+            if again {
+                return Some(Err(format!("the option \"{option}\" says again what another one has said")));
+            }
             match option {
-                "h" | "m" | "s" | "ms" if xs => {
+                "h" | "m" if xs => {
                     return Some(Err(format!("xs formats have no option \"{option}\"")));
                 }
                 "h" => format.accuracy = Accuracy::Hours,
@@ -79,34 +88,41 @@ impl IsoFormat {
     pub(crate) fn format(&self, date: Date, zone: &Zone) -> String {
         let zone = if self.utc { &Zone::Utc } else { zone };
         let wall = Civil::gregorian(local(date.epoch_ms, zone));
-        let mut out = String::new();
+        let mut out = String::with_capacity(32);
+        let field = |number: i64, width: usize, before: &str, out: &mut String| {
+            out.push_str(before);
+            write_padded(number, width, out);
+        };
         if date.kind != DateKind::Time {
             let year = wall.year;
             let year = if self.xs && year <= 0 { year - 1 } else { year };
-            let year = if year < 0 { year.to_string() } else { format!("{year:04}") };
-            out = format!("{year}-{:02}-{:02}", wall.month, wall.day);
+            field(year, if year < 0 { 1 } else { 4 }, "", &mut out);
+            field(wall.month, 2, "-", &mut out);
+            field(wall.day, 2, "-", &mut out);
             if date.kind == DateKind::DateTime {
                 out.push('T');
             }
         }
         if date.kind != DateKind::Date {
-            out.push_str(&format!("{:02}", wall.hour));
+            field(wall.hour, 2, "", &mut out);
             if self.accuracy != Accuracy::Hours {
-                out.push_str(&format!(":{:02}", wall.minute));
+                field(wall.minute, 2, ":", &mut out);
             }
             if !matches!(self.accuracy, Accuracy::Hours | Accuracy::Minutes) {
-                out.push_str(&format!(":{:02}", wall.second));
+                field(wall.second, 2, ":", &mut out);
             }
             match self.accuracy {
-                Accuracy::Milliseconds => out.push_str(&format!(".{:03}", wall.millisecond)),
+                Accuracy::Milliseconds => field(wall.millisecond, 3, ".", &mut out),
                 Accuracy::AsNeeded if wall.millisecond > 0 => {
-                    let fraction = format!(".{:03}", wall.millisecond);
-                    out.push_str(fraction.trim_end_matches('0'));
+                    field(wall.millisecond, 3, ".", &mut out);
+                    out.truncate(out.trim_end_matches('0').len());
                 }
                 _ => {}
             }
         }
-        if self.show_offset.unwrap_or(date.kind != DateKind::Date || self.xs) {
+        // ISO 8601 has no zone after a date
+        let may_show = self.xs || date.kind != DateKind::Date;
+        if may_show && self.show_offset.unwrap_or(true) {
             out.push_str(&offset(zone, date.epoch_ms));
         }
         out
@@ -119,125 +135,152 @@ impl IsoFormat {
     }
 
     fn read_parts(&self, text: &str, kind: DateKind, zone: &Zone) -> Option<i64> {
-        let (date, time) = match kind {
-            DateKind::DateTime => {
-                let (date, time) = text.split_once('T')?;
-                (Some(date), Some(time))
-            }
-            DateKind::Date => (Some(text), None),
-            DateKind::Time => (None, Some(text)),
-        };
-        let mut offset = None;
-        let mut wall = Civil { year: 1970, month: 1, day: 1, ..Civil::default() };
-        if let Some(mut date) = date {
-            if self.xs && kind == DateKind::Date {
-                (date, offset) = split_offset(date, 8)?;
-            }
-            self.read_date(date, &mut wall)?;
+        if self.xs {
+            return read_in(Style::Xs, text, kind, zone);
         }
-        if let Some(time) = time {
-            let (time, found) = split_offset(time, 0)?;
-            offset = found;
-            self.read_time(time, &mut wall)?;
-        }
-        let mut local = wall.gregorian_ms();
-        if kind == DateKind::Time {
-            local = local.rem_euclid(DAY_MS);
-        }
-        Some(match offset {
-            Some(seconds) => local - seconds * 1000,
-            None => zone.to_epoch(local),
-        })
-    }
-
-    fn read_date(&self, text: &str, wall: &mut Civil) -> Option<()> {
-        let (negative, figures) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (year, month, day) = if figures.contains('-') {
-            let mut parts = figures.split('-');
-            let found = (parts.next()?, parts.next()?, parts.next()?);
-            if parts.next().is_some() {
-                return None;
-            }
-            found
-        } else if self.xs {
-            return None;
-        } else {
-            let (year, rest) = figures.split_at_checked(figures.len().checked_sub(4)?)?;
-            (year, rest.get(..2)?, rest.get(2..)?)
-        };
-        if year.len() < 4 || year.len() > 9 {
-            return None;
-        }
-        let year = figure(year, year.len(), 0, 999_999_999)?;
-        wall.year = if negative { -year } else { year };
-        if self.xs && wall.year < 0 {
-            wall.year += 1;
-        }
-        wall.month = figure(month, 2, 1, 12)?;
-        wall.day = figure(day, 2, 1, 31)?;
-        // strict: a 30th of February is no date
-        let real = Civil::gregorian(wall.gregorian_ms());
-        (real.day == wall.day && real.month == wall.month).then_some(())
-    }
-
-    fn read_time(&self, text: &str, wall: &mut Civil) -> Option<()> {
-        let (clock, fraction) = match text.split_once(['.', ',']) {
-            Some((clock, fraction)) => (clock, Some(fraction)),
-            None => (text, None),
-        };
-        let parts: Vec<&str> = if clock.contains(':') {
-            clock.split(':').collect()
-        } else if clock.len() > 2 && !self.xs {
-            if clock.len() % 2 == 1 || !clock.is_ascii() {
-                return None;
-            }
-            (0..clock.len() / 2).filter_map(|i| clock.get(2 * i..2 * i + 2)).collect()
-        } else {
-            vec![clock]
-        };
-        if parts.len() > 3 || self.xs && parts.len() != 3 || fraction.is_some() && parts.len() != 3 {
-            return None;
-        }
-        wall.hour = figure(parts.first()?, 2, 0, 24)?;
-        wall.minute = parts.get(1).map_or(Some(0), |part| figure(part, 2, 0, 59))?;
-        wall.second = parts.get(2).map_or(Some(0), |part| figure(part, 2, 0, 60))?;
-        if let Some(fraction) = fraction {
-            if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            let ms: String = fraction.chars().chain("00".chars()).take(3).collect();
-            wall.millisecond = ms.parse().ok()?;
-        }
-        (wall.hour < 24 || wall.minute + wall.second + wall.millisecond == 0).then_some(())
+        read_in(Style::Extended, text, kind, zone).or_else(|| read_in(Style::Basic, text, kind, zone))
     }
 }
 
-fn figure(text: &str, len: usize, min: i64, max: i64) -> Option<i64> {
-    if text.len() != len || !text.bytes().all(|b| b.is_ascii_digit()) {
+/// How dates are written; no two of them mix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `2020-01-02T03:04:05+01:00`, of which the year may be short.
+    Xs,
+    /// The same, with minutes and seconds as far as they are needed.
+    Extended,
+    /// `20200102T030405+0100`
+    Basic,
+}
+
+fn read_in(style: Style, text: &str, kind: DateKind, zone: &Zone) -> Option<i64> {
+    let (date, time) = match kind {
+        DateKind::DateTime => {
+            let (date, time) = text.split_once('T')?;
+            (Some(date), Some(time))
+        }
+        DateKind::Date => (Some(text), None),
+        DateKind::Time => (None, Some(text)),
+    };
+    let mut offset = None;
+    let mut wall = Civil { year: 1970, month: 1, day: 1, ..Civil::default() };
+    if let Some(mut date) = date {
+        if style == Style::Xs && kind == DateKind::Date {
+            (date, offset) = split_offset(style, date)?;
+        }
+        read_date(style, date, &mut wall)?;
+    }
+    if let Some(time) = time {
+        let (time, found) = split_offset(style, time)?;
+        offset = found;
+        read_time(style, time, &mut wall)?;
+    }
+    let local = wall.gregorian_ms();
+    match offset {
+        Some(seconds) => Some(local - seconds * 1000),
+        None => zone.to_epoch_if_real(local),
+    }
+}
+
+fn read_date(style: Style, text: &str, wall: &mut Civil) -> Option<()> {
+    let (rest, day) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let rest = if style == Style::Basic { rest } else { rest.strip_suffix('-')? };
+    let (rest, month) = rest.split_at_checked(rest.len().checked_sub(2)?)?;
+    let year = if style == Style::Basic { rest } else { rest.strip_suffix('-')? };
+    let (negative, year) = match year.strip_prefix('-') {
+        Some(year) => (true, year),
+        None => (false, year),
+    };
+    let least = if style == Style::Xs { 1 } else { 4 };
+    if year.len() < least || !year.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // far beyond what clocks can show
+    let year: i64 = year.parse().ok().filter(|year| *year <= 200_000_000)?;
+    wall.year = if negative { -year } else { year };
+    if style == Style::Xs && wall.year <= 0 {
+        // there is no year 0
+        if wall.year == 0 {
+            return None;
+        }
+        wall.year += 1;
+    }
+    wall.month = figure(month, 1, 12)?;
+    wall.day = figure(day, 1, 31)?;
+    // strict: a 30th of February is no date
+    let real = Civil::gregorian(wall.gregorian_ms());
+    (real.day == wall.day && real.month == wall.month).then_some(())
+}
+
+fn read_time(style: Style, text: &str, wall: &mut Civil) -> Option<()> {
+    let (clock, fraction) = match text.find(['.', ',']) {
+        Some(at) => (text.get(..at)?, Some(text.get(at..)?)),
+        None => (text, None),
+    };
+    let mut parts = [None; 3];
+    let mut rest = clock;
+    for (index, part) in parts.iter_mut().enumerate() {
+        if index > 0 {
+            if rest.is_empty() {
+                break;
+            }
+            rest = if style == Style::Basic { rest } else { rest.strip_prefix(':')? };
+        }
+        let (two, after) = rest.split_at_checked(2)?;
+        *part = Some(two);
+        rest = after;
+    }
+    let complete = parts.iter().all(Option::is_some);
+    if !rest.is_empty() || !complete && (style == Style::Xs || fraction.is_some()) {
+        return None;
+    }
+    let [hour, minute, second] = parts;
+    wall.hour = figure(hour?, 0, 24)?;
+    wall.minute = minute.map_or(Some(0), |part| figure(part, 0, 59))?;
+    wall.second = second.map_or(Some(0), |part| figure(part, 0, 59))?;
+    if let Some(fraction) = fraction {
+        let digits = fraction.get(1..)?;
+        let comma = fraction.starts_with(',');
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) || comma && style == Style::Xs {
+            return None;
+        }
+        let ms: String = digits.chars().chain("00".chars()).take(3).collect();
+        wall.millisecond = ms.parse().ok()?;
+    }
+    (wall.hour < 24 || wall.minute + wall.second + wall.millisecond == 0).then_some(())
+}
+
+/// Two digits.
+fn figure(text: &str, min: i64, max: i64) -> Option<i64> {
+    if text.len() != 2 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     text.parse().ok().filter(|value| (min..=max).contains(value))
 }
 
-/// Splits off `Z`, `+hh`, `+hhmm` or `+hh:mm`, looking from the byte `from` on.
-fn split_offset(text: &str, from: usize) -> Option<(&str, Option<i64>)> {
+/// Splits off the offset from UTC, in seconds, that a date or time ends with.
+fn split_offset(style: Style, text: &str) -> Option<(&str, Option<i64>)> {
     if let Some(rest) = text.strip_suffix('Z') {
         return Some((rest, Some(0)));
     }
-    let sign = text.bytes().enumerate().skip(from).find(|(_, b)| matches!(b, b'+' | b'-'));
-    match sign {
-        Some((at, _)) => {
-            let (rest, offset) = text.split_at_checked(at)?;
-            if offset.len() < 3 {
-                return None;
-            }
-            Some((rest, Some(custom_offset(offset)?)))
+    let lens: &[usize] = match style {
+        Style::Xs => &[6],
+        Style::Extended => &[6, 3],
+        Style::Basic => &[5, 3],
+    };
+    for len in lens {
+        let Some((rest, offset)) = text.len().checked_sub(*len).and_then(|at| text.split_at_checked(at)) else {
+            continue;
+        };
+        let digits = offset.get(1..).unwrap_or_default();
+        let shape =
+            digits.bytes().enumerate().all(|(i, b)| if *len == 6 && i == 2 { b == b':' } else { b.is_ascii_digit() });
+        // the hyphens of a date are none
+        if offset.starts_with(['+', '-']) && shape && !(*len == 3 && rest.ends_with(|c: char| !c.is_ascii_digit())) {
+            return Some((rest, Some(custom_offset(offset)?)));
         }
-        None => Some((text, None)),
     }
+    Some((text, None))
 }
 
 /// `Z`, or the offset as `+hh:mm`, with seconds when there are any.

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::decimal_pattern::DecimalPattern;
+use super::locale::Locale;
 use crate::number::Number;
 
 /// A format for numbers, as the setting `number_format` or `?string("…")` name it.
@@ -20,23 +21,23 @@ enum Kind {
 
 impl NumberFormat {
     /// Reads `number`, `currency`, `percent`, `computer`, `c` or a DecimalFormat pattern.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, locale: &'static Locale) -> Result<Self, String> {
         let kind = match text {
             "computer" | "c" => Kind::Computer,
-            "number" | "" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0.###")?)),
-            "currency" => Kind::Pattern(Box::new(DecimalPattern::parse("\u{a4}#,##0.00")?)),
-            "percent" => Kind::Pattern(Box::new(DecimalPattern::parse("#,##0%")?)),
-            _ if text.starts_with('@') => {
+            "number" => Kind::Pattern(Box::new(DecimalPattern::parse(locale.number, locale)?)),
+            "currency" => Kind::Pattern(Box::new(DecimalPattern::parse(locale.money, locale)?)),
+            "percent" => Kind::Pattern(Box::new(DecimalPattern::parse(locale.percent, locale)?)),
+            _ if super::names_custom(text) => {
                 return Err(format!("there is no custom number format named \"{text}\""));
             }
-            pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern)?)),
+            pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern, locale)?)),
         };
         Ok(NumberFormat { kind })
     }
 
     /// FreeMarker's default: grouping, and at most three decimals.
     pub(crate) fn locale_default() -> Self {
-        Self::parse("number").unwrap_or(NumberFormat { kind: Kind::Computer })
+        Self::parse("number", Locale::us()).unwrap_or(NumberFormat { kind: Kind::Computer })
     }
 
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
@@ -53,7 +54,7 @@ pub(crate) fn computer(number: &Number) -> String {
     if let Number::Int(int) = number {
         return int.to_string();
     }
-    let pattern = PATTERN.get_or_init(|| DecimalPattern::parse("0.################").ok());
+    let pattern = PATTERN.get_or_init(|| DecimalPattern::parse("0.################", Locale::us()).ok());
     match pattern.as_ref().map(|pattern| pattern.format(number)) {
         Some(Ok(text)) => text,
         _ => number.to_plain_string(),

@@ -1,13 +1,17 @@
-//! Java's `SimpleDateFormat` patterns for en_US: printing (reading is in [`super::pattern_parse`]).
+//! Java's `SimpleDateFormat` patterns: printing (reading is in [`super::pattern_parse`]).
+
+use std::fmt::Write;
 
 use super::calendar::{Civil, DAY_MS, weekday};
 use super::date::local;
+use super::locale::Locale;
 use super::zone::Zone;
 
 /// A pattern such as `yyyy-MM-dd HH:mm:ss.SSS`, ready to use.
 #[derive(Clone, Debug)]
 pub(crate) struct DatePattern {
     pub(super) parts: Vec<Part>,
+    pub(super) locale: &'static Locale,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,29 +26,12 @@ const LETTERS: &str = "GyYMLwWDdFEuaHkKhmsSzZX";
 /// A field is at most this wide: `yyyyy…` of any length would print that many digits.
 const MAX_REPEAT: usize = 255;
 
-pub(super) const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-pub(super) const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-
 impl DatePattern {
     /// Reads a pattern.
     ///
     /// # Errors
     /// A message saying what is malformed.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, locale: &'static Locale) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut quoted = false;
         let mut chars = text.chars().peekable();
@@ -73,19 +60,19 @@ impl DatePattern {
         if quoted {
             return Err(format!("the date format \"{text}\" has an unclosed quote"));
         }
-        Ok(DatePattern { parts })
+        Ok(DatePattern { parts, locale })
     }
 
     /// The date as text.
     pub(crate) fn format(&self, epoch_ms: i64, zone: &Zone) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(32);
         let wall_ms = local(epoch_ms, zone);
-        let wall = Civil::with_cutover(wall_ms);
+        let shown = Shown { wall: Civil::with_cutover(wall_ms), wall_ms, epoch_ms, zone };
         for part in &self.parts {
             match part {
                 Part::Literal(c) => out.push(*c),
                 Part::Field(letter, count) => {
-                    write_field(*letter, *count, &wall, wall_ms, epoch_ms, zone, &mut out);
+                    write_field(*letter, *count, &shown, self.locale, &mut out);
                 }
             }
         }
@@ -93,27 +80,43 @@ impl DatePattern {
     }
 }
 
-fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms: i64, zone: &Zone, out: &mut String) {
+/// A time as clocks show it in a zone.
+struct Shown<'z> {
+    wall: Civil,
+    wall_ms: i64,
+    epoch_ms: i64,
+    zone: &'z Zone,
+}
+
+fn write_field(letter: char, count: usize, shown: &Shown<'_>, locale: &Locale, out: &mut String) {
+    let Shown { wall, wall_ms, epoch_ms, zone } = shown;
+    let (wall_ms, epoch_ms) = (*wall_ms, *epoch_ms);
+    let named = |names: &[&'static str], index: i64| {
+        usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
+    };
     let number = match letter {
-        'G' => return out.push_str(if wall.year > 0 { "AD" } else { "BC" }),
+        'G' => return out.push_str(named(&locale.eras, i64::from(wall.year > 0))),
         'y' => return write_year(year_of_era(wall.year), count, out),
-        'Y' => return write_year(year_of_era(week_year(wall, wall_ms).0), count, out),
+        'Y' => return write_year(week_year(wall, wall_ms, locale).0, count, out),
         'M' | 'L' if count >= 3 => {
-            let name = MONTHS[(wall.month - 1).clamp(0, 11) as usize];
-            return out.push_str(if count == 3 { &name[..3] } else { name });
+            let names = if count == 3 { &locale.short_months } else { &locale.months };
+            return out.push_str(named(names, wall.month - 1));
         }
         'E' => {
-            let name = WEEKDAYS[weekday(wall_ms).clamp(0, 6) as usize];
-            return out.push_str(if count <= 3 { &name[..3] } else { name });
+            let names = if count <= 3 { &locale.short_weekdays } else { &locale.weekdays };
+            return out.push_str(named(names, weekday(wall_ms)));
         }
-        'a' => return out.push_str(if wall.hour < 12 { "AM" } else { "PM" }),
-        'z' => return write_zone_name(count, epoch_ms, zone, out),
+        'a' => return out.push_str(named(&locale.halves, wall.hour / 12)),
+        'z' => return out.push_str(&zone.name_at(epoch_ms, count >= 4)),
         'Z' => return write_offset(zone.offset_at(epoch_ms), 2, out),
         'X' if zone.offset_at(epoch_ms) == 0 => return out.push('Z'),
         'X' => return write_offset(zone.offset_at(epoch_ms), count, out),
         'M' | 'L' => wall.month,
-        'w' => week_year(wall, wall_ms).1,
-        'W' => (wall.day - 1 + weekday(wall_ms - (wall.day - 1) * DAY_MS)) / 7 + 1,
+        'w' => week_year(wall, wall_ms, locale).1,
+        'W' => {
+            let day = wall_ms.div_euclid(DAY_MS);
+            (day - locale.first_week(day - wall.day + 1)).div_euclid(7) + 1
+        }
         'D' => day_of_year(wall, wall_ms),
         'F' => (wall.day - 1) / 7 + 1,
         'u' => (weekday(wall_ms) + 6) % 7 + 1,
@@ -127,7 +130,7 @@ fn write_field(letter: char, count: usize, wall: &Civil, wall_ms: i64, epoch_ms:
         's' => wall.second,
         _ => wall.millisecond,
     };
-    out.push_str(&format!("{number:0count$}"));
+    write_padded(number, count, out);
 }
 
 fn year_of_era(year: i64) -> i64 {
@@ -135,18 +138,14 @@ fn year_of_era(year: i64) -> i64 {
 }
 
 fn write_year(year: i64, count: usize, out: &mut String) {
-    if count == 2 {
-        out.push_str(&format!("{:02}", year % 100));
-    } else {
-        out.push_str(&format!("{year:0count$}"));
+    if year < 0 {
+        out.push('-');
     }
-}
-
-fn write_zone_name(count: usize, epoch_ms: i64, zone: &Zone, out: &mut String) {
-    match (zone, count) {
-        (Zone::Utc, 4..) => out.push_str("Coordinated Universal Time"),
-        (Zone::Fixed(0, _), 4..) => out.push_str("Greenwich Mean Time"),
-        _ => out.push_str(&zone.abbreviation(epoch_ms)),
+    let year = year.abs();
+    if count == 2 {
+        write_padded(year % 100, 2, out);
+    } else {
+        write_padded(year, count, out);
     }
 }
 
@@ -154,11 +153,28 @@ fn write_zone_name(count: usize, epoch_ms: i64, zone: &Zone, out: &mut String) {
 fn write_offset(seconds: i64, style: usize, out: &mut String) {
     let sign = if seconds < 0 { '-' } else { '+' };
     let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
+    out.push(sign);
+    write_padded(hours, 2, out);
     match style {
-        1 => out.push_str(&format!("{sign}{hours:02}")),
-        2 => out.push_str(&format!("{sign}{hours:02}{minutes:02}")),
-        _ => out.push_str(&format!("{sign}{hours:02}:{minutes:02}")),
+        1 => {}
+        2 => write_padded(minutes, 2, out),
+        _ => {
+            out.push(':');
+            write_padded(minutes, 2, out);
+        }
     }
+}
+
+/// Appends a number with zeros before it.
+pub(super) fn write_padded(number: i64, width: usize, out: &mut String) {
+    // nearly all fields are of two digits
+    if let (Ok(small @ 0..100), 2) = (u8::try_from(number), width) {
+        out.push(char::from(b'0' + small / 10));
+        out.push(char::from(b'0' + small % 10));
+        return;
+    }
+    // writing to a string does not fail
+    let _ = write!(out, "{number:0width$}");
 }
 
 fn day_of_year(wall: &Civil, wall_ms: i64) -> i64 {
@@ -170,14 +186,16 @@ fn first_day(year: i64) -> i64 {
     Civil { year, month: 1, day: 1, ..Civil::default() }.cutover_ms().div_euclid(DAY_MS)
 }
 
-/// The year that the week belongs to and the week's number in it: weeks begin on Sunday, and the
-/// first is the one with the first of January.
-fn week_year(wall: &Civil, wall_ms: i64) -> (i64, i64) {
-    let week_start = |year| {
-        let first = first_day(year);
-        first - weekday(first * DAY_MS)
-    };
+/// The year that the week belongs to, and the week's number in it.
+fn week_year(wall: &Civil, wall_ms: i64, locale: &Locale) -> (i64, i64) {
+    let week_start = |year| locale.first_week(first_day(year));
     let day = wall_ms.div_euclid(DAY_MS);
-    let year = if day >= week_start(wall.year + 1) { wall.year + 1 } else { wall.year };
+    let year = if day >= week_start(wall.year + 1) {
+        wall.year + 1
+    } else if day < week_start(wall.year) {
+        wall.year - 1
+    } else {
+        wall.year
+    };
     (year, (day - week_start(year)) / 7 + 1)
 }

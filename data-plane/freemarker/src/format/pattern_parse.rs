@@ -1,22 +1,14 @@
 //! Java's `SimpleDateFormat` patterns for en_US: reading, lenient and by prefix as in Java.
 
 use super::calendar::Civil;
-use super::pattern::{DatePattern, MONTHS, Part, WEEKDAYS};
-use super::zone::{Zone, custom_offset};
+use super::date_fields::{Field, Fields, ReadZone};
+use super::locale::Locale;
+use super::pattern::{DatePattern, Part};
+use super::zone::Zone;
+use super::zone_names;
 
 /// Where the 100 years of two-digit years begin when the time is unknown.
 const DEFAULT_CENTURY_START: i64 = 1950;
-
-/// What was read so far; fields not mentioned are those of 1970-01-01T00:00.
-struct Fields {
-    wall: Civil,
-    day_of_year: Option<i64>,
-    before_christ: bool,
-    /// The hour on a 12-hour clock, and whether it is past noon.
-    half_day_hour: Option<i64>,
-    afternoon: bool,
-    offset: Option<i64>,
-}
 
 impl DatePattern {
     /// Reads a date from the start of `text`; what follows it is ignored.
@@ -28,14 +20,7 @@ impl DatePattern {
     }
 
     fn read_chars(&self, text: &[char], zone: &Zone, now_ms: Option<i64>) -> Option<i64> {
-        let mut fields = Fields {
-            wall: Civil { year: 1970, month: 1, day: 1, ..Civil::default() },
-            day_of_year: None,
-            before_christ: false,
-            half_day_hour: None,
-            afternoon: false,
-            offset: None,
-        };
+        let mut fields = Reader { fields: Fields::default(), own: zone, locale: self.locale };
         let mut pos = 0;
         for (i, part) in self.parts.iter().enumerate() {
             match part {
@@ -46,18 +31,27 @@ impl DatePattern {
                     pos += 1;
                 }
                 Part::Field(letter, count) => {
-                    // a field right before another one takes exactly its digits
-                    let exact = matches!(self.parts.get(i + 1), Some(Part::Field(..)));
+                    // a field right before another number takes exactly its digits
+                    let exact = matches!(self.parts.get(i + 1), Some(Part::Field(letter, count))
+                        if is_numeric(*letter, *count));
                     let width = exact.then_some(*count);
                     pos = fields.read(*letter, *count, text, pos, width, now_ms)?;
                 }
             }
         }
-        fields.epoch(zone)
+        fields.fields.epoch(zone, self.locale)
     }
 }
 
-impl Fields {
+/// Reads field by field.
+struct Reader<'z> {
+    fields: Fields,
+    /// The zone of the setting, whose names are looked for first.
+    own: &'z Zone,
+    locale: &'static Locale,
+}
+
+impl Reader<'_> {
     /// Reads one field; gives the position after it.
     fn read(
         &mut self,
@@ -73,21 +67,27 @@ impl Fields {
         if pos >= text.len() {
             return None;
         }
+        let (fields, locale) = (&mut self.fields, self.locale);
+        // names are looked for before the white space is skipped
         match letter {
             'G' => {
-                let (index, end) = name(text, pos, &["BC", "AD"], None)?;
-                self.before_christ = index == 0;
+                let (index, end) = name(text, start, [&locale.eras, &[]])?;
+                fields.before_christ = index == 0;
                 return Some(end);
             }
             'M' | 'L' if count >= 3 => {
-                let (index, end) = name(text, pos, &MONTHS, Some(3))?;
-                self.wall.month = index as i64 + 1;
+                let (index, end) = name(text, start, [&locale.months, &locale.short_months])?;
+                fields.set(Field::Month, index as i64 + 1);
                 return Some(end);
             }
-            'E' => return name(text, pos, &WEEKDAYS, Some(3)).map(|found| found.1),
+            'E' => {
+                let (index, end) = name(text, start, [&locale.weekdays, &locale.short_weekdays])?;
+                fields.set(Field::DayOfWeek, index as i64);
+                return Some(end);
+            }
             'a' => {
-                let (index, end) = name(text, pos, &["AM", "PM"], None)?;
-                self.afternoon = index == 1;
+                let (index, end) = name(text, start, [&locale.halves, &[]])?;
+                fields.set(Field::HalfOfDay, index as i64);
                 return Some(end);
             }
             'z' | 'Z' => return self.read_zone(text, pos),
@@ -105,114 +105,129 @@ impl Fields {
             None => text.len(),
         };
         let (value, end) = number(text, pos, limit)?;
-        match letter {
+        let (field, value) = match letter {
             'y' | 'Y' => {
                 let two_digits = count <= 2 && end - pos == 2 && text.get(pos..end)?.iter().all(char::is_ascii_digit);
-                self.wall.year = if two_digits { full_year(value, now_ms) } else { value };
+                let year = if two_digits { full_year(value, now_ms) } else { value };
+                fields.century_start_ms =
+                    century_start_ms(now_ms).filter(|start| two_digits && year == Civil::gregorian(*start).year);
+                (if letter == 'y' { Field::Year } else { Field::WeekYear }, year)
             }
-            'M' | 'L' => self.wall.month = value,
-            'd' => {
-                self.wall.day = value;
-                self.day_of_year = None;
-            }
-            'D' => self.day_of_year = Some(value),
-            'H' => {
-                self.wall.hour = value;
-                self.half_day_hour = None;
-            }
-            'k' => {
-                self.wall.hour = if value == 24 { 0 } else { value };
-                self.half_day_hour = None;
-            }
-            'K' => self.half_day_hour = Some(value),
-            'h' => self.half_day_hour = Some(if value == 12 { 0 } else { value }),
-            'm' => self.wall.minute = value,
-            's' => self.wall.second = value,
-            'S' => self.wall.millisecond = value,
-            // weeks: read, but they don't place the date
-            _ => {}
-        }
+            'M' | 'L' => (Field::Month, value),
+            'd' => (Field::Day, value),
+            'D' => (Field::DayOfYear, value),
+            'w' => (Field::WeekOfYear, value),
+            'W' => (Field::WeekOfMonth, value),
+            'F' => (Field::DayOfWeekInMonth, value),
+            // from Monday as 1 to days from Sunday
+            'u' => (Field::DayOfWeek, if value == 7 { 0 } else { value }),
+            'H' => (Field::Hour, value),
+            'k' => (Field::Hour, if value == 24 { 0 } else { value }),
+            'K' => (Field::HalfDayHour, value),
+            'h' => (Field::HalfDayHour, if value == 12 { 0 } else { value }),
+            'm' => (Field::Minute, value),
+            's' => (Field::Second, value),
+            _ => (Field::Millisecond, value),
+        };
+        self.fields.set(field, value);
         Some(end)
     }
 
     fn read_zone(&mut self, text: &[char], pos: usize) -> Option<usize> {
-        let rest: String = text.get(pos..)?.iter().take(40).collect();
-        let (prefix, offset_text) = match rest.get(..3) {
-            Some(gmt) if gmt.eq_ignore_ascii_case("GMT") => (3, rest.get(3..)?),
-            _ => (0, rest.as_str()),
+        let sign = |at: usize| match text.get(at) {
+            Some('+') => Some(1),
+            Some('-') => Some(-1),
+            _ => None,
         };
-        if offset_text.starts_with(['+', '-']) {
-            let len = 1 + offset_text.bytes().skip(1).take(5).take_while(|b| b.is_ascii_digit() || *b == b':').count();
-            for len in (2..=len).rev() {
-                if let Some(seconds) = offset_text.get(..len).and_then(custom_offset) {
-                    self.offset = Some(seconds);
-                    return Some(pos + prefix + len);
+        if let Some(sign) = sign(pos) {
+            return self.read_offset(text, pos + 1, sign, 0, false);
+        }
+        let rest: String = text.get(pos..)?.iter().take(80).collect();
+        if rest.get(..3).is_some_and(|gmt| gmt.eq_ignore_ascii_case("GMT")) {
+            let after = pos + 3;
+            return match sign(after) {
+                Some(sign) => self.read_offset(text, after + 1, sign, 0, true),
+                None => {
+                    self.fields.zone = Some(ReadZone::Offset(0));
+                    Some(after)
                 }
-            }
-            return None;
+            };
         }
-        if prefix == 3 {
-            self.offset = Some(0);
-            return Some(pos + 3);
-        }
-        let len = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let abbreviation = rest.get(..len)?.to_ascii_uppercase();
-        let hours = match abbreviation.as_str() {
-            "UTC" | "UT" => 0,
-            "EST" => -5,
-            "EDT" => -4,
-            "CST" => -6,
-            "CDT" => -5,
-            "MST" => -7,
-            "MDT" => -6,
-            "PST" => -8,
-            "PDT" => -7,
-            "CET" => 1,
-            "CEST" => 2,
-            "WET" => 0,
-            "EET" => 2,
-            "JST" => 9,
-            _ => return None,
-        };
-        self.offset = Some(hours * 3600);
+        let (len, zone) = named_zone(&rest, self.own)?;
+        self.fields.zone = Some(zone);
         Some(pos + len)
     }
 
     fn read_iso_zone(&mut self, text: &[char], pos: usize, count: usize) -> Option<usize> {
-        if text.get(pos) == Some(&'Z') {
-            self.offset = Some(0);
-            return Some(pos + 1);
-        }
-        let len = match count {
-            1 => 3,
-            2 => 5,
-            _ => 6,
+        let sign = match text.get(pos)? {
+            'Z' => {
+                self.fields.zone = Some(ReadZone::Offset(0));
+                return Some(pos + 1);
+            }
+            '+' => 1,
+            '-' => -1,
+            _ => return None,
         };
-        let offset: String = text.get(pos..pos + len)?.iter().collect();
-        if (count == 3) != offset.contains(':') {
-            return None;
-        }
-        self.offset = Some(custom_offset(&offset)?);
-        Some(pos + len)
+        self.read_offset(text, pos + 1, sign, count, count == 3)
     }
 
-    fn epoch(mut self, zone: &Zone) -> Option<i64> {
-        if self.before_christ {
-            self.wall.year = 1 - self.wall.year;
+    /// `hh`, `hhmm` or `hh:mm` after a sign; `count` is 0 where the number of letters says nothing.
+    fn read_offset(&mut self, text: &[char], pos: usize, sign: i64, count: usize, colon: bool) -> Option<usize> {
+        let digit = |at: usize| text.get(at)?.to_digit(10).map(i64::from);
+        let mut at = pos + 1;
+        let mut hours = digit(pos)?;
+        text.get(at)?;
+        match digit(at) {
+            Some(second) => {
+                hours = hours * 10 + second;
+                at += 1;
+            }
+            None if count > 0 || !colon => return None,
+            None => {}
         }
-        if let Some(hour) = self.half_day_hour {
-            self.wall.hour = hour + if self.afternoon { 12 } else { 0 };
+        let mut minutes = 0;
+        if count != 1 {
+            if colon {
+                if text.get(at) != Some(&':') {
+                    return None;
+                }
+                at += 1;
+            }
+            minutes = digit(at)? * 10 + digit(at + 1)?;
+            at += 2;
         }
-        if let Some(day) = self.day_of_year {
-            self.wall.month = 1;
-            self.wall.day = day;
+        if hours > 23 || minutes > 59 {
+            return None;
         }
-        let local = self.wall.cutover_ms();
-        Some(match self.offset {
-            Some(seconds) => local - seconds * 1000,
-            None => zone.to_epoch(local),
-        })
+        self.fields.zone = Some(ReadZone::Offset(sign * (hours * 3600 + minutes * 60)));
+        Some(at)
     }
+}
+
+/// Whether a field is read as a number, and not as a name or a zone.
+fn is_numeric(letter: char, count: usize) -> bool {
+    match letter {
+        'G' | 'E' | 'a' | 'z' | 'Z' | 'X' => false,
+        'M' | 'L' => count <= 2,
+        _ => true,
+    }
+}
+
+/// A zone by its name in words or its abbreviation, and how long that is.
+fn named_zone(text: &str, own: &Zone) -> Option<(usize, ReadZone)> {
+    let begins = |name: &str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    for (daylight, long) in [(false, true), (false, false), (true, true), (true, false)] {
+        if let Some(names) = own.names() {
+            let name = names.name(daylight, long);
+            if begins(name) {
+                let always = names.name(!daylight, long) == name;
+                return Some((name.len(), ReadZone::Named { zone: own.clone(), daylight, always }));
+            }
+        }
+    }
+    let known = zone_names::find_at_start(text)?;
+    let zone = Zone::find(known.zone)?;
+    Some((known.name.len(), ReadZone::Named { zone, daylight: known.daylight, always: known.always }))
 }
 
 /// An integer as Java's number format reads it: an optional minus and digits, as an `int`.
@@ -234,19 +249,21 @@ fn number(text: &[char], pos: usize, limit: usize) -> Option<(i64, usize)> {
     Some((value, digits_from + len))
 }
 
-/// The longest of the names that the text goes on with, in any case; whole or by its first letters.
-fn name(text: &[char], pos: usize, names: &[&str], short: Option<usize>) -> Option<(usize, usize)> {
+/// The longest of the names, whole or short, that the text goes on with, in any case.
+fn name(text: &[char], pos: usize, names: [&[&str]; 2]) -> Option<(usize, usize)> {
     let matches = |name: &str| {
         let mut text = text.get(pos..).unwrap_or_default().iter();
         name.chars().all(|c| text.next().is_some_and(|t| t.eq_ignore_ascii_case(&c)))
     };
-    let whole = names.iter().position(|name| matches(name));
-    if let Some(index) = whole {
-        return Some((index, pos + names.get(index)?.len()));
-    }
-    let len = short?;
-    let index = names.iter().position(|name| name.get(..len).is_some_and(matches))?;
-    Some((index, pos + len))
+    let all = names.iter().flat_map(|names| names.iter().enumerate());
+    let found = all.filter(|(_, name)| matches(name)).max_by_key(|(_, name)| name.len());
+    found.map(|(index, name)| (index, pos + name.chars().count()))
+}
+
+/// When the 100 years of two-digit years begin: in the middle of a year.
+fn century_start_ms(now_ms: Option<i64>) -> Option<i64> {
+    let now = Civil::gregorian(now_ms?);
+    Some(Civil { year: now.year - 80, ..now }.gregorian_ms())
 }
 
 fn full_year(two_digits: i64, now_ms: Option<i64>) -> i64 {

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
 use super::calendar::Civil;
+use super::zone_names::Names;
 
 /// A time zone.
 #[derive(Clone, Debug)]
@@ -34,10 +35,31 @@ impl Zone {
         let database = DATABASE.get_or_init(TimeZoneDatabase::bundled);
         let name = match name {
             // what Java still knows by three letters
-            "PST" => "America/Los_Angeles",
+            "ACT" => "Australia/Darwin",
+            "AET" => "Australia/Sydney",
+            "AGT" => "America/Argentina/Buenos_Aires",
+            "ART" => "Africa/Cairo",
+            "AST" => "America/Anchorage",
+            "BET" => "America/Sao_Paulo",
+            "BST" => "Asia/Dhaka",
+            "CAT" => "Africa/Harare",
+            "CNT" => "America/St_Johns",
             "CST" => "America/Chicago",
-            "JST" => "Asia/Tokyo",
+            "CTT" => "Asia/Shanghai",
+            "EAT" => "Africa/Addis_Ababa",
+            "ECT" => "Europe/Paris",
+            "IET" => "America/Indiana/Indianapolis",
             "IST" => "Asia/Kolkata",
+            "JST" => "Asia/Tokyo",
+            "MIT" => "Pacific/Apia",
+            "NET" => "Asia/Yerevan",
+            "NST" => "Pacific/Auckland",
+            "PLT" => "Asia/Karachi",
+            "PNT" => "America/Phoenix",
+            "PRT" => "America/Puerto_Rico",
+            "PST" => "America/Los_Angeles",
+            "SST" => "Pacific/Guadalcanal",
+            "VST" => "Asia/Ho_Chi_Minh",
             other => other,
         };
         let zone = database.get(name).ok()?;
@@ -81,10 +103,39 @@ impl Zone {
         local_ms.saturating_sub(offset * 1000)
     }
 
-    /// The abbreviation at a time, as the pattern letter `z` prints it.
-    pub(crate) fn abbreviation(&self, epoch_ms: i64) -> String {
+    /// The same, but `None` for a reading that clocks skip.
+    pub(crate) fn to_epoch_if_real(&self, local_ms: i64) -> Option<i64> {
+        let epoch_ms = self.to_epoch(local_ms);
+        (epoch_ms.saturating_add(self.offset_at(epoch_ms) * 1000) == local_ms).then_some(epoch_ms)
+    }
+
+    /// What the zone is called, if it is one of the tz database.
+    pub(super) fn names(&self) -> Option<Names> {
+        match self {
+            Zone::Utc => Names::of("UTC"),
+            Zone::Fixed(..) => None,
+            Zone::Named(name, _) => Names::of(name),
+        }
+    }
+
+    /// Seconds east of UTC that hold at a time when there is no summer.
+    pub(super) fn standard_offset_at(&self, epoch_ms: i64) -> i64 {
+        self.offset_at(epoch_ms) - if self.is_summer_at(epoch_ms) { 3600 } else { 0 }
+    }
+
+    fn is_summer_at(&self, epoch_ms: i64) -> bool {
+        let Zone::Named(_, zone) = self else { return false };
+        zone.to_offset_info(known_time(zone, epoch_ms)).dst().is_dst()
+    }
+
+    /// The name at a time, as the pattern letter `z` prints it: an abbreviation, or in words.
+    pub(crate) fn name_at(&self, epoch_ms: i64, long: bool) -> String {
+        if let Some(names) = self.names() {
+            return names.name(self.is_summer_at(epoch_ms), long).to_owned();
+        }
         match self {
             Zone::Utc => "UTC".into(),
+            Zone::Fixed(0, _) if long => "Greenwich Mean Time".into(),
             Zone::Fixed(_, name) => name.clone(),
             Zone::Named(_, zone) => {
                 let info = zone.to_offset_info(known_time(zone, epoch_ms));
@@ -177,7 +228,7 @@ mod tests {
         // 2021-11-07 01:30 comes twice: the second is meant
         assert_eq!(zone.to_epoch(at(2021, 11, 7, 1, 30)), at(2021, 11, 7, 6, 30));
         assert_eq!(zone.offset_at(0), -5 * 3600);
-        assert_eq!(zone.abbreviation(0), "EST");
+        assert_eq!(zone.name_at(0, false), "EST");
     }
 
     #[test]

@@ -261,9 +261,6 @@ impl Parser<'_, '_> {
         let start = self.next.start;
         let which = match BuiltIn::find(name) {
             Lookup::Found(which) => which,
-            Lookup::Unsupported => {
-                return self.error_at(start, format!("this engine does not support the built-in ?{name}"));
-            }
             Lookup::Unknown => {
                 let message = format!(
                     "Unknown built-in: \"{name}\". Help (latest version): \
@@ -346,8 +343,7 @@ impl Parser<'_, '_> {
             Token::ParenOpen if arguments.max > 0 => {
                 let (args, end) = self.arguments(arguments.lambda)?;
                 let count = args.len();
-                let at_parse_time = arguments.lambda || matches!(call.which, BuiltIn::Then | BuiltIn::Switch);
-                if at_parse_time && (count < arguments.min || count > arguments.max) {
+                if arguments.counted_early && (count < arguments.min || count > arguments.max) {
                     let wanted = match (arguments.min, arguments.max) {
                         (min, max) if min == max => format!("{min}"),
                         (min, usize::MAX) => format!("at least {min}"),
@@ -380,7 +376,7 @@ impl Parser<'_, '_> {
                 call.form = Form::Keyed;
                 Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
             }
-            _ if arguments.min > 0 && !arguments.optional => self.unexpected("\"(\""),
+            _ if arguments.counted_early => self.error_at(start, format!("?{name} needs arguments in parentheses")),
             _ => Ok(end),
         }
     }
