@@ -2,9 +2,10 @@
 //!
 //! A case is a text file of sections: `-- template`, then `-- model` (JSON), `-- settings`
 //! (`name = value` lines) and `-- template NAME` (templates to include or import) if it needs them,
-//! then `-- output`, or `-- error` with a line
-//! `kind line:column` and the error as it is displayed. What they expect was compared with Apache
-//! FreeMarker 2.3.31, except for the wording of errors and what COMPATIBILITY.md lists.
+//! then `-- output`, or `-- error` with a line `kind line:column` and the error as it is displayed.
+//! What they expect is compared with Apache FreeMarker by `tests/oracle/verify_cases.py`, except for
+//! the wording of errors; where it is meant to differ a section `-- deviates` says why, and so does
+//! COMPATIBILITY.md.
 //!
 //! With `UPDATE_CASES=1` what is displayed for errors is written into the files.
 
@@ -40,6 +41,8 @@ impl Case {
                 "settings" => case.settings = content,
                 "output" => case.output = Some(end_of_file(&content)),
                 "error" => case.error = Some(end_of_file(&content)),
+                // for tests/oracle/verify_cases.py
+                "deviates" => {}
                 other => match other.strip_prefix("template ") {
                     Some(name) => case.templates.push((name.to_owned(), content)),
                     None => panic!("unknown section {other}"),

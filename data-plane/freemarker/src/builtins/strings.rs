@@ -14,6 +14,8 @@ impl<'r> Interp<'r> {
             let value = self.value(&call.target)?;
             // numbers and booleans are read back from how they are printed, as in FreeMarker
             let text = self.text_of(value, &call.target)?;
+            // numbers of many digits take long to read
+            self.meter.steps((text.len() / 16) as u64)?;
             return self.parsed(&text, call);
         }
         let text = self.text(&call.target)?;
@@ -55,7 +57,7 @@ impl<'r> Interp<'r> {
             return match Number::parse(text) {
                 Some(number) => Ok(Value::Number(number)),
                 None if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() => {
-                    Err(limit("the number has too many digits"))
+                    Err(limit(format!("the number has more than {} digits", crate::limits::MAX_NUMBER_DIGITS)))
                 }
                 None => Err(runtime(format!("Can't convert this string to number: \"{}\"", shown()))),
             };

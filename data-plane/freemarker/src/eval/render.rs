@@ -140,7 +140,6 @@ fn recycled<A, B>(mut items: Vec<A>) -> Vec<B> {
 impl<'r> Interp<'r> {
     fn run_main(&mut self) -> Result<(), Raised> {
         let parsed = &self.main.parsed;
-        self.namespace.resize(parsed.sizes.symbols.len(), Value::Missing);
         self.define_macros(0)?;
         let auto = &self.main.settings.auto;
         for (name, target) in auto.imports.iter() {

@@ -170,16 +170,15 @@ pub(crate) fn skip_blank(text: &str, mut pos: usize) -> Result<usize, usize> {
 /// How long a comment is that `text` begins with, its marks included. One in square brackets ends
 /// with `--]`; in expressions (`None`) either end will do.
 pub(crate) fn comment_end(text: &str, square: Option<bool>) -> Option<usize> {
-    let body = text.get(4..)?;
-    let end = match square {
-        Some(true) => body.find("--]"),
-        Some(false) => body.find("-->"),
-        None => match (body.find("-->"), body.find("--]")) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        },
-    };
-    Some(4 + end? + 3)
+    let mut from = 4;
+    loop {
+        // one search for both ends: looking for each up to the end of the text would take quadratic time
+        let dashes = from + text.get(from..)?.find("--")?;
+        match (text.as_bytes().get(dashes + 2)?, square) {
+            (b'>', Some(false) | None) | (b']', Some(true) | None) => return Some(dashes + 3),
+            _ => from = dashes + 1,
+        }
+    }
 }
 
 fn token(rest: &str) -> (Token<'_>, usize) {

@@ -1,0 +1,1 @@
+<#attempt><#list 1.. as i></#list><#recover>recovered</#attempt>

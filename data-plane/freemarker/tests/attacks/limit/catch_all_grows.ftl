@@ -1,0 +1,1 @@
+<#macro m rest...><@m rest, rest, rest/></#macro><@m 1/>

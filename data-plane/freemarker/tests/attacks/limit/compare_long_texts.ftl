@@ -1,0 +1,1 @@
+<#list 1.. as i><#if big == big[0..] + ""></#if></#list>

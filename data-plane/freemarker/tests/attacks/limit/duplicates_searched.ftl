@@ -1,0 +1,1 @@
+<#list 1.. as i><#if many?seq_contains("x" + i)></#if></#list>

@@ -1,0 +1,1 @@
+${(1..)?drop_while(x -> true)?first!}

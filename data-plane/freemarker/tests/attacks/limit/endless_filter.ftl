@@ -1,0 +1,1 @@
+${(1..)?filter(x -> x lt 0)?size}

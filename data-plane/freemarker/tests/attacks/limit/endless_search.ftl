@@ -1,0 +1,1 @@
+${(1..)?seq_contains("x")?c}

@@ -1,0 +1,1 @@
+${(1..)?take_while(x -> true)?size}

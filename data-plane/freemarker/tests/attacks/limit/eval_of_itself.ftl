@@ -1,0 +1,1 @@
+<#assign s = "s?eval">${s?eval}

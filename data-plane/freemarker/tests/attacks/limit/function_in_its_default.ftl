@@ -1,0 +1,1 @@
+<#function f x=f()><#return x></#function>${f()}

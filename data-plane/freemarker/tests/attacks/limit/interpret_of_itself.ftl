@@ -1,0 +1,1 @@
+<#assign s = "<@s?interpret/>"><@s?interpret/>

@@ -1,0 +1,1 @@
+${many?map(x -> many?map(y -> many?filter(z -> z == x + y)?size)?size)?size}

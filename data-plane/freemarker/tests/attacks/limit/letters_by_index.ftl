@@ -1,0 +1,1 @@
+<#list 1.. as i><#assign s = big[i % 90000] + big[i % 90000..*10]></#list>

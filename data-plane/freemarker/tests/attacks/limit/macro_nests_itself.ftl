@@ -1,0 +1,1 @@
+<#macro m><#nested><@m><#nested></@m></#macro><@m>x</@m>

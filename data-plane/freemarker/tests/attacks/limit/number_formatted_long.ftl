@@ -1,0 +1,1 @@
+<#list 1.. as i>${"1e900"?number?string("#,##0.00")}</#list>

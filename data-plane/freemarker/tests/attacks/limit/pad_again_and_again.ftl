@@ -1,0 +1,1 @@
+<#list 1.. as i><#assign s = "a"?left_pad(100000)></#list>

@@ -1,0 +1,1 @@
+${("a"?right_pad(2147483647, "ab"))?length}

@@ -1,0 +1,1 @@
+${("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!")?matches("(a+)+$")?c}

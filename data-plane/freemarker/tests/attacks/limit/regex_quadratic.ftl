@@ -1,0 +1,1 @@
+<#list 1.. as i><#assign s = big?replace("a*b", "x", "r")></#list>

@@ -1,0 +1,1 @@
+«20000:<#attempt>»x«20000:<#recover></#attempt>»

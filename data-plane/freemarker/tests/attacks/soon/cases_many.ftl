@@ -1,0 +1,1 @@
+<#switch 1>«20000:<#case №2>»</#switch>

@@ -1,0 +1,1 @@
+«70:<#compress>»  x  «70:</#compress>»

@@ -1,0 +1,1 @@
+<#if false>«20000:<#elseif false>»</#if>

@@ -1,0 +1,1 @@
+«75:<#escape x as x + x>»${"a"}«75:</#escape>»

@@ -1,0 +1,1 @@
+«30:<#escape x as x + x>»${"a"}«30:</#escape>»

@@ -1,0 +1,1 @@
+<@"«5000:<#if true>»"?interpret/>

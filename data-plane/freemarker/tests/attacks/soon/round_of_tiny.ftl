@@ -1,0 +1,1 @@
+${"1e-900"?number?round} ${"-1e-900"?number?floor}
