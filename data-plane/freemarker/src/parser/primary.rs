@@ -376,7 +376,7 @@ impl Parser<'_, '_> {
                 call.form = Form::Keyed;
                 Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
             }
-            _ if arguments.counted_early => self.error_at(start, format!("?{name} needs arguments in parentheses")),
+            _ if arguments.counted_early => self.unexpected("\"(\""),
             _ => Ok(end),
         }
     }
