@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Interp;
 use crate::ast::Expr;
-use crate::error::{Raised, runtime};
+use crate::error::{Place, Raised, runtime};
 use crate::markup::Markup;
 use crate::output_format::{Escaping, OutputFormat};
 use crate::span::Span;
@@ -15,6 +15,15 @@ impl<'r> Interp<'r> {
     pub(super) fn print(&mut self, value: Value<'r>, expr: &Expr, escaping: Escaping) -> Result<(), Raised> {
         let markup = match value {
             Value::Markup(markup) => markup,
+            // numbers go from their format to the output
+            Value::Number(number) => {
+                let text = self.number_text(&number).at(expr.span)?;
+                return if escaping.is_on() {
+                    self.emit_escaped(escaping.format, &text)
+                } else {
+                    self.emit(text.as_bytes())
+                };
+            }
             // most of what is printed is data read in place
             other => {
                 let text = self.printed(other, expr)?;
@@ -100,7 +109,7 @@ impl<'r> Interp<'r> {
         escape: bool,
     ) -> Result<Value<'r>, Raised> {
         let wanted = "string or something automatically convertible to string (number, date or boolean), or \"template \
-                      output\"";
+                      output\" ";
         let markup = match value {
             Value::Markup(markup) if markup.format == format => return Ok(Value::Markup(markup)),
             Value::Markup(markup) => match &markup.plain {
