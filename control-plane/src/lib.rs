@@ -5,6 +5,7 @@
 //! | `api` | the gRPC services |
 //! | `store` | what is kept: SQLite, and all SQL |
 //! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
+//! | `updates`, `feed` | what nodes are sent, made once for all; what goes to one node next |
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
 //! | `audit` | pure: what is written down of a change |
@@ -26,6 +27,7 @@ mod changelog;
 mod commands;
 mod config;
 mod error;
+mod feed;
 mod figures;
 mod keys;
 mod nodes;
@@ -37,6 +39,7 @@ mod session;
 mod store;
 mod sync_filter;
 mod time;
+mod updates;
 
 pub use self::{
     config::{Config, DEFAULT_AUDIT_RETENTION, DEFAULT_MAX_SYNCS_PER_PROJECT, DEFAULT_PORT},

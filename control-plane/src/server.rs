@@ -40,6 +40,7 @@ use crate::{
     publish::Publisher,
     retention,
     store::Store,
+    updates::Updates,
 };
 
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -120,6 +121,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     rules.own_addresses.push(address);
     let context = Context {
         store: store.clone(),
+        updates: Updates::new(store.clone()),
         nodes: Nodes::default(),
         keys,
         commands: Commands::default(),

@@ -1,7 +1,8 @@
 //! A node's session, the part that decides: what does this node lack? Pure: no store, no sockets, no clock.
 //!
-//! The shell (`api/catalog.rs`) tells what the node says and what the store holds, and does what comes back. At most one
-//! delta or snapshot is on its way at a time: what changes meanwhile goes into the next one.
+//! The shell (`feed.rs`, `api/catalog.rs`) tells what the node says and what the store holds, and does what comes back. At most
+//! one delta or snapshot is on its way at a time: what changes meanwhile goes into the next one. The other side of it is
+//! `sluice_pipeline::subscription`.
 
 use std::ops::RangeInclusive;
 
@@ -24,7 +25,8 @@ const MAX_PATIENCE: u32 = 32;
 pub(crate) enum Step {
     /// It lacks nothing, or an answer is awaited.
     Nothing,
-    /// Send what has changed since this revision (even if that is nothing: the ack tells what the node refuses).
+    /// Send what has changed since this revision, if the change log knows it as the node does: see [`Session::judge`]. Even if
+    /// that is nothing: the ack tells what the node refuses.
     Delta {
         /// The node's revision.
         from: i64,
@@ -77,14 +79,11 @@ impl Session {
         Self { held, greeted: true, in_flight: None, wanted: None, mismatches: 0, patience: 1, hopeless_at: None }
     }
 
-    /// The revision that the node holds: the shell looks up its hash in the change log.
-    pub(crate) fn held_revision(&self) -> i64 {
-        self.held.revision
-    }
+    /// Why a node at a revision that the change log does not hold gets a snapshot.
+    pub(crate) const UNKNOWN_REVISION: &str = "the node's revision is not in the change log";
 
-    /// What the node lacks, where `newest` is the newest position and `hash_then` the hash that our change log has for
-    /// [`Session::held_revision`] (none: it doesn't go back that far).
-    pub(crate) fn next(&self, newest: &Position, hash_then: Option<&str>) -> Step {
+    /// What the node lacks, where `newest` is the newest position.
+    pub(crate) fn next(&self, newest: &Position) -> Step {
         if self.in_flight.is_some() {
             return Step::Nothing;
         }
@@ -103,13 +102,27 @@ impl Session {
         if self.held.revision > newest.revision {
             return Step::Snapshot { reason: "the node is ahead of the store" };
         }
-        match hash_then {
-            None => Step::Snapshot { reason: "the node's revision is not in the change log" },
-            Some(hash) if hash != self.held.hash => {
-                Step::Snapshot { reason: "the node's catalog is not what it was at its revision" }
-            }
-            Some(_) => Step::Delta { from: self.held.revision },
-        }
+        Step::Delta { from: self.held.revision }
+    }
+
+    /// Whether an answer to what was sent is awaited.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Whether nothing that was sent has failed since the last ack: else only the newest snapshot is worth a try.
+    pub(crate) fn is_well(&self) -> bool {
+        self.wanted.is_none() && self.patience == 1
+    }
+
+    /// Whether a delta may follow on what the node holds, where `hash_then` is the hash that the change log has for its revision.
+    ///
+    /// # Errors
+    /// Why it must be a snapshot.
+    pub(crate) fn judge(&self, hash_then: &str) -> Result<(), &'static str> {
+        // Between changes that were made at once the catalog never stood: there is no hash.
+        let is_same = hash_then == self.held.hash && !hash_then.is_empty();
+        if is_same { Ok(()) } else { Err("the node's catalog is not what it was at its revision") }
     }
 
     /// A delta that leads to `position` has been sent.
@@ -192,60 +205,78 @@ impl Session {
 }
 
 #[cfg(test)]
+mod bugs;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(revision: i64) -> Position {
+    /// What is sent in the end, where the change log has `hash_then` for the node's revision.
+    pub(super) fn next(session: &Session, newest: &Position, hash_then: Option<&str>) -> Step {
+        match session.next(newest) {
+            Step::Delta { from } => match hash_then.map(|hash| session.judge(hash)) {
+                None => Step::Snapshot { reason: Session::UNKNOWN_REVISION },
+                Some(Ok(())) => Step::Delta { from },
+                Some(Err(reason)) => Step::Snapshot { reason },
+            },
+            step => step,
+        }
+    }
+
+    pub(super) fn at(revision: i64) -> Position {
         Position { epoch: "e1".into(), revision, hash: format!("hash {revision}") }
     }
 
-    fn settled(revision: i64) -> Session {
+    pub(super) fn settled(revision: i64) -> Session {
         let mut session = Session::new(at(revision));
         session.sent_delta(at(revision));
         session.acked(at(revision));
         session
     }
 
-    fn is_snapshot(step: &Step) -> bool {
+    pub(super) fn is_snapshot(step: &Step) -> bool {
         matches!(step, Step::Snapshot { .. })
     }
 
     #[test]
     fn rule_2_equal_epoch_revision_and_hash_give_a_delta() {
         let session = Session::new(at(3));
-        assert_eq!(session.next(&at(5), Some("hash 3")), Step::Delta { from: 3 });
-        assert_eq!(session.next(&at(3), Some("hash 3")), Step::Delta { from: 3 }, "its ack tells what is refused");
+        assert_eq!(next(&session, &at(5), Some("hash 3")), Step::Delta { from: 3 });
+        assert_eq!(next(&session, &at(3), Some("hash 3")), Step::Delta { from: 3 }, "its ack tells what is refused");
     }
 
     #[test]
     fn rule_2_everything_else_gives_a_snapshot() {
         let other_epoch = Position { epoch: "e0".into(), ..at(3) };
-        assert!(is_snapshot(&Session::new(other_epoch).next(&at(5), Some("hash 3"))), "restored store");
-        assert!(is_snapshot(&Session::new(at(9)).next(&at(5), None)), "node ahead");
-        assert!(is_snapshot(&Session::new(at(3)).next(&at(5), Some("another"))), "hash");
-        assert!(is_snapshot(&Session::new(at(3)).next(&at(5), None)), "out of the change log");
-        assert!(is_snapshot(&Session::new(Position::default()).next(&at(0), Some("hash 0"))), "no catalog");
+        assert!(is_snapshot(&next(&Session::new(other_epoch), &at(5), Some("hash 3"))), "restored store");
+        assert!(is_snapshot(&next(&Session::new(at(9)), &at(5), None)), "node ahead");
+        assert!(is_snapshot(&next(&Session::new(at(3)), &at(5), Some("another"))), "hash");
+        assert!(is_snapshot(&next(&Session::new(at(3)), &at(5), None)), "out of the change log");
+        assert!(is_snapshot(&next(&Session::new(Position::default()), &at(0), Some("hash 0"))), "no catalog");
     }
 
     #[test]
     fn rule_4_a_node_that_cannot_use_a_delta_gets_a_snapshot() {
         let mut session = settled(3);
-        assert_eq!(session.next(&at(4), Some("hash 3")), Step::Delta { from: 3 });
+        assert_eq!(next(&session, &at(4), Some("hash 3")), Step::Delta { from: 3 });
         session.sent_delta(at(4));
         session.snapshot_requested();
-        assert!(is_snapshot(&session.next(&at(4), Some("hash 3"))));
+        assert!(is_snapshot(&next(&session, &at(4), Some("hash 3"))));
     }
 
     #[test]
     fn rule_5_one_update_is_on_its_way_until_it_is_acked() {
         let mut session = settled(3);
-        assert_eq!(session.next(&at(3), Some("hash 3")), Step::Nothing);
+        assert_eq!(next(&session, &at(3), Some("hash 3")), Step::Nothing);
         session.sent_delta(at(4));
-        assert_eq!(session.next(&at(7), Some("hash 3")), Step::Nothing);
+        assert_eq!(next(&session, &at(7), Some("hash 3")), Step::Nothing);
         session.acked(at(4));
-        assert_eq!(session.next(&at(7), Some("hash 4")), Step::Delta { from: 4 }, "what came meanwhile goes together");
+        assert_eq!(
+            next(&session, &at(7), Some("hash 4")),
+            Step::Delta { from: 4 },
+            "what came meanwhile goes together"
+        );
     }
 
     #[test]
@@ -253,13 +284,13 @@ mod tests {
         let mut session = Session::new(at(3));
         session.sent_delta(at(4));
         session.acked(at(3));
-        assert_eq!(session.next(&at(4), Some("hash 3")), Step::Nothing, "the delta is still on its way");
+        assert_eq!(next(&session, &at(4), Some("hash 3")), Step::Nothing, "the delta is still on its way");
         session.acked(at(4));
         session.acked(at(4));
-        assert_eq!(session.next(&at(4), Some("hash 4")), Step::Nothing);
+        assert_eq!(next(&session, &at(4), Some("hash 4")), Step::Nothing);
         session.acked(at(2));
-        assert_eq!(session.next(&at(4), Some("hash 2")), Step::Delta { from: 2 });
-        assert!(is_snapshot(&session.next(&at(4), Some("another"))));
+        assert_eq!(next(&session, &at(4), Some("hash 2")), Step::Delta { from: 2 });
+        assert!(is_snapshot(&next(&session, &at(4), Some("another"))));
     }
 
     #[test]
@@ -268,29 +299,29 @@ mod tests {
         session.sent_delta(at(4));
         for _ in 1..UNACKED_HEARTBEATS {
             session.heartbeat(&at(3), &at(4));
-            assert_eq!(session.next(&at(4), Some("hash 3")), Step::Nothing);
+            assert_eq!(next(&session, &at(4), Some("hash 3")), Step::Nothing);
         }
         session.heartbeat(&at(3), &at(4));
-        assert!(is_snapshot(&session.next(&at(4), Some("hash 3"))));
+        assert!(is_snapshot(&next(&session, &at(4), Some("hash 3"))));
     }
 
     #[test]
     fn rule_6_another_hash_at_the_same_revision_heals_by_a_snapshot() {
         let mut session = settled(3);
         session.heartbeat(&Position { hash: "another".into(), ..at(3) }, &at(3));
-        assert!(is_snapshot(&session.next(&at(3), Some("hash 3"))));
+        assert!(is_snapshot(&next(&session, &at(3), Some("hash 3"))));
     }
 
     #[test]
     fn rule_6_another_revision_heals_by_a_snapshot_if_it_lasts() {
         let mut session = settled(3);
         session.heartbeat(&at(2), &at(3));
-        assert_eq!(session.next(&at(3), Some("hash 3")), Step::Nothing);
+        assert_eq!(next(&session, &at(3), Some("hash 3")), Step::Nothing);
         session.heartbeat(&at(3), &at(3));
         session.heartbeat(&at(2), &at(3));
-        assert_eq!(session.next(&at(3), Some("hash 3")), Step::Nothing);
+        assert_eq!(next(&session, &at(3), Some("hash 3")), Step::Nothing);
         session.heartbeat(&at(2), &at(3));
-        assert!(is_snapshot(&session.next(&at(3), Some("hash 3"))));
+        assert!(is_snapshot(&next(&session, &at(3), Some("hash 3"))));
     }
 
     #[test]
@@ -299,7 +330,7 @@ mod tests {
         for _ in 0..9 {
             session.heartbeat(&at(3), &at(4));
         }
-        assert_eq!(session.next(&at(4), Some("hash 3")), Step::Delta { from: 3 });
+        assert_eq!(next(&session, &at(4), Some("hash 3")), Step::Delta { from: 3 });
     }
 
     #[test]
@@ -309,7 +340,7 @@ mod tests {
         let mut heartbeats_between = Vec::new();
         let mut heartbeats = 0;
         while heartbeats_between.len() < 8 {
-            if is_snapshot(&session.next(&at(3), Some("hash 3"))) {
+            if is_snapshot(&next(&session, &at(3), Some("hash 3"))) {
                 heartbeats_between.push(heartbeats);
                 heartbeats = 0;
                 session.sent_snapshot(at(3));
@@ -320,7 +351,7 @@ mod tests {
             }
         }
         assert_eq!(heartbeats_between, [1, 0, 4, 8, 16, 32, 32, 32]);
-        assert!(is_snapshot(&session.next(&at(4), Some("hash 3"))), "a new revision is sent at once");
+        assert!(is_snapshot(&next(&session, &at(4), Some("hash 3"))), "a new revision is sent at once");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod support;
 
+use sha2::{Digest as _, Sha256};
 use sluice_control_plane::{CopyError, StoreError, backup, key_of, restore, verify};
 use sluice_host::sealing::SecretsKey;
 use sluice_proto::sync::v1::{Header, Secret, header::Value};
@@ -101,6 +102,22 @@ async fn what_is_damaged_or_of_another_key_is_found() {
     assert!(error.contains("not those of its newest revision"), "{error}");
     let refused = restore(&path("changed.sqlite"), &path("new"), None).await;
     assert!(refused.is_err() && !path("new").join(FILE).exists());
+}
+
+#[tokio::test]
+async fn a_copy_whose_hash_was_made_by_an_earlier_version_fits_together() {
+    let plane = plane_with_syncs().await;
+    let copy = plane.folder.path().join("copy.sqlite");
+    backup(&plane.store(), &copy).await.unwrap();
+    let store = rusqlite::Connection::open(&copy).unwrap();
+    let etags = "SELECT group_concat(uid || char(0) || etag || char(0), '') FROM (SELECT * FROM syncs ORDER BY uid)";
+    let text: String = store.query_row(etags, [], |row| row.get(0)).unwrap();
+    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    store.execute("UPDATE change_log SET catalog_hash = ? WHERE revision = 2", [&hash]).unwrap();
+    assert_eq!(verify(&copy, None).await.unwrap().sync_count, 2);
+    store.execute("DELETE FROM syncs WHERE id = 'plain'", []).unwrap();
+    drop(store);
+    assert!(matches!(verify(&copy, None).await, Err(CopyError::Damaged { .. })));
 }
 
 #[tokio::test]

@@ -43,6 +43,21 @@ async fn a_stored_sync_is_shown_with_its_verdict_body_and_headers() {
 }
 
 #[tokio::test]
+async fn what_the_event_lacks_and_the_traps_of_the_template_are_told() {
+    let plane = Plane::start().await;
+    let draft =
+        with_template("{\"a\": \"${input.user_id!}\",\n \"b\": \"${input.email!'-'}\", \"c\": \"${(input.a.b)!'x'}\"}");
+    let shown = of_draft(&plane, draft).await;
+    let missing: Vec<_> = shown.missing_paths.iter().map(|one| (one.path.as_str(), one.guarded)).collect();
+    assert_eq!(missing, [("input.email", true), ("input.a.b", true)]);
+    assert_eq!(shown.missing_paths[0].position.as_ref().unwrap().line, 2);
+    assert!(shown.warnings.iter().any(|one| one.rule == "UNESCAPED_STRING"), "{:?}", shown.warnings);
+    assert!(shown.warnings.iter().all(|one| !one.message.is_empty() && !one.remedy.is_empty()));
+    let shown = of_draft(&plane, sync()).await;
+    assert!(shown.missing_paths.is_empty() && shown.warnings.is_empty());
+}
+
+#[tokio::test]
 async fn an_event_that_is_not_taken_is_rendered_all_the_same() {
     let plane = Plane::start().await;
     let shown = of_draft(&plane, only("signup", sync())).await;

@@ -147,7 +147,7 @@ async fn rule_3_a_large_catalog_comes_in_chunks() {
     }
     let mut node = plane.node("n", &Held::default()).await;
     node.welcome().await;
-    assert_eq!(node.settle().await, Update::Snapshot { chunks: 4 });
+    assert_eq!(node.settle().await, Update::Snapshot { chunks: 7 });
     assert_eq!(node.held.syncs.len(), 7);
 }
 

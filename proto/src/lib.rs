@@ -4,6 +4,7 @@
 //! Features: `client` and `server` choose the generated gRPC stubs; both are on by default.
 
 pub mod name;
+mod resource;
 
 /// Keys and the service that manages them.
 pub mod access {
@@ -80,6 +81,8 @@ pub mod node {
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
         include!("gen/sluice.node.v1.rs");
+
+        pub use crate::resource::Resource;
     }
 }
 

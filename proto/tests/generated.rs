@@ -80,6 +80,7 @@ fn generate(root: &Path, out: &Path) {
         .out_dir(out)
         .bytes(".")
         .btree_map(".")
+        .extern_path(".sluice.node.v1.Resource", "crate::resource::Resource")
         .skip_debug(["sluice.sync.v1.Secret", "sluice.access.v1.CreateKeyResponse"])
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")

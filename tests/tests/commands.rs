@@ -17,7 +17,7 @@ use sluice_proto::{
         command::Command as What,
         command_result::Result as Outcome,
         node_session_service_server::{NodeSessionService, NodeSessionServiceServer},
-        report_attempts_request, report_attempts_response, resource, serve_commands_request, sync_catalog_response,
+        report_attempts_request, report_attempts_response, serve_commands_request, sync_catalog_response,
     },
     sync::v1::Sync,
 };
@@ -119,7 +119,7 @@ fn snapshot() -> SnapshotChunk {
         revision: 1,
         index: 0,
         catalog_hash: catalog_hash([(sync.uid.as_str(), sync.etag.as_str())].into_iter()),
-        resources: vec![Resource { resource: Some(resource::Resource::Sync(sync)) }],
+        resources: vec![Resource::of_sync(&sync)],
         complete: true,
     }
 }

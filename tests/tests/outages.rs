@@ -89,12 +89,12 @@ async fn reports_of_a_week_without_the_control_plane_arrive_once() {
     cluster.start_control_plane().await;
     let ledger = cluster.settled().await;
     for id in ["healthy", "refusing"] {
+        // The clock moves for a redial only: otherwise acks, which take their time on a busy machine, would count as late.
         let metrics = eventually("every ending has arrived", async || {
-            cluster.time.advance(Duration::from_millis(100));
             let metrics = cluster.metrics(id).await;
             (metrics.delivered_count + metrics.expired_count >= 40 * DAYS as i64).then_some(metrics)
-        })
-        .await;
+        });
+        let metrics = cluster.redialling(metrics).await;
         let counts = deliveries_of(&ledger, id);
         assert_eq!((metrics.delivered_count, metrics.expired_count), (counts.delivered, counts.expired), "{id}");
         let attempts = cluster.attempts(id).await;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prost::Message;
-use sluice_client::proto::sync::v1::{SourcePosition, Violation};
+use sluice_client::proto::sync::v1::{SourcePosition, TemplateWarning, Violation};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -13,6 +13,19 @@ const VIOLATION_TYPE: &str = "sluice.sync.v1.Violation";
 /// A violation, ready to be printed.
 #[derive(Debug)]
 pub(crate) struct Shown(pub(crate) Violation);
+
+impl Shown {
+    /// A trap in a template, with what to write instead.
+    pub(crate) fn warning(warning: &TemplateWarning) -> Self {
+        let TemplateWarning { rule, message, remedy, position } = warning;
+        Self(Violation {
+            field: "events.template.source".to_owned(),
+            description: format!("{message}; {remedy}"),
+            reason: rule.clone(),
+            position: position.clone(),
+        })
+    }
+}
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

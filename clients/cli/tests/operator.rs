@@ -144,7 +144,7 @@ fn syncs_live_in_a_folder_of_files() {
     assert!(dry.contains("syncs/a  would be created") && dry.contains("a dry run"), "{dry}");
     assert!(dev.ok(&["sync", "list"]).contains("no syncs"));
     let applied = dev.ok(&["sync", "apply", "-f", &folder]);
-    assert!(applied.contains("syncs/b  created  served by 1 node"), "{applied}");
+    assert!(applied.contains("syncs/b  created  served by 1 node: nodes/local"), "{applied}");
     let rollout = dev.ok(&["sync", "rollout", "a"]);
     assert!(rollout.contains("nodes/local") && rollout.contains("serving"), "{rollout}");
     assert!(dev.ok(&["metrics", "a", "--summary"]).contains("\"timePeriod\": \"ONE_HOUR\""));
@@ -280,4 +280,31 @@ fn the_key_of_secrets_is_rotated_while_nothing_runs() {
     let nowhere =
         dev.run(&["secrets", "rotate-key", "--data-dir", &dev.path("nowhere"), "--new-secrets-key-file", &new]);
     assert_eq!(nowhere.code, 6, "{}", nowhere.stderr);
+}
+
+#[test]
+fn traps_in_a_template_are_told_before_it_is_in_earnest() {
+    let dev = Dev::start();
+    let template = "{\"name\": \"${input.user_properties.name}\", \"plan\": \"${(input.plan!'none')?json_string}\"}";
+    let file = dev.file("a.yaml", &manifest("a", &endpoint(), template));
+    let applied = dev.run(&["sync", "apply", "-f", &file]);
+    assert_eq!(applied.code, 0, "a trap is no mistake: {}{}", applied.stdout, applied.stderr);
+    assert!(applied.stderr.contains("warning: projects/default/syncs/a: events.template.source"), "{}", applied.stderr);
+    assert!(applied.stderr.contains("json_string"), "a remedy is told: {}", applied.stderr);
+    let report = dev.ok(&[
+        "sync",
+        "apply",
+        "-f",
+        &dev.file("a.yaml", &manifest("a", "http://127.0.0.1:1", template)),
+        "-o",
+        "json",
+    ]);
+    assert!(report.contains("\"warnings\""), "{report}");
+
+    let event = dev.file("event.json", r#"{"event_type": "a", "user_properties": {}}"#);
+    let shown = dev.run(&["sync", "preview", "a", "--event", &event]);
+    assert!(shown.stdout.contains("input.user_properties.name (line 1, column"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("rendering fails where it is reached"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("input.plan") && shown.stdout.contains("says what to do"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("warning: "), "{}", shown.stderr);
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 use sluice_host::sealing::Sealer;
 use sluice_pipeline::{
-    sync::Rules,
+    advice,
+    sync::{Rules, compile},
     violation::{Violation, reason},
 };
 use sluice_proto::{
@@ -166,8 +167,12 @@ fn tell(context: &Context, applied: Applied, health: SyncHealth) -> AppliedSync 
         secrets::mask(&mut previous);
         previous
     });
+    let is_written = result == i32::from(ApplyResult::Created) || result == i32::from(ApplyResult::Updated);
+    let compiled = is_written.then(|| compile(&sync, &context.rules).ok()).flatten();
+    let warnings = compiled.map(|compiled| advice::warnings(&compiled)).unwrap_or_default();
     let sync = Sync { health: Some(health), ..rolled_out(context, sync) };
-    AppliedSync { result, sync: Some(sync), previous, changed_secrets }
+    let warnings = warnings.into_iter().map(Into::into).collect();
+    AppliedSync { result, sync: Some(sync), previous, changed_secrets, warnings }
 }
 
 /// How to bring a project's syncs to what is wanted.

@@ -1,18 +1,18 @@
-//! `NodeSessionService`: the nodes' streams. `SyncCatalog` does what [`Session`] decides.
+//! `NodeSessionService`: the nodes' streams. `SyncCatalog` carries what [`Feed`] gives.
 
 use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use sluice_access::{Caller, Keyring};
+use sluice_pipeline::pulse::{Beat, HEARTBEAT_MS, Pulse, SILENCE_MS};
 use sluice_proto::{
     name::NodeName,
     node::v1::{
-        CatalogAck, ControlPlaneHeartbeat, Delta, Hello, KeyUse, NodeHeartbeat, ReportAttemptsRequest,
-        ReportAttemptsResponse, Resource, ServeCommandsRequest, ServeCommandsResponse, SnapshotChunk,
-        SyncCatalogRequest, SyncCatalogResponse, Welcome, node_session_service_server::NodeSessionService, resource,
-        sync_catalog_request::Message, sync_catalog_response::Message as Answer,
+        CatalogAck, ControlPlaneHeartbeat, Hello, KeyUse, NodeHeartbeat, ReportAttemptsRequest, ReportAttemptsResponse,
+        ServeCommandsRequest, ServeCommandsResponse, SyncCatalogRequest, SyncCatalogResponse, Welcome,
+        node_session_service_server::NodeSessionService, sync_catalog_request::Message,
+        sync_catalog_response::Message as Answer,
     },
-    sync::v1::Sync,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,23 +20,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Context, FIRST_MESSAGE, commands, end_with, reports};
 use crate::{
-    changelog::{Changes, Position, Snapshot},
-    error::Error,
-    keys,
-    nodes::Membership,
-    session::{Session, Step, check_version},
-    time::millis,
+    changelog::Position, error::Error, feed::Feed, keys, nodes::Membership, session::check_version, time::millis,
 };
 
-const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A node that says nothing for so long is gone, and so is one that reads nothing.
-const SILENCE: Duration = Duration::from_secs(40);
-/// Answers that wait for a node to read them.
+/// Answers that wait for a node to read them. They hold shares of what all nodes are sent, no copies.
 const QUEUE: usize = 8;
-/// Resources in one chunk of a snapshot, well below the message limit of 4 MiB. A larger sync travels alone.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Changes that make a larger message travel as a snapshot, which comes in chunks.
-const MAX_DELTA_BYTES: usize = 2 << 20;
+/// A node that says nothing for so long is gone, and so is one that reads nothing.
+const SILENCE: Duration = Duration::from_millis(SILENCE_MS.unsigned_abs());
 const MAX_HELLO_BYTES: usize = 16 << 10;
 
 /// The service.
@@ -128,10 +118,9 @@ async fn run(
 struct Stream {
     context: Context,
     node: String,
-    session: Session,
+    feed: Feed,
     membership: Membership,
     revisions: watch::Receiver<Position>,
-    newest: Position,
     keyring: watch::Receiver<Arc<Keyring>>,
     outgoing: mpsc::Sender<Result<SyncCatalogResponse, Status>>,
 }
@@ -140,13 +129,12 @@ impl Stream {
     fn new(context: Context, hello: Hello, outgoing: mpsc::Sender<Result<SyncCatalogResponse, Status>>) -> Self {
         let held = Position { epoch: hello.epoch.clone(), revision: hello.revision, hash: hello.catalog_hash.clone() };
         let clock = context.clock.clone();
-        let revisions = context.publisher.watch_revision();
-        let newest = revisions.borrow().clone();
+        let mut revisions = context.publisher.watch_revision();
+        let newest = revisions.borrow_and_update().clone();
         Self {
             node: hello.node.clone(),
-            session: Session::new(held),
+            feed: Feed::new(context.updates.clone(), held, newest),
             membership: context.nodes.join(hello, move || clock.now_ms()),
-            newest,
             revisions,
             keyring: context.keys.watch(),
             outgoing,
@@ -166,44 +154,49 @@ impl Stream {
     }
 
     async fn exchange(&mut self, incoming: &mut Streaming<SyncCatalogRequest>) -> Result<(), Error> {
-        let clock = self.context.clock.clone();
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        self.send(Answer::Welcome(Welcome {
-            product_version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: self.newest.epoch.clone(),
-            revision: self.newest.revision,
-            catalog_hash: self.newest.hash.clone(),
-        }))
-        .await?;
+        let (clock, outgoing) = (self.context.clock.clone(), self.outgoing.clone());
+        let Position { epoch, revision, hash } = self.feed.newest().clone();
+        let product_version = env!("CARGO_PKG_VERSION").to_owned();
+        self.send(Answer::Welcome(Welcome { product_version, epoch, revision, catalog_hash: hash })).await?;
         self.send_keys().await?;
-        let mut silent_at = clock.now_ms().saturating_add(millis(SILENCE));
-        let mut heartbeat_at = clock.now_ms().saturating_add(millis(HEARTBEAT));
+        let mut pulse = Pulse::new(clock.now_ms(), HEARTBEAT_MS, i64::MAX);
+        // An update that the node has not made room for yet, and when it is given up.
+        let mut waiting: Option<(Answer, i64)> = None;
         loop {
-            self.bring_up_to_date().await?;
+            if waiting.is_none() {
+                self.see_newest();
+                let unread_ms = clock.now_ms().saturating_add(SILENCE_MS);
+                waiting = self.feed.next().await?.map(|message| (message, unread_ms));
+            }
+            let unread_ms = waiting.as_ref().map_or(i64::MAX, |(_, unread_ms)| *unread_ms);
             tokio::select! {
                 // An error would mean that the keys are gone, which live as long as the context.
                 changed = self.keyring.changed() => if changed.is_ok() { self.send_keys().await? },
+                // The node is heard while it is sent a snapshot, which may take long.
                 message = incoming.message() => {
                     let Ok(Some(message)) = message else {
                         return Ok(());
                     };
-                    silent_at = clock.now_ms().saturating_add(millis(SILENCE));
+                    pulse.heard(clock.now_ms());
                     self.heard(message)?;
                 }
+                permit = outgoing.reserve(), if waiting.is_some() => match (permit, waiting.take()) {
+                    (Ok(permit), Some((message, _))) => permit.send(Ok(SyncCatalogResponse { message: Some(message) })),
+                    // Nobody listens any more.
+                    _ => return Ok(()),
+                },
                 // An error would mean that the publisher is gone, which lives as long as the context.
                 changed = self.revisions.changed() => if changed.is_ok() { self.see_newest() },
-                () = clock.sleep_until(heartbeat_at, "catalog heartbeat") => {
-                    heartbeat_at = clock.now_ms().saturating_add(millis(HEARTBEAT));
-                    self.send(Answer::Heartbeat(ControlPlaneHeartbeat {
-                        revision: self.newest.revision,
-                        catalog_hash: self.newest.hash.clone(),
-                        epoch: self.newest.epoch.clone(),
-                    }))
-                    .await?;
-                }
-                () = clock.sleep_until(silent_at, "node's silence") => {
-                    return Err(Error::Silent { seconds: SILENCE.as_secs() });
-                }
+                () = clock.sleep_until(unread_ms, "node to read"), if waiting.is_some() => return Err(silent()),
+                () = clock.sleep_until(pulse.due_ms(), "catalog heartbeat") => match pulse.beat(clock.now_ms()) {
+                    Beat::Wait | Beat::Over => {}
+                    Beat::Heartbeat => {
+                        let Position { epoch, revision, hash } = self.feed.newest().clone();
+                        let heartbeat = ControlPlaneHeartbeat { epoch, revision, catalog_hash: hash };
+                        self.send(Answer::Heartbeat(heartbeat)).await?;
+                    }
+                    Beat::Silent => return Err(silent()),
+                },
             }
         }
     }
@@ -217,13 +210,13 @@ impl Stream {
             Some(Message::Ack(CatalogAck { epoch, revision, catalog_hash, refused })) => {
                 let serves = Position { epoch, revision, hash: catalog_hash };
                 tracing::debug!(node = self.node, revision, refused_count = refused.len(), "catalog acked");
-                self.session.acked(serves.clone());
+                self.feed.session.acked(serves.clone());
                 self.membership.acked(serves, refused);
             }
             Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining, key_uses, epoch })) => {
                 self.see_newest();
                 let serves = Position { epoch, revision, hash: catalog_hash };
-                self.session.heartbeat(&serves, &self.newest);
+                self.feed.heartbeat(&serves);
                 self.membership.loads(loads, draining);
                 for KeyUse { name, last_use_time } in key_uses {
                     // A clock that runs ahead must not hide later uses.
@@ -237,7 +230,7 @@ impl Stream {
                     reason = crate::error::shorten(&request.reason, 200),
                     "snapshot asked for"
                 );
-                self.session.snapshot_requested();
+                self.feed.session.snapshot_requested();
             }
             // Something that a newer node says.
             None => {}
@@ -245,58 +238,13 @@ impl Stream {
         Ok(())
     }
 
-    /// The revision that is published, or the one that was already read from the store before it was.
     fn see_newest(&mut self) {
-        let published = self.revisions.borrow_and_update().clone();
-        if published.revision > self.newest.revision {
-            self.newest = published;
-        }
-    }
-
-    async fn bring_up_to_date(&mut self) -> Result<(), Error> {
-        self.see_newest();
-        let hash_then = self.context.store.hash_at(self.session.held_revision()).await?;
-        match self.session.next(&self.newest, hash_then.as_deref()) {
-            Step::Nothing => Ok(()),
-            Step::Snapshot { reason } => self.send_snapshot(reason).await,
-            Step::Delta { from } => match self.context.store.changes_since(from).await? {
-                Some(changes) if size(&changes.upserts) <= MAX_DELTA_BYTES => self.send_delta(from, changes).await,
-                Some(_) => self.send_snapshot("the changes are too large for one message").await,
-                None => self.send_snapshot("the node's revision has just left the change log").await,
-            },
-        }
+        self.feed.see(&self.revisions.borrow_and_update());
     }
 
     async fn send_keys(&mut self) -> Result<(), Error> {
         let keys = keys::for_nodes(&self.keyring.borrow_and_update());
         self.send(Answer::IngestKeys(keys)).await
-    }
-
-    async fn send_delta(&mut self, from: i64, changes: Changes) -> Result<(), Error> {
-        let Changes { position, upserts, deletions } = changes;
-        tracing::debug!(node = self.node, from, revision = position.revision, "delta sent");
-        self.newest = position.clone();
-        self.session.sent_delta(position.clone());
-        self.send(Answer::Delta(Delta {
-            epoch: position.epoch,
-            from_revision: from,
-            revision: position.revision,
-            upserts: upserts.into_iter().map(resource).collect(),
-            deletions,
-            catalog_hash: position.hash,
-        }))
-        .await
-    }
-
-    async fn send_snapshot(&mut self, reason: &'static str) -> Result<(), Error> {
-        let Snapshot { position, syncs } = self.context.store.snapshot().await?;
-        tracing::info!(node = self.node, reason, revision = position.revision, "snapshot sent");
-        self.newest = position.clone();
-        for chunk in chunks(&position, syncs) {
-            self.send(Answer::Snapshot(chunk)).await?;
-        }
-        self.session.sent_snapshot(position);
-        Ok(())
     }
 
     async fn send(&self, message: Answer) -> Result<(), Error> {
@@ -307,73 +255,12 @@ impl Stream {
                 let _ = sent;
                 Ok(())
             }
-            () = self.context.clock.sleep(SILENCE, "node to read") => {
-                Err(Error::Silent { seconds: SILENCE.as_secs() })
-            }
+            () = self.context.clock.sleep(SILENCE, "node to read") => Err(silent()),
         }
     }
 }
 
-fn resource(sync: Sync) -> Resource {
-    Resource { resource: Some(resource::Resource::Sync(sync)) }
-}
-
-fn size(syncs: &[Sync]) -> usize {
-    syncs.iter().map(prost::Message::encoded_len).sum()
-}
-
-/// The catalog in pieces, each with at least one sync but for the only one of an empty catalog; the last is `complete`.
-fn chunks(position: &Position, syncs: Vec<Sync>) -> Vec<SnapshotChunk> {
-    let mut pieces: Vec<Vec<Resource>> = vec![Vec::new()];
-    let mut bytes = 0;
-    for sync in syncs {
-        let size = sync.encoded_len();
-        if bytes > 0 && bytes + size > CHUNK_BYTES {
-            pieces.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(piece) = pieces.last_mut() {
-            piece.push(resource(sync));
-        }
-    }
-    let last = pieces.len() - 1;
-    let chunk = |(index, resources)| {
-        let complete = index == last;
-        SnapshotChunk {
-            epoch: position.epoch.clone(),
-            revision: position.revision,
-            index: u32::try_from(index).unwrap_or(u32::MAX),
-            resources,
-            complete,
-            catalog_hash: if complete { position.hash.clone() } else { String::new() },
-        }
-    };
-    pieces.into_iter().enumerate().map(chunk).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sync(bytes: usize) -> Sync {
-        Sync { display_name: "x".repeat(bytes), ..Default::default() }
-    }
-
-    #[test]
-    fn rule_3_snapshots_come_in_chunks_and_the_last_is_complete() {
-        let position = Position { epoch: "e".into(), revision: 9, hash: "h".into() };
-        let sizes = [CHUNK_BYTES / 2, CHUNK_BYTES / 3, CHUNK_BYTES / 3, 2 * CHUNK_BYTES, 1];
-        let chunks = chunks(&position, sizes.map(sync).into());
-        assert_eq!(chunks.iter().map(|c| c.resources.len()).collect::<Vec<_>>(), [2, 1, 1, 1]);
-        assert_eq!(chunks.iter().map(|c| c.complete).collect::<Vec<_>>(), [false, false, false, true]);
-        assert_eq!(chunks.iter().map(|c| c.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!(chunks.last().unwrap().catalog_hash, "h");
-    }
-
-    #[test]
-    fn rule_3_an_empty_catalog_is_one_complete_chunk() {
-        let chunks = chunks(&Position::default(), Vec::new());
-        assert_eq!((chunks.len(), chunks[0].complete), (1, true));
-    }
+/// The node says nothing, or reads nothing.
+fn silent() -> Error {
+    Error::Silent { seconds: SILENCE.as_secs() }
 }

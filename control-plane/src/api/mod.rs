@@ -42,7 +42,7 @@ use tonic::Status;
 
 use crate::{
     commands::Commands, error::Error, keys::Keys, nodes::Nodes, publish::Publisher, retention::ReportRetention,
-    secrets, store::Store,
+    secrets, store::Store, updates::Updates,
 };
 
 /// A node's stream must begin within this time.
@@ -53,6 +53,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 pub(crate) struct Context {
     /// What is kept.
     pub(crate) store: Store,
+    /// What nodes are sent.
+    pub(crate) updates: Updates,
     /// Who is connected.
     pub(crate) nodes: Nodes,
     /// Who may call.

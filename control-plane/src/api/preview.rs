@@ -1,6 +1,7 @@
 //! `PreviewSync`: what a sync would make of an event. Sends nothing, stores nothing.
 
 use sluice_pipeline::{
+    advice,
     event::{Event, EventId, MAX_EVENT_BYTES, WebhookId},
     filter::ConditionVerdict,
     request,
@@ -41,8 +42,16 @@ pub(super) async fn preview(context: &Context, request: PreviewSyncRequest) -> R
         let ConditionVerdict { field, holds, reason } = verdict;
         v1::ConditionVerdict { field, holds, reason }
     });
-    let conditions = conditions.collect();
-    Ok(PreviewSyncResponse { matched: verdict.matched, verdict: verdict.reason, body, headers, violations, conditions })
+    Ok(PreviewSyncResponse {
+        matched: verdict.matched,
+        verdict: verdict.reason,
+        body,
+        headers,
+        violations,
+        conditions: conditions.collect(),
+        missing_paths: advice::missing_paths(&compiled, &event).into_iter().map(Into::into).collect(),
+        warnings: advice::warnings(&compiled).into_iter().map(Into::into).collect(),
+    })
 }
 
 /// The event that a caller gave.

@@ -1,24 +1,32 @@
 //! The session against a model of the whole: a store that changes, is trimmed and restored, a connection that breaks, a node that
-//! restarts, forgets and refuses, messages that wait. The node's side is its own pure part, the catalog.
+//! restarts, forgets and refuses, messages that wait. The node's side is its own pure part, `sluice_pipeline::subscription`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use sluice_pipeline::{
-    catalog::{Catalog, Entry, SnapshotAssembler, catalog_hash, syncs},
+    catalog::{Catalog, Entry, catalog_hash},
+    subscription::{self, Subscription},
     sync::{Rules, etag},
 };
 use sluice_proto::{
-    node::v1::{Resource, SnapshotChunk, resource::Resource as Kind},
+    node::v1::{
+        CatalogAck, ControlPlaneHeartbeat, Delta, Resource, SnapshotChunk, sync_catalog_response::Message as ToNode,
+    },
     sync::v1::{Destination, EventSelection, Sync, TemplatePayload, event_selection::Payload},
 };
 
-use super::{Position, Session, Step};
+use super::{Position, Session, Step, tests::next};
 
 /// What the store holds, with its change log.
 #[derive(Clone)]
 struct Store {
     epoch: u32,
+    /// Whether the control plane makes hashes in a way that the node does not know.
+    is_hash_unknown: bool,
     revision: i64,
     syncs: BTreeMap<String, Sync>,
     /// Which sync each revision changed, and the hash at it.
@@ -28,7 +36,7 @@ struct Store {
 impl Store {
     fn new() -> Self {
         let log = [(0, (String::new(), catalog_hash(std::iter::empty())))].into_iter().collect();
-        Self { epoch: 1, revision: 0, syncs: BTreeMap::new(), log }
+        Self { epoch: 1, is_hash_unknown: false, revision: 0, syncs: BTreeMap::new(), log }
     }
 
     fn position(&self) -> Position {
@@ -38,8 +46,12 @@ impl Store {
 
     fn changed(&mut self, uid: &str) {
         self.revision += 1;
+        self.log.insert(self.revision, (uid.to_owned(), self.hash()));
+    }
+
+    fn hash(&self) -> String {
         let hash = catalog_hash(self.syncs.values().map(|sync| (sync.uid.as_str(), sync.etag.as_str())));
-        self.log.insert(self.revision, (uid.to_owned(), hash));
+        if self.is_hash_unknown { hash.replace("sum256", "of-the-future") } else { hash }
     }
 
     fn put(&mut self, uid: &str, is_valid: bool) {
@@ -60,13 +72,6 @@ impl Store {
     }
 }
 
-/// What travels to the node.
-enum ToNode {
-    Chunk(SnapshotChunk),
-    Delta { from: i64, position: Position, upserts: Vec<Sync>, deletions: Vec<String> },
-    Heartbeat(Position),
-}
-
 /// What travels to the control plane.
 enum ToControlPlane {
     Ack(Position),
@@ -81,22 +86,18 @@ struct Connection {
     to_control_plane: VecDeque<ToControlPlane>,
 }
 
-/// The node: what it serves, and what it has on disk, which is the same.
-struct Node {
-    catalog: Catalog,
-    assembler: SnapshotAssembler,
-    mismatches: u32,
-}
-
 struct World {
     store: Store,
     backups: Vec<Store>,
     epochs: u32,
     next_uid: u32,
-    node: Node,
+    /// The node: what it serves, and what it has on disk, which is the same.
+    node: Subscription,
     connection: Option<Connection>,
     /// Etags of every version that could ever be compiled.
     valid: BTreeSet<String>,
+    /// Snapshots that were sent.
+    snapshots: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +129,8 @@ enum Op {
     Restore,
     /// The change log forgets what is old.
     Trim,
+    /// The control plane is up- or downgraded to a version that makes hashes in another way.
+    ChangeHash,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -148,6 +151,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Backup),
         1 => Just(Op::Restore),
         1 => Just(Op::Trim),
+        1 => Just(Op::ChangeHash),
     ]
 }
 
@@ -158,9 +162,10 @@ impl World {
             backups: Vec::new(),
             epochs: 1,
             next_uid: 0,
-            node: Node { catalog: Catalog::empty(), assembler: SnapshotAssembler::new(), mismatches: 0 },
+            node: Subscription::new(Arc::new(Catalog::empty())),
             connection: None,
             valid: BTreeSet::new(),
+            snapshots: 0,
         }
     }
 
@@ -206,24 +211,24 @@ impl World {
                 }
             }
             Op::ControlPlaneHeartbeat => {
-                let newest = self.store.position();
+                let Position { epoch, revision, hash } = self.store.position();
+                let heartbeat = ControlPlaneHeartbeat { epoch, revision, catalog_hash: hash };
                 if let Some(connection) = &mut self.connection {
-                    connection.to_node.push_back(ToNode::Heartbeat(newest));
+                    connection.to_node.push_back(ToNode::Heartbeat(heartbeat));
                 }
             }
             Op::RestartNode => {
                 self.connection = None;
-                let catalog = &self.node.catalog;
+                let catalog = self.node.catalog();
                 let entries: Vec<Entry> = catalog.entries().cloned().collect();
-                let restored = Catalog::restore(catalog.epoch(), catalog.revision(), entries, &Rules::default());
-                self.node = Node { catalog: restored, assembler: SnapshotAssembler::new(), mismatches: 0 };
+                self.lose(catalog.epoch().to_owned(), catalog.revision(), entries);
             }
             Op::Forget { all } => {
-                let catalog = &self.node.catalog;
+                let catalog = self.node.catalog();
                 let kept = if all { 0 } else { catalog.entries().len().saturating_sub(1) };
                 let entries = catalog.entries().take(kept).cloned().collect();
                 let (epoch, revision) = if all { ("", 0) } else { (catalog.epoch(), catalog.revision()) };
-                self.node.catalog = Catalog::restore(epoch, revision, entries, &Rules::default());
+                self.lose(epoch.to_owned(), revision, entries);
             }
             Op::Backup => self.backups.push(self.store.clone()),
             Op::Restore => {
@@ -237,14 +242,26 @@ impl World {
                 let newest = self.store.revision;
                 self.store.log.retain(|revision, _| *revision + 3 > newest);
             }
+            Op::ChangeHash => {
+                self.connection = None;
+                self.store.is_hash_unknown = !self.store.is_hash_unknown;
+                // Counted anew for the newest revision; those before keep what they have.
+                let hash = self.store.hash();
+                if let Some((_, newest)) = self.store.log.get_mut(&self.store.revision) {
+                    *newest = hash;
+                }
+            }
         }
     }
 
+    /// The node has this, and nothing else in its memory.
+    fn lose(&mut self, epoch: String, revision: i64, entries: Vec<Entry>) {
+        self.node = Subscription::new(Arc::new(Catalog::restore(&epoch, revision, entries, &Rules::default())));
+    }
+
     fn connect(&mut self) {
-        self.node.assembler = SnapshotAssembler::new();
-        self.node.mismatches = 0;
         self.connection = Some(Connection {
-            session: Session::new(self.node.position()),
+            session: Session::new(self.node.connect()),
             to_node: VecDeque::new(),
             to_control_plane: VecDeque::new(),
         });
@@ -253,16 +270,21 @@ impl World {
     fn look(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let newest = self.store.position();
-        let hash_then = self.store.log.get(&connection.session.held_revision()).map(|(_, hash)| hash.as_str());
-        match connection.session.next(&newest, hash_then) {
+        let hash_then = match connection.session.next(&newest) {
+            Step::Delta { from } => self.store.log.get(&from).map(|(_, hash)| hash.as_str()),
+            _ => None,
+        };
+        match next(&connection.session, &newest, hash_then) {
             Step::Nothing => {}
             Step::Delta { from } => {
                 let changed: BTreeSet<_> = self.store.log.range(from + 1..).map(|(_, (uid, _))| uid.clone()).collect();
                 let (upserts, deletions): (Vec<_>, Vec<_>) =
                     changed.into_iter().partition(|uid| self.store.syncs.contains_key(uid));
-                let upserts = upserts.iter().map(|uid| self.store.syncs[uid].clone()).collect();
+                let upserts = upserts.iter().map(|uid| Resource::of_sync(&self.store.syncs[uid])).collect();
                 connection.session.sent_delta(newest.clone());
-                connection.to_node.push_back(ToNode::Delta { from, position: newest, upserts, deletions });
+                let Position { epoch, revision, hash: catalog_hash } = newest;
+                let delta = Delta { epoch, from_revision: from, revision, upserts, deletions, catalog_hash };
+                connection.to_node.push_back(ToNode::Delta(delta));
             }
             Step::Snapshot { .. } => {
                 let all: Vec<_> = self.store.syncs.values().cloned().collect();
@@ -272,17 +294,17 @@ impl World {
                 }
                 let last = pieces.len() - 1;
                 for (index, piece) in pieces.into_iter().enumerate() {
-                    let resources = piece.iter().cloned().map(|sync| Resource { resource: Some(Kind::Sync(sync)) });
-                    connection.to_node.push_back(ToNode::Chunk(SnapshotChunk {
+                    connection.to_node.push_back(ToNode::Snapshot(SnapshotChunk {
                         epoch: newest.epoch.clone(),
                         revision: newest.revision,
                         index: u32::try_from(index).unwrap(),
-                        resources: resources.collect(),
+                        resources: piece.iter().map(Resource::of_sync).collect(),
                         complete: index == last,
                         catalog_hash: if index == last { newest.hash.clone() } else { String::new() },
                     }));
                 }
                 connection.session.sent_snapshot(newest);
+                self.snapshots += 1;
             }
         }
     }
@@ -290,7 +312,7 @@ impl World {
     fn deliver_to_node(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let Some(message) = connection.to_node.pop_front() else { return };
-        if let Some(answer) = self.node.take(message) {
+        if let Some(answer) = answer(&mut self.node, message) {
             connection.to_control_plane.push_back(answer);
         }
     }
@@ -313,6 +335,7 @@ impl World {
         if self.connection.is_none() {
             self.connect();
         }
+        let before = self.snapshots;
         for _ in 0..64 {
             self.look();
             for _ in 0..64 {
@@ -322,15 +345,16 @@ impl World {
             self.step(Op::NodeHeartbeat);
             self.step(Op::ControlPlaneHeartbeat);
         }
+        assert!(self.snapshots - before <= 3, "{} snapshots to one node", self.snapshots - before);
     }
 
     fn check(&self) {
         let (node, newest) = (self.node.position(), self.store.position());
         assert_eq!(node, newest, "the node holds what the store does");
-        assert_eq!(self.node.catalog.uids().len(), self.store.syncs.len());
+        assert_eq!(self.node.catalog().uids().len(), self.store.syncs.len());
         for (uid, sync) in &self.store.syncs {
-            let serves = self.node.catalog.get(uid).map(|compiled| compiled.etag.clone());
-            let is_refused = self.node.catalog.refused().iter().any(|refused| *refused.uid == **uid);
+            let serves = self.node.catalog().get(uid).map(|compiled| compiled.etag.clone());
+            let is_refused = self.node.catalog().refused().iter().any(|refused| *refused.uid == **uid);
             if self.valid.contains(&sync.etag) {
                 assert_eq!((serves.as_deref(), is_refused), (Some(sync.etag.as_str()), false), "{uid}");
             } else {
@@ -341,56 +365,21 @@ impl World {
     }
 }
 
-impl Node {
-    fn position(&self) -> Position {
-        Position {
-            epoch: self.catalog.epoch().to_owned(),
-            revision: self.catalog.revision(),
-            hash: self.catalog.hash().to_owned(),
-        }
-    }
-
-    /// What the node makes of a message, and answers.
-    fn take(&mut self, message: ToNode) -> Option<ToControlPlane> {
-        let rules = Rules::default();
-        match message {
-            ToNode::Chunk(chunk) => match self.assembler.add(chunk) {
-                Ok(Some(snapshot)) => {
-                    let catalog = self.catalog.replace(&snapshot.epoch, snapshot.revision, snapshot.syncs, &rules);
-                    Some(self.serve(catalog))
-                }
-                Ok(None) => None,
-                Err(_) => Some(self.ask()),
-            },
-            ToNode::Delta { from, position, upserts, deletions } => {
-                let resources = upserts.into_iter().map(|sync| Resource { resource: Some(Kind::Sync(sync)) });
-                let (upserts, _) = syncs(resources.collect());
-                let applied = self.catalog.apply(&position.epoch, from, position.revision, upserts, &deletions, &rules);
-                match applied {
-                    Ok(catalog) if catalog.hash() == position.hash => Some(self.serve(catalog)),
-                    _ => Some(self.ask()),
-                }
+/// What the node makes of a message, and answers.
+fn answer(node: &mut Subscription, message: ToNode) -> Option<ToControlPlane> {
+    match node.take(message) {
+        subscription::Step::Nothing => None,
+        subscription::Step::Ask(_) => Some(ToControlPlane::SnapshotRequest),
+        subscription::Step::Build(update) => Some(match update.build(&Rules::default()) {
+            Ok(built) => {
+                let CatalogAck { epoch, revision, catalog_hash, .. } = node.serve(built);
+                ToControlPlane::Ack(Position { epoch, revision, hash: catalog_hash })
             }
-            ToNode::Heartbeat(newest) => {
-                let same = self.position() == newest;
-                self.mismatches = if same { 0 } else { self.mismatches + 1 };
-                (self.mismatches >= 2).then(|| {
-                    self.mismatches = 0;
-                    self.ask()
-                })
+            Err(error) => {
+                node.ask(&error.to_string());
+                ToControlPlane::SnapshotRequest
             }
-        }
-    }
-
-    fn serve(&mut self, catalog: Catalog) -> ToControlPlane {
-        self.catalog = catalog;
-        self.mismatches = 0;
-        ToControlPlane::Ack(self.position())
-    }
-
-    fn ask(&mut self) -> ToControlPlane {
-        self.assembler = SnapshotAssembler::new();
-        ToControlPlane::SnapshotRequest
+        }),
     }
 }
 

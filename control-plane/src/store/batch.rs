@@ -9,7 +9,7 @@ use super::{
     Store, StoreError,
     audit::append,
     requests::{Once, Written, remember},
-    syncs::{SYNC, delete, log_change, log_step, put},
+    syncs::{SYNC, delete, hash_of, log_change, log_step, position, put},
 };
 use crate::audit::{Actor, changes};
 
@@ -74,15 +74,15 @@ impl Store {
             .map_err(StoreError::from)?;
         let current = rows.iter().map(|row| self.content(row)).collect::<Result<Vec<Sync>, StoreError>>()?;
         let before: HashMap<String, Sync> = current.iter().map(|sync| (sync.name.clone(), sync.clone())).collect();
-        let newest: i64 = sqlx::query_scalar("SELECT revision FROM meta")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(StoreError::from)?;
-        let first = newest.saturating_add(1);
+        let newest = position(&mut transaction).await?;
+        let first = newest.revision.saturating_add(1);
         let (steps, answer) = decide(current, first)?;
 
+        let mut hash = hash_of(&mut transaction, &newest).await?;
+        let mut etags: HashMap<String, (String, String)> =
+            before.iter().map(|(name, sync)| (name.clone(), (sync.uid.clone(), sync.etag.clone()))).collect();
         let last = steps.len().saturating_sub(1);
-        let mut position = None;
+        let mut reached = None;
         for (revision, (index, step)) in (first..).zip(steps.into_iter().enumerate()) {
             let (uid, kind) = match step {
                 Step::Put(name, sync) => {
@@ -90,6 +90,10 @@ impl Store {
                     let changed = changes(SYNC, before.get(&name_text), Some(&*sync));
                     append(&mut transaction, &[actor.entry(&name_text, changed)]).await?;
                     put(&self.sealer, &mut transaction, &name, &sync).await?;
+                    if let Some((uid, etag)) = etags.insert(name_text, (sync.uid.clone(), sync.etag.clone())) {
+                        hash.remove(&uid, &etag);
+                    }
+                    hash.add(&sync.uid, &sync.etag);
                     (sync.uid, "upsert")
                 }
                 Step::Delete(name, uid) => {
@@ -97,11 +101,14 @@ impl Store {
                     let changed = changes(SYNC, before.get(&name_text), None);
                     append(&mut transaction, &[actor.entry(&name_text, changed)]).await?;
                     delete(&mut transaction, &name).await?;
+                    if let Some((uid, etag)) = etags.remove(&name_text) {
+                        hash.remove(&uid, &etag);
+                    }
                     (uid, "delete")
                 }
             };
             if index == last {
-                position = Some(log_change(&mut transaction, revision, &uid, kind).await?);
+                reached = Some(log_change(&mut transaction, revision, &uid, kind, hash).await?);
             } else {
                 log_step(&mut transaction, revision, &uid, kind).await?;
             }
@@ -110,7 +117,7 @@ impl Store {
             remember(&mut transaction, once, &format!("projects/{project}")).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
-        if let Some(position) = position {
+        if let Some(position) = reached {
             self.publisher.revision(position);
         }
         Ok(Written::Now(answer))

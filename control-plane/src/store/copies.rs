@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
 use sluice_host::{
     data_folder::{DataFolder, DataFolderError},
     sealing::{KEY_FILE, KeyError, SecretsKey},
 };
-use sluice_pipeline::catalog::catalog_hash;
+use sluice_pipeline::catalog::CatalogHash;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -180,7 +181,8 @@ async fn check(pool: &SqlitePool, file: &Path, key: Option<&SecretsKey>) -> Resu
         .map_err(broken)?;
     let syncs: Vec<(String, String, Vec<u8>)> =
         sqlx::query_as("SELECT uid, etag, content FROM syncs ORDER BY uid").fetch_all(pool).await.map_err(broken)?;
-    if hash != catalog_hash(syncs.iter().map(|(uid, etag, _)| (uid.as_str(), etag.as_str()))) {
+    let counted = CatalogHash::of(syncs.iter().map(|(uid, etag, _)| (uid.as_str(), etag.as_str())));
+    if !counted.is(&hash).unwrap_or_else(|| hash == earlier_hash(&syncs)) {
         return Err(damaged("the syncs are not those of its newest revision".to_owned()));
     }
     let sealer = match key {
@@ -195,6 +197,16 @@ async fn check(pool: &SqlitePool, file: &Path, key: Option<&SecretsKey>) -> Resu
     }
     let attempt_count = sqlx::query_scalar("SELECT count(*) FROM attempts").fetch_one(pool).await.map_err(broken)?;
     Ok(Contents { epoch, revision, sync_count: i64::try_from(syncs.len()).unwrap_or(i64::MAX), attempt_count })
+}
+
+/// The hash as versions before this one made it, of syncs in the order of their uids.
+fn earlier_hash(syncs: &[(String, String, Vec<u8>)]) -> String {
+    let mut hash = Sha256::new();
+    for part in syncs.iter().flat_map(|(uid, etag, _)| [uid, etag]) {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn open(file: &Path, read_only: bool) -> Result<SqlitePool, CopyError> {

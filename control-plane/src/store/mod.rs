@@ -166,7 +166,6 @@ mod tests {
         }
         assert_eq!(store.changes_since(0).await.unwrap().unwrap().upserts.len(), 4);
         assert_eq!(store.trim_change_log(2).await.unwrap(), 2);
-        assert_eq!(store.hash_at(1).await.unwrap(), None);
         assert!(store.changes_since(1).await.unwrap().is_none());
         let changes = store.changes_since(2).await.unwrap().unwrap();
         assert_eq!((changes.position.revision, changes.upserts.len()), (4, 2));

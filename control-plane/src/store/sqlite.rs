@@ -8,7 +8,7 @@ use std::{
 };
 
 use sluice_host::sealing::{Sealer, SecretsKey};
-use sluice_pipeline::catalog::catalog_hash;
+use sluice_pipeline::catalog::CatalogHash;
 use sqlx::{
     SqlitePool,
     migrate::Migrator,
@@ -16,7 +16,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{StoreError, sealed};
+use super::{
+    StoreError, sealed,
+    syncs::{counted_hash, position},
+};
 
 pub(super) const FILE: &str = "control-plane.sqlite";
 const READERS: u32 = 4;
@@ -28,6 +31,7 @@ pub(super) async fn open(folder: &Path, key: &SecretsKey) -> Result<(SqlitePool,
     let (path, writer) = open_writer(folder).await?;
     let sealer = sealed::unlock(&writer, key).await?;
     begin_epoch(&writer).await?;
+    count_hash(&writer).await?;
 
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -90,10 +94,29 @@ async fn begin_epoch(writer: &SqlitePool) -> Result<(), StoreError> {
         .await?;
     if begun.rows_affected() == 1 {
         sqlx::query("INSERT INTO change_log (revision, uid, change, catalog_hash) VALUES (0, '', 'none', ?)")
-            .bind(catalog_hash(std::iter::empty()))
+            .bind(CatalogHash::EMPTY.to_string())
             .execute(&mut *transaction)
             .await?;
     }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Counts the hash of the newest revision anew: each change adds to the one before, so that a mistake would stay, and earlier
+/// versions made it in another way. Nodes at older revisions get a snapshot, once.
+async fn count_hash(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let newest = position(&mut transaction).await?;
+    let counted = counted_hash(&mut transaction).await?;
+    if counted.is(&newest.hash) == Some(true) {
+        return Ok(());
+    }
+    tracing::info!(revision = newest.revision, "the catalog's hash was made in another way: counted anew");
+    sqlx::query("UPDATE change_log SET catalog_hash = ? WHERE revision = ?")
+        .bind(counted.to_string())
+        .bind(newest.revision)
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -151,6 +174,19 @@ mod tests {
             assert_eq!(store.sync(&name).await.unwrap().unwrap().uid, "u", "from form {count}");
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_was_made_in_another_way_is_counted_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        store_of(folder.path(), usize::MAX).await;
+        let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
+        sqlx::query("UPDATE change_log SET catalog_hash = 'e3b0c442'").execute(&pool).await.unwrap();
+        pool.close().await;
+        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        let hash = store.newest().await.unwrap().hash;
+        assert_eq!(hash, CatalogHash::of([("u", "e")].into_iter()).to_string());
+        store.close().await;
     }
 
     #[tokio::test]

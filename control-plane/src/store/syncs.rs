@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use sluice_host::sealing::Sealer;
-use sluice_pipeline::catalog::catalog_hash;
-use sluice_proto::{name::SyncName, sync::v1::Sync};
+use sluice_pipeline::catalog::CatalogHash;
+use sluice_proto::{name::SyncName, node::v1::Resource, sync::v1::Sync};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+use tokio_stream::StreamExt as _;
 
 use super::{
     Store, StoreError,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     audit::{Actor, changes},
-    changelog::{Changes, Position, Snapshot},
+    changelog::{Changes, Contents, Encoded, Position},
 };
 
 /// Full name of a sync's message.
@@ -130,7 +131,8 @@ impl Store {
             .await
             .map_err(StoreError::from)?;
         let current = row.as_ref().map(|row| self.content(row)).transpose()?;
-        let revision = position(&mut transaction).await?.revision.saturating_add(1);
+        let newest = position(&mut transaction).await?;
+        let revision = newest.revision.saturating_add(1);
         let decided = decide(current.as_ref(), revision)?;
         if let Some(once) = &once {
             remember(&mut transaction, once, &name.to_string()).await?;
@@ -147,41 +149,43 @@ impl Store {
         };
 
         let deleted = kind == "delete";
+        let mut hash = hash_of(&mut transaction, &newest).await?;
+        if let Some(before) = &before {
+            hash.remove(&before.uid, &before.etag);
+        }
         if deleted {
             delete(&mut transaction, name).await?;
         } else {
+            hash.add(&changed.uid, &changed.etag);
             put(&self.sealer, &mut transaction, name, &changed).await?;
         }
         let entry = actor.entry(&name.to_string(), changes(SYNC, before.as_ref(), (!deleted).then_some(&changed)));
         append(&mut transaction, &[entry]).await?;
-        let position = log_change(&mut transaction, revision, &changed.uid, kind).await?;
+        let position = log_change(&mut transaction, revision, &changed.uid, kind, hash).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.publisher.revision(position);
         Ok(Written::Now((!deleted).then_some(changed)))
     }
 
-    /// The catalog's hash at `revision`, if the change log goes back that far.
-    pub(crate) async fn hash_at(&self, revision: i64) -> Result<Option<String>, StoreError> {
-        let hash = sqlx::query_scalar("SELECT catalog_hash FROM change_log WHERE revision = ?").bind(revision);
-        Ok(hash.fetch_optional(&self.readers).await?)
-    }
-
     /// The whole catalog as it is now.
-    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub(crate) async fn contents(&self) -> Result<Contents, StoreError> {
         let mut transaction = self.readers.begin().await?;
         let position = position(&mut transaction).await?;
-        let rows = sqlx::query("SELECT content FROM syncs ORDER BY uid").fetch_all(&mut *transaction).await?;
-        Ok(Snapshot { position, syncs: rows.iter().map(|row| self.content(row)).collect::<Result<_, _>>()? })
+        let mut syncs = Vec::new();
+        // Row by row: decoded, the syncs take several times as much memory as they do encoded.
+        let mut rows = sqlx::query("SELECT content FROM syncs ORDER BY uid").fetch(&mut *transaction);
+        while let Some(row) = rows.next().await {
+            syncs.push(self.encoded(&row?)?);
+        }
+        Ok(Contents { position, syncs })
     }
 
     /// What has changed since `revision`; none if the change log doesn't go back that far.
     pub(crate) async fn changes_since(&self, revision: i64) -> Result<Option<Changes>, StoreError> {
         let mut transaction = self.readers.begin().await?;
         let position = position(&mut transaction).await?;
-        let logged = sqlx::query("SELECT 1 FROM change_log WHERE revision = ?").bind(revision);
-        if logged.fetch_optional(&mut *transaction).await?.is_none() {
-            return Ok(None);
-        }
+        let logged = sqlx::query_scalar("SELECT catalog_hash FROM change_log WHERE revision = ?").bind(revision);
+        let Some(hash_then) = logged.fetch_optional(&mut *transaction).await? else { return Ok(None) };
         let rows = sqlx::query(
             "SELECT content FROM syncs WHERE uid IN (SELECT uid FROM change_log WHERE revision > ?) ORDER BY uid",
         )
@@ -195,11 +199,14 @@ impl Store {
         .bind(revision)
         .fetch_all(&mut *transaction)
         .await?;
-        Ok(Some(Changes {
-            position,
-            upserts: rows.iter().map(|row| self.content(row)).collect::<Result<_, _>>()?,
-            deletions,
-        }))
+        let upserts = rows.iter().map(|row| self.encoded(row)).collect::<Result<_, _>>()?;
+        Ok(Some(Changes { hash_then, position, upserts, deletions }))
+    }
+
+    fn encoded(&self, row: &SqliteRow) -> Result<Encoded, StoreError> {
+        let sync = self.content(row)?;
+        let resource = Resource::of_sync(&sync);
+        Ok(Encoded { uid: sync.uid, resource })
     }
 
     /// The sync in a row's first column, secrets in clear.
@@ -217,7 +224,7 @@ impl Store {
     }
 }
 
-async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position, StoreError> {
+pub(super) async fn position(transaction: &mut Transaction<'_, Sqlite>) -> Result<Position, StoreError> {
     let row = sqlx::query("SELECT epoch, revision, catalog_hash FROM meta JOIN change_log USING (revision)")
         .fetch_one(&mut **transaction)
         .await?;
@@ -272,23 +279,39 @@ pub(super) async fn log_step(
     Ok(())
 }
 
-/// Moves the catalog to `revision` and gives where it stands then.
+/// Moves the catalog to `revision`, at which it has `hash`, and gives where it stands then.
 pub(super) async fn log_change(
     transaction: &mut Transaction<'_, Sqlite>,
     revision: i64,
     uid: &str,
     kind: &str,
+    hash: CatalogHash,
 ) -> Result<Position, StoreError> {
-    let syncs: Vec<(String, String)> =
-        sqlx::query_as("SELECT uid, etag FROM syncs ORDER BY uid").fetch_all(&mut **transaction).await?;
-    let hash = catalog_hash(syncs.iter().map(|(uid, etag)| (uid.as_str(), etag.as_str())));
     sqlx::query("INSERT INTO change_log (revision, uid, change, catalog_hash) VALUES (?, ?, ?, ?)")
         .bind(revision)
         .bind(uid)
         .bind(kind)
-        .bind(hash)
+        .bind(hash.to_string())
         .execute(&mut **transaction)
         .await?;
     sqlx::query("UPDATE meta SET revision = ?").bind(revision).execute(&mut **transaction).await?;
     position(transaction).await
+}
+
+/// The hash of where the catalog stands, to be changed with it.
+pub(super) async fn hash_of(
+    transaction: &mut Transaction<'_, Sqlite>,
+    newest: &Position,
+) -> Result<CatalogHash, StoreError> {
+    match newest.hash.parse() {
+        Ok(hash) => Ok(hash),
+        Err(_) => counted_hash(transaction).await,
+    }
+}
+
+/// The hash, counted from all syncs.
+pub(super) async fn counted_hash(transaction: &mut Transaction<'_, Sqlite>) -> Result<CatalogHash, StoreError> {
+    let syncs: Vec<(String, String)> =
+        sqlx::query_as("SELECT uid, etag FROM syncs").fetch_all(&mut **transaction).await?;
+    Ok(CatalogHash::of(syncs.iter().map(|(uid, etag)| (uid.as_str(), etag.as_str()))))
 }

@@ -18,7 +18,7 @@ use sluice_proto::{
         CatalogAck, Hello, NodeHeartbeat, RefusedSync, Report, ReportAttemptsRequest, ReportAttemptsResponse,
         ReportBatch, ReportsOpen, SyncCatalogRequest, SyncCatalogResponse, Welcome,
         node_service_client::NodeServiceClient, node_session_service_client::NodeSessionServiceClient, report,
-        report_attempts_request, report_attempts_response, resource, sync_catalog_request::Message,
+        report_attempts_request, report_attempts_response, sync_catalog_request::Message,
         sync_catalog_response::Message as Answer,
     },
     sync::v1::{
@@ -302,9 +302,7 @@ impl FakeNode {
                 Answer::Snapshot(chunk) => {
                     assert_eq!(chunk.index, chunks, "chunks come in order");
                     chunks += 1;
-                    collected.extend(chunk.resources.into_iter().map(|resource| match resource.resource.unwrap() {
-                        resource::Resource::Sync(sync) => sync,
-                    }));
+                    collected.extend(chunk.resources.iter().map(|resource| resource.sync().unwrap().unwrap()));
                     if chunk.complete {
                         self.held = Held { epoch: chunk.epoch, revision: chunk.revision, syncs: collected };
                         assert_eq!(self.held.hash(), chunk.catalog_hash);
@@ -314,7 +312,7 @@ impl FakeNode {
                 Answer::Delta(delta) => {
                     assert_eq!((&delta.epoch, delta.from_revision), (&self.held.epoch, self.held.revision));
                     for resource in delta.upserts {
-                        let resource::Resource::Sync(sync) = resource.resource.unwrap();
+                        let sync = resource.sync().unwrap().unwrap();
                         self.held.syncs.retain(|held| held.uid != sync.uid);
                         self.held.syncs.push(sync);
                     }

@@ -19,6 +19,25 @@ pub enum ErrorKind {
 }
 
 /// A template that could not be parsed or rendered (FreeMarker manual: "Error handling").
+///
+/// ```
+/// use sluice_freemarker::{ErrorKind, Limits, Root, Settings, Template};
+///
+/// let source = "<#macro greet who>\n  Hello ${who.name}!\n</#macro>\n<@greet who={} />";
+/// let template = Template::parse("greeting.ftl", source, &Settings::default())?;
+/// let error = template.render(&Root::new(), &Limits::default(), &mut Vec::new()).unwrap_err();
+/// assert_eq!((error.kind(), error.line(), error.column()), (ErrorKind::Runtime, 2, 11));
+/// assert!(error.message().starts_with("The following has evaluated to null or missing:\n==> who.name"));
+/// let steps: Vec<String> = error.stack().iter().map(|step| step.to_string()).collect();
+/// assert_eq!(
+///     steps,
+///     [
+///         "${who.name}  [in template \"greeting.ftl\" in macro \"greet\" at line 2, column 9]",
+///         "@greet who={}  [in template \"greeting.ftl\" at line 4, column 1]",
+///     ]
+/// );
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 

@@ -4,6 +4,18 @@ use crate::error::{Raised, limit};
 
 /// What one rendering may use. FreeMarker has no such bounds; a template that stays within them
 /// behaves as it does there.
+///
+/// ```
+/// use sluice_freemarker::{ErrorKind, Limits, Root, Settings, Template};
+///
+/// let template = Template::parse("t", "<#list 1.. as i>${i}</#list>", &Settings::default())?;
+/// let mut limits = Limits::default();
+/// limits.max_output_bytes = 100;
+/// let error = template.render(&Root::new(), &limits, &mut Vec::new()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Limit);
+/// assert_eq!(error.message(), "the output is longer than 100 bytes");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -22,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Ends any rendering within some 20 ms of CPU.
     fn default() -> Self {
-        Limits { max_steps: 200_000, max_output_bytes: 4 << 20, max_value_bytes: 16 << 20, max_depth: 300 }
+        Limits { max_steps: 200_000, max_output_bytes: 4 << 20, max_value_bytes: 16 << 20, max_depth: 400 }
     }
 }
 

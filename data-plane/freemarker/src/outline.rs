@@ -29,6 +29,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// A directive with content.
     Block,
+    /// A directive with content that is nothing when there is nothing left in it.
+    Fleeting,
     /// A directive whose content is not seen from outside it: captures.
     Closed,
     /// As [`Kind::Closed`], and as silent as [`Kind::Silent`]: macros.
@@ -102,6 +104,19 @@ impl Outline {
     /// [`Outline::set_end`] needs to say where they end.
     pub(crate) fn close_early(&mut self) -> Option<usize> {
         self.open.pop()
+    }
+
+    /// Ends the innermost open part; if there is nothing in it, it is a text without characters that
+    /// is on no line. Tells whether the text's number was taken.
+    pub(crate) fn close_section(&mut self, number: usize, end: usize, lines: &Lines) -> bool {
+        let id = self.open.last().copied();
+        self.close(end, lines);
+        let Some(node) = id.and_then(|id| self.nodes.get_mut(id)).filter(|node| node.children.is_empty()) else {
+            return false;
+        };
+        (node.begin_line, node.end_line) = (0, 0);
+        node.kind = Kind::Text { text: String::new(), number };
+        true
     }
 
     /// Says where a part ends, with the byte before `end`.

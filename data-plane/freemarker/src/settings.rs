@@ -15,6 +15,19 @@ use crate::output_format::{AutoEscaping, Escaping, OutputFormat};
 mod automatic;
 
 /// How templates are read and how values are printed, unless a template says otherwise.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let mut settings = Settings::default();
+/// settings.set("number_format", "0.00")?;
+/// settings.set("output_format", "HTML")?;
+/// let template = Template::parse("t", "${1} ${'a < b'}", &settings)?;
+/// let mut out = Vec::new();
+/// template.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"1.00 a &lt; b");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) syntax: Syntax,

@@ -74,7 +74,9 @@ impl Lines {
             '\t' => column + TAB_SIZE - column % TAB_SIZE,
             c => column + c.len_utf16() as u32,
         });
-        Position { line, column: column + 1 }
+        // a tab's own column is the one it reaches to
+        let is_tab = source.as_bytes().get(offset as usize) == Some(&b'\t');
+        Position { line, column: if is_tab { column + TAB_SIZE - column % TAB_SIZE } else { column + 1 } }
     }
 
     /// The text of a line without its line break.
@@ -102,6 +104,7 @@ mod tests {
             (p.line, p.column)
         };
         assert_eq!(at(0), (1, 1));
+        assert_eq!(at(1), (1, 8));
         assert_eq!(at(2), (1, 9));
         assert_eq!(at(4), (1, 11)); // the \n of \r\n
         assert_eq!(at(5), (2, 1));

@@ -15,6 +15,16 @@ use crate::templates::Templates;
 use crate::value::Value;
 
 /// A template, parsed and checked. Cheap to clone, and to share between threads.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template, Value};
+///
+/// let template = Template::parse("t", "${name?upper_case}!", &Settings::default())?;
+/// let mut out = Vec::new();
+/// template.render(&Root::new().with("name", Value::string("ada")), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"ADA!");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Template(Arc<Inner>);
 
@@ -89,7 +99,23 @@ impl fmt::Debug for Template {
     }
 }
 
-/// The root variables of a rendering, FreeMarker's data model.
+/// What a rendering is given: the root variables (FreeMarker's data model), the time, and the
+/// templates that may be included.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template, Value, json::Document};
+///
+/// let event = Document::parse(br#"{"user": {"id": 7}}"#, 64)?;
+/// let root = Root::new()
+///     .with_json("input", event.root())
+///     .with("source", Value::string("web"))
+///     .with_now(1_700_000_000_000);
+/// let template = Template::parse("t", "${input.user.id} ${source} ${.now?iso_utc}", &Settings::default())?;
+/// let mut out = Vec::new();
+/// template.render(&root, &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"7 web 2023-11-14T22:13:20Z");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Root<'d> {
     variables: Vec<(&'d str, Value<'d>)>,

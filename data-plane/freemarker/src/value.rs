@@ -48,6 +48,29 @@ pub enum Value<'d> {
 }
 
 /// A function that the host gives to templates, called as `name(a, b)`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use sluice_freemarker::{Limits, Method, Root, Settings, Template, Value};
+///
+/// struct Shout;
+///
+/// impl Method for Shout {
+///     fn call<'d>(&self, args: &[Value<'d>]) -> Result<Value<'d>, String> {
+///         match args {
+///             [Value::String(text)] => Ok(Value::string(format!("{}!", &**text))),
+///             _ => Err("shout takes a string".to_owned()),
+///         }
+///     }
+/// }
+///
+/// let template = Template::parse("t", "${shout('hi')}", &Settings::default())?;
+/// let mut out = Vec::new();
+/// let root = Root::new().with("shout", Value::Method(Arc::new(Shout)));
+/// template.render(&root, &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"hi!");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 pub trait Method: Send + Sync {
     /// Calls the method. It must not block, and its work must be bounded by its arguments' size.
     ///

@@ -255,6 +255,7 @@ impl Stripper<'_> {
     fn is_ignorable(&self, id: usize, previous: Option<usize>, next: Option<usize>) -> bool {
         match self.nodes[id].kind {
             Kind::Trim { .. } => true,
+            Kind::Fleeting => self.nodes[id].children.is_empty(),
             Kind::Text { .. } => self.is_ignorable_text(id, self.stripping, previous, next),
             _ => false,
         }

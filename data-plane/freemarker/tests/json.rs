@@ -62,9 +62,8 @@ fn json() -> impl Strategy<Value = String> {
         quoted.clone().boxed(),
     ];
     leaf.prop_recursive(4, 200, 90, move |inner| {
-        let member = (quoted.clone(), space.clone(), inner.clone()).prop_map(|(key, gap, value)| {
-            format!("{gap}{key}{gap}:{gap}{value}{gap}")
-        });
+        let member = (quoted.clone(), space.clone(), inner.clone())
+            .prop_map(|(key, gap, value)| format!("{gap}{key}{gap}:{gap}{value}{gap}"));
         prop_oneof![
             prop::collection::vec(inner, 0..20).prop_map(|items| format!("[{}]", items.join(" ,"))),
             prop::collection::vec(member.clone(), 0..12).prop_map(|members| format!("{{{}}}", members.join(","))),

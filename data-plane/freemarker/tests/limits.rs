@@ -292,6 +292,45 @@ fn piece() -> impl Strategy<Value = String> {
         "<#noparse>",
         "</#noparse>",
         "<#ftl>",
+        "<#ftl output_format='HTML'>",
+        "<#macro m x y=1 z...>",
+        "</#macro>",
+        "<#function f x>",
+        "</#function>",
+        "<#return ",
+        "<#nested ",
+        "<@m ",
+        "<@m/>",
+        "</@>",
+        "; a, b>",
+        "<#local x=",
+        "<#global x=",
+        "<#attempt>",
+        "<#recover>",
+        "</#attempt>",
+        "<#compress>",
+        "</#compress>",
+        "<#escape x as ",
+        "</#escape>",
+        "<#outputformat 'XML'>",
+        "</#outputformat>",
+        "<#include ",
+        "<#import ",
+        "<#on ",
+        "f(",
+        ".vars",
+        ".locals",
+        ".namespace",
+        ".error",
+        ".args",
+        "?interpret",
+        "?eval",
+        "?eval_json",
+        "?esc",
+        "?no_esc",
+        "?markup_string",
+        "?with_args(",
+        "'${x}'",
         "[#if ",
         "]",
         "[",
@@ -381,7 +420,15 @@ proptest! {
         let model = r#"{"a":{"b":[1,2.5,"x",null,true]},"b":"text é😀","x":[{"k":1}]}"#;
         if let Err(error) = render(&source, model) {
             let _ = error.to_string();
+            let _ = error.stack().len();
             prop_assert!(error.line() as usize <= source.matches(['\n', '\r']).count() + 1);
+        }
+    }
+
+    #[test]
+    fn no_template_panics_when_it_is_read(pieces in prop::collection::vec(piece(), 0..40)) {
+        if let Ok(template) = Template::parse("t", &pieces.concat(), &Settings::default()) {
+            let _ = (template.references(), template.lint());
         }
     }
 

@@ -8,16 +8,18 @@ use sluice_host::{
     sealing::{Sealer, Unopenable},
 };
 use sluice_pipeline::{
-    catalog::{Catalog, Entry, SnapshotAssembler, syncs},
+    catalog::{Catalog, Entry, Position},
+    pulse::{Beat, HEARTBEAT_MS, Pulse, SILENCE_MS},
     secret::change_secrets,
+    subscription::{Built, Changed, Step, Subscription, Update},
     sync::{FEATURES, Rules},
 };
 use sluice_proto::{
     PROTOCOL_VERSION,
     node::v1::{
-        CatalogAck, Delta, Hello, NodeHeartbeat, SnapshotChunk, SnapshotRequest, SyncCatalogRequest,
-        SyncCatalogResponse, SyncLoad, node_session_service_client::NodeSessionServiceClient,
-        sync_catalog_request::Message as ToControlPlane, sync_catalog_response::Message as FromControlPlane,
+        Hello, NodeHeartbeat, SyncCatalogRequest, SyncCatalogResponse, SyncLoad,
+        node_session_service_client::NodeSessionServiceClient, sync_catalog_request::Message as ToControlPlane,
+        sync_catalog_response::Message as FromControlPlane,
     },
     sync::v1::Sync,
 };
@@ -38,20 +40,11 @@ use crate::{
     stop,
 };
 
-/// Between heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// A control plane that says nothing for so long counts as gone.
-const SILENCE: Duration = Duration::from_secs(40);
-
 /// A stream lives so long at most, so that nodes spread over control planes again.
-const LIFETIME: Duration = Duration::from_secs(3_600);
+const LIFETIME_MS: i64 = 3_600_000;
 
 /// Largest message: snapshots come in chunks well below it.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-
-/// Heartbeats in a row whose hash differs before a snapshot is asked for: a delta may be on its way.
-const MISMATCHES: u32 = 2;
 
 /// Who the node is.
 #[derive(Clone, Debug)]
@@ -92,7 +85,7 @@ enum SessionError {
     Status(#[from] Status),
     #[error("no connection")]
     Connect(#[from] sluice_client::Error),
-    #[error("the control plane has said nothing for {} s", SILENCE.as_secs())]
+    #[error("the control plane has said nothing for {} s", SILENCE_MS / 1_000)]
     Silent,
     #[error("the stream has ended")]
     Ended,
@@ -100,6 +93,8 @@ enum SessionError {
     Store(#[from] AcceptError),
     #[error("a secret could not be sealed")]
     Sealing(#[from] Unopenable),
+    #[error("the catalog could not be compiled")]
+    Compile(#[from] tokio::task::JoinError),
 }
 
 /// Why the stored copy of the catalog cannot be used.
@@ -157,8 +152,9 @@ impl Control {
     /// Runs until `stop` turns true, dialling again with growing waits.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut redial = Redial::default();
+        let mut subscription = Subscription::new(self.catalog.borrow().clone());
         loop {
-            let session = self.session(&mut redial);
+            let session = self.session(&mut subscription, &mut redial);
             tokio::select! {
                 ended = session => if let Err(error) = ended {
                     self.log(&error);
@@ -182,35 +178,34 @@ impl Control {
         }
     }
 
-    async fn session(&self, redial: &mut Redial) -> Result<(), SessionError> {
+    async fn session(&self, subscription: &mut Subscription, redial: &mut Redial) -> Result<(), SessionError> {
         let connection = self.dial.connect().await?;
         let mut client = NodeSessionServiceClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (requests, outgoing) = mpsc::channel(16);
         // The first message waits in the stream before it is opened: it leaves without waiting for the server's headers.
-        send(&requests, ToControlPlane::Hello(self.hello())).await?;
+        send(&requests, ToControlPlane::Hello(self.hello(subscription.connect()))).await?;
         let mut responses = client.sync_catalog(ReceiverStream::new(outgoing)).await?.into_inner();
-        let mut session = Session { control: self, requests, assembler: SnapshotAssembler::new(), mismatches: 0 };
+        let mut session = Session { control: self, requests, subscription };
         session.follow(&mut responses, redial).await
     }
 
-    fn hello(&self) -> Hello {
-        let catalog = self.catalog.borrow();
+    fn hello(&self, Position { epoch, revision, hash }: Position) -> Hello {
         Hello {
             node: self.identity.node.clone(),
             instance: self.identity.instance.clone(),
             product_version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol_version: PROTOCOL_VERSION,
-            epoch: catalog.epoch().to_owned(),
-            revision: catalog.revision(),
-            catalog_hash: catalog.hash().to_owned(),
+            epoch,
+            revision,
+            catalog_hash: hash,
             ingest_address: self.identity.ingest_address.clone(),
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
         }
     }
 
-    async fn heartbeat(&self) -> NodeHeartbeat {
+    async fn heartbeat(&self, Position { epoch, revision, hash }: Position) -> NodeHeartbeat {
         let now_ms = self.clock.now_ms();
         let loads = match self.spool.read(move |reader| reader.backlogs(now_ms)).await {
             Ok(backlogs) => backlogs.into_iter().map(load).collect(),
@@ -219,16 +214,14 @@ impl Control {
                 Vec::new()
             }
         };
-        let draining = self.drain.has_begun();
-        let catalog = self.catalog.borrow();
         NodeHeartbeat {
-            epoch: catalog.epoch().to_owned(),
-            revision: catalog.revision(),
-            catalog_hash: catalog.hash().to_owned(),
+            epoch,
+            revision,
+            catalog_hash: hash,
             loads,
-            draining,
+            draining: self.drain.has_begun(),
             // Told twice rather than never.
-            key_uses: self.keys.uses(self.clock.now_ms().saturating_sub(2 * millis(HEARTBEAT))),
+            key_uses: self.keys.uses(now_ms.saturating_sub(2 * HEARTBEAT_MS)),
         }
     }
 }
@@ -247,8 +240,7 @@ fn load(backlog: Backlog) -> SyncLoad {
 struct Session<'a> {
     control: &'a Control,
     requests: mpsc::Sender<SyncCatalogRequest>,
-    assembler: SnapshotAssembler,
-    mismatches: u32,
+    subscription: &'a mut Subscription,
 }
 
 impl Session<'_> {
@@ -258,117 +250,107 @@ impl Session<'_> {
         redial: &mut Redial,
     ) -> Result<(), SessionError> {
         let clock = &self.control.clock;
-        let lifetime = clock.sleep(LIFETIME, "catalog stream lifetime");
-        tokio::pin!(lifetime);
-        let mut next_heartbeat = clock.now_ms();
-        let mut silent_at = clock.now_ms() + millis(SILENCE);
+        let mut pulse = Pulse::new(clock.now_ms(), 0, LIFETIME_MS);
         loop {
             tokio::select! {
                 biased;
                 response = responses.message() => {
                     let response = response?.ok_or(SessionError::Ended)?;
-                    silent_at = clock.now_ms() + millis(SILENCE);
+                    pulse.heard(clock.now_ms());
                     redial.reset();
                     if let Some(message) = response.message {
                         self.take(message).await?;
                     }
                 }
-                () = clock.sleep_until(next_heartbeat, "heartbeat") => {
-                    next_heartbeat = clock.now_ms() + millis(HEARTBEAT);
-                    send(&self.requests, ToControlPlane::Heartbeat(self.control.heartbeat().await)).await?;
-                }
-                () = clock.sleep_until(silent_at, "silence") => return Err(SessionError::Silent),
-                () = &mut lifetime => return Ok(()),
+                () = clock.sleep_until(pulse.due_ms(), "heartbeat") => match pulse.beat(clock.now_ms()) {
+                    Beat::Wait => {}
+                    Beat::Heartbeat => {
+                        let heartbeat = self.control.heartbeat(self.subscription.position()).await;
+                        send(&self.requests, ToControlPlane::Heartbeat(heartbeat)).await?;
+                    }
+                    Beat::Silent => return Err(SessionError::Silent),
+                    Beat::Over => return Ok(()),
+                },
             }
         }
     }
 
     async fn take(&mut self, message: FromControlPlane) -> Result<(), SessionError> {
-        match message {
-            FromControlPlane::Welcome(welcome) => {
-                tracing::info!(
-                    product_version = welcome.product_version,
-                    epoch = welcome.epoch,
-                    revision = welcome.revision,
-                    "the control plane answers"
-                );
-                Ok(())
-            }
+        match &message {
+            FromControlPlane::Welcome(welcome) => tracing::info!(
+                product_version = welcome.product_version,
+                epoch = welcome.epoch,
+                revision = welcome.revision,
+                "the control plane answers"
+            ),
             FromControlPlane::IngestKeys(keys) => {
-                if let Err(error) = self.control.keys.replace(&keys) {
+                if let Err(error) = self.control.keys.replace(keys) {
                     tracing::error!(%error, "the keys of producers could not be written down: they count until a restart");
                 }
-                Ok(())
             }
-            FromControlPlane::Snapshot(chunk) => self.snapshot(chunk).await,
-            FromControlPlane::Delta(delta) => self.delta(delta).await,
-            FromControlPlane::Heartbeat(heartbeat) => {
-                let same = {
-                    let catalog = self.control.catalog.borrow();
-                    catalog.epoch() == heartbeat.epoch
-                        && catalog.revision() == heartbeat.revision
-                        && catalog.hash() == heartbeat.catalog_hash
-                };
-                self.mismatches = if same { 0 } else { self.mismatches + 1 };
-                if self.mismatches >= MISMATCHES {
-                    self.mismatches = 0;
-                    return self.ask("the heartbeats' epoch, revision or hash differs").await;
-                }
-                Ok(())
+            _ => {}
+        }
+        match self.subscription.take(message) {
+            Step::Nothing => Ok(()),
+            Step::Ask(request) => {
+                tracing::warn!(reason = request.reason, "asking for a snapshot");
+                send(&self.requests, ToControlPlane::SnapshotRequest(request)).await
+            }
+            Step::Build(update) => self.build(*update).await,
+        }
+    }
+
+    async fn build(&mut self, update: Update) -> Result<(), SessionError> {
+        let rules = self.control.rules.clone();
+        // Many syncs take long to compile: deliveries must not wait.
+        match tokio::task::spawn_blocking(move || update.build(&rules)).await? {
+            Ok(built) => self.serve(built).await,
+            Err(error) => {
+                let request = self.subscription.ask(&error.to_string());
+                tracing::warn!(reason = request.reason, "asking for a snapshot");
+                send(&self.requests, ToControlPlane::SnapshotRequest(request)).await
             }
         }
     }
 
-    async fn snapshot(&mut self, chunk: SnapshotChunk) -> Result<(), SessionError> {
-        let snapshot = match self.assembler.add(chunk) {
-            Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return Ok(()),
-            Err(error) => return self.ask(&error.to_string()).await,
+    /// Stores the catalog, then serves it, then says so.
+    async fn serve(&mut self, built: Built) -> Result<(), SessionError> {
+        if built.unknown_count > 0 {
+            tracing::warn!(built.unknown_count, "resources of an unknown kind were left out");
+        }
+        if built.is_unchecked() {
+            tracing::warn!("the catalog's hash is of a kind that this version does not know: it is taken unchecked");
+        }
+        self.control.spool.save_catalog(self.change(&built)?).await?;
+        let catalog = Arc::clone(&built.catalog);
+        let ack = self.subscription.serve(built);
+        for refused in catalog.refused() {
+            let why: Vec<String> =
+                refused.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+            tracing::warn!(uid = &*refused.uid, revision = refused.revision, ?why, "a sync is refused");
+        }
+        tracing::info!(revision = ack.revision, syncs = catalog.uids().len(), "serving a new catalog");
+        self.control.catalog.send_replace(catalog);
+        send(&self.requests, ToControlPlane::Ack(ack)).await
+    }
+
+    /// What is to be written to disk.
+    fn change(&self, built: &Built) -> Result<CatalogChange, Unopenable> {
+        let catalog = &built.catalog;
+        let (upserts, deletions) = match &built.changed {
+            Changed::All => (catalog.entries().map(|entry| self.sealed(entry)).collect::<Result<_, _>>()?, Vec::new()),
+            Changed::Some { upserts, deletions } => {
+                let entries = upserts.iter().filter_map(|uid| catalog.entry(uid));
+                (entries.map(|entry| self.sealed(entry)).collect::<Result<_, _>>()?, deletions.clone())
+            }
         };
-        let old = self.control.catalog.borrow().clone();
-        let catalog = old.replace(&snapshot.epoch, snapshot.revision, snapshot.syncs, &self.control.rules);
-        let change = CatalogChange {
+        Ok(CatalogChange {
             epoch: catalog.epoch().to_owned(),
             revision: catalog.revision(),
-            replace: true,
-            upserts: catalog.entries().map(|entry| self.sealed(entry)).collect::<Result<_, _>>()?,
-            deletions: Vec::new(),
-        };
-        self.serve(catalog, change).await
-    }
-
-    async fn delta(&mut self, delta: Delta) -> Result<(), SessionError> {
-        let old = self.control.catalog.borrow().clone();
-        let (upserts, unknown_count) = syncs(delta.upserts);
-        if unknown_count > 0 {
-            tracing::warn!(unknown_count, "resources of an unknown kind were left out");
-        }
-        let changed: Vec<String> = upserts.iter().map(|sync| sync.uid.clone()).collect();
-        let applied = old.apply(
-            &delta.epoch,
-            delta.from_revision,
-            delta.revision,
+            replace: built.changed == Changed::All,
             upserts,
-            &delta.deletions,
-            &self.control.rules,
-        );
-        let catalog = match applied {
-            Ok(catalog) if catalog.hash() == delta.catalog_hash => catalog,
-            Ok(_) => return self.ask("the hash after a delta differs").await,
-            Err(error) => return self.ask(&error.to_string()).await,
-        };
-        let change = CatalogChange {
-            epoch: delta.epoch,
-            revision: delta.revision,
-            replace: false,
-            upserts: changed
-                .iter()
-                .filter_map(|uid| catalog.entry(uid))
-                .map(|entry| self.sealed(entry))
-                .collect::<Result<_, _>>()?,
-            deletions: delta.deletions,
-        };
-        self.serve(catalog, change).await
+            deletions,
+        })
     }
 
     /// As it is stored.
@@ -376,38 +358,8 @@ impl Session<'_> {
         let sealer = &self.control.sealer;
         Ok((seal(sealer, &entry.latest)?, entry.good.as_ref().map(|good| seal(sealer, good)).transpose()?))
     }
-
-    /// Stores the catalog, then serves it, then says so.
-    async fn serve(&mut self, catalog: Catalog, change: CatalogChange) -> Result<(), SessionError> {
-        self.control.spool.save_catalog(change).await?;
-        self.mismatches = 0;
-        for refused in catalog.refused() {
-            let why: Vec<String> =
-                refused.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-            tracing::warn!(uid = &*refused.uid, revision = refused.revision, ?why, "a sync is refused");
-        }
-        let ack = CatalogAck {
-            epoch: catalog.epoch().to_owned(),
-            revision: catalog.revision(),
-            catalog_hash: catalog.hash().to_owned(),
-            refused: catalog.refused().iter().map(Into::into).collect(),
-        };
-        tracing::info!(revision = ack.revision, syncs = catalog.uids().len(), "serving a new catalog");
-        self.control.catalog.send_replace(Arc::new(catalog));
-        send(&self.requests, ToControlPlane::Ack(ack)).await
-    }
-
-    async fn ask(&mut self, reason: &str) -> Result<(), SessionError> {
-        tracing::warn!(reason, "asking for a snapshot");
-        self.assembler = SnapshotAssembler::new();
-        send(&self.requests, ToControlPlane::SnapshotRequest(SnapshotRequest { reason: reason.to_owned() })).await
-    }
 }
 
 async fn send(requests: &mpsc::Sender<SyncCatalogRequest>, message: ToControlPlane) -> Result<(), SessionError> {
     requests.send(SyncCatalogRequest { message: Some(message) }).await.map_err(|_| SessionError::Ended)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

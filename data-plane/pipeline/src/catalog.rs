@@ -1,15 +1,17 @@
 //! The syncs that a node serves at one revision.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
 
-use sha2::{Digest, Sha256};
 use sluice_proto::{node::v1 as node, sync::v1};
 
-pub use crate::snapshot::{Snapshot, SnapshotAssembler, SnapshotBroken, syncs};
+pub use crate::{
+    catalog_hash::{CatalogHash, UnknownHash, catalog_hash},
+    snapshot::{Snapshot, SnapshotAssembler, SnapshotBroken, syncs},
+};
 use crate::{
     event::Event,
     matching::Index,
@@ -23,10 +25,21 @@ use crate::{
 pub struct Catalog {
     epoch: String,
     revision: i64,
-    hash: String,
+    hash: CatalogHash,
     held: BTreeMap<Arc<str>, Arc<Held>>,
     refused: Vec<Refused>,
-    by_project: HashMap<Box<str>, Index>,
+    by_project: HashMap<Box<str>, Arc<Index>>,
+}
+
+/// One state of the catalog: the control plane's, or the one that a node holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// One life of the store; revisions are ordered within it. Empty: a node that holds nothing.
+    pub epoch: String,
+    /// Grows with every change of any sync.
+    pub revision: i64,
+    /// [`CatalogHash`] at that revision, as text.
+    pub hash: String,
 }
 
 /// A sync as it is stored on disk. Its `Debug` shows no secret.
@@ -102,7 +115,7 @@ impl Catalog {
     /// No syncs, no epoch, revision 0: what a node has before the first snapshot.
     #[must_use]
     pub fn empty() -> Self {
-        Self::build(String::new(), 0, BTreeMap::new())
+        Self::build(String::new(), 0, BTreeMap::new(), None)
     }
 
     /// The catalog that a node had stored: each sync at its latest version, or at its good one if that cannot be compiled.
@@ -115,7 +128,7 @@ impl Catalog {
                 by_uid(Held::new(latest, good, rules))
             })
             .collect();
-        Self::build(epoch.to_owned(), revision, held)
+        Self::build(epoch.to_owned(), revision, held, None)
     }
 
     /// The catalog after a complete snapshot, which replaces everything: what it does not hold is gone. A sync that cannot be
@@ -123,7 +136,7 @@ impl Catalog {
     #[must_use]
     pub fn replace(&self, epoch: &str, revision: i64, syncs: Vec<v1::Sync>, rules: &Rules) -> Self {
         let held = syncs.into_iter().map(|sync| by_uid(self.hold(sync, rules))).collect();
-        Self::build(epoch.to_owned(), revision, held)
+        Self::build(epoch.to_owned(), revision, held, None)
     }
 
     /// The catalog after a delta: `upserts` are new or changed, `deletions` are uids of syncs that are gone.
@@ -139,6 +152,35 @@ impl Catalog {
         deletions: &[String],
         rules: &Rules,
     ) -> Result<Self, DeltaRefused> {
+        self.fits(epoch, from_revision, revision)?;
+        let mut held = self.held.clone();
+        let (mut hash, mut projects) = (self.hash, HashSet::new());
+        let mut changes = |old: Option<&Arc<Held>>, new: Option<&Arc<Held>>| {
+            if let Some(old) = old {
+                hash.remove(&old.entry.latest.uid, &old.entry.latest.etag);
+            }
+            if let Some(new) = new {
+                hash.add(&new.entry.latest.uid, &new.entry.latest.etag);
+            }
+            let serving = [old, new].into_iter().flatten().filter_map(|held| held.serving.as_ref());
+            projects.extend(serving.map(|sync| Box::from(sync.name.project.as_str())));
+        };
+        for sync in upserts {
+            let (uid, new) = by_uid(self.hold(sync, rules));
+            changes(held.get(&uid), Some(&new));
+            held.insert(uid, new);
+        }
+        for uid in deletions {
+            changes(held.remove(uid.as_str()).as_ref(), None);
+        }
+        Ok(Self::build(self.epoch.clone(), revision, held, Some(Kept { catalog: self, hash, projects })))
+    }
+
+    /// Whether a delta begins at this catalog and leads on.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn fits(&self, epoch: &str, from_revision: i64, revision: i64) -> Result<(), DeltaRefused> {
         if epoch != self.epoch {
             return Err(DeltaRefused::Epoch { held: self.epoch.clone(), delta: epoch.to_owned() });
         }
@@ -148,12 +190,7 @@ impl Catalog {
         if revision < from_revision {
             return Err(DeltaRefused::Backwards { from: from_revision, to: revision });
         }
-        let mut held = self.held.clone();
-        held.extend(upserts.into_iter().map(|sync| by_uid(self.hold(sync, rules))));
-        for uid in deletions {
-            held.remove(uid.as_str());
-        }
-        Ok(Self::build(self.epoch.clone(), revision, held))
+        Ok(())
     }
 
     /// Epoch of the store that it comes from; empty before the first snapshot.
@@ -168,10 +205,10 @@ impl Catalog {
         self.revision
     }
 
-    /// Hash of the latest versions of all its syncs, those that are refused too: see [`catalog_hash`].
+    /// Hash of the latest versions of all its syncs, those that are refused too.
     #[must_use]
-    pub fn hash(&self) -> &str {
-        &self.hash
+    pub fn hash(&self) -> CatalogHash {
+        self.hash
     }
 
     /// The sync that serves under that uid; `None` if there is none, or none that could ever be compiled.
@@ -230,15 +267,38 @@ impl Catalog {
         }
     }
 
-    fn build(epoch: String, revision: i64, held: BTreeMap<Arc<str>, Arc<Held>>) -> Self {
-        let hash = catalog_hash(held.iter().map(|(uid, held)| (uid.as_ref(), held.entry.latest.etag.as_str())));
+    fn build(epoch: String, revision: i64, held: BTreeMap<Arc<str>, Arc<Held>>, kept: Option<Kept<'_>>) -> Self {
         let refused = held.values().filter_map(|held| held.refused.clone()).collect();
-        let mut by_project: HashMap<Box<str>, Index> = HashMap::new();
-        for sync in held.values().filter_map(|held| held.serving.as_ref()).filter(|sync| sync.enabled) {
-            by_project.entry(sync.name.project.as_str().into()).or_default().add(sync);
+        let changed = |project: &str| kept.as_ref().is_none_or(|kept| kept.projects.contains(project));
+        let mut indexes: HashMap<Box<str>, Index> = HashMap::new();
+        if kept.as_ref().is_none_or(|kept| !kept.projects.is_empty()) {
+            for sync in held.values().filter_map(|held| held.serving.as_ref()).filter(|sync| sync.enabled) {
+                if changed(&sync.name.project) {
+                    indexes.entry(sync.name.project.as_str().into()).or_default().add(sync);
+                }
+            }
         }
+        let mut by_project: HashMap<Box<str>, Arc<Index>> =
+            indexes.into_iter().map(|(project, index)| (project, Arc::new(index))).collect();
+        let hash = match kept {
+            Some(Kept { catalog, hash, projects }) => {
+                let others = catalog.by_project.iter().filter(|(project, _)| !projects.contains(*project));
+                by_project.extend(others.map(|(project, index)| (project.clone(), Arc::clone(index))));
+                hash
+            }
+            None => CatalogHash::of(held.iter().map(|(uid, held)| (uid.as_ref(), held.entry.latest.etag.as_str()))),
+        };
         Self { epoch, revision, hash, held, refused, by_project }
     }
+}
+
+/// What a catalog takes over from the one before.
+struct Kept<'c> {
+    catalog: &'c Catalog,
+    /// With the changes.
+    hash: CatalogHash,
+    /// The projects in which something serves otherwise than before.
+    projects: HashSet<Box<str>>,
 }
 
 impl fmt::Debug for Catalog {
@@ -246,27 +306,11 @@ impl fmt::Debug for Catalog {
         f.debug_struct("Catalog")
             .field("epoch", &self.epoch)
             .field("revision", &self.revision)
-            .field("hash", &self.hash)
+            .field("hash", &self.hash.to_string())
             .field("syncs", &self.held.len())
             .field("refused", &self.refused.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Hash of a catalog, by which the control plane and a node find out that they hold the same: lower-case hexadecimal SHA-256
-/// over, for each sync in the order of uid bytes, `uid`, a zero byte, `etag`, a zero byte. Takes (uid, etag) in any order.
-#[must_use]
-pub fn catalog_hash<'a>(syncs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut syncs: Vec<_> = syncs.collect();
-    syncs.sort_unstable();
-    let mut hash = Sha256::new();
-    for (uid, etag) in syncs {
-        for part in [uid, etag] {
-            hash.update(part);
-            hash.update([0]);
-        }
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A sync with what could be made of it.

@@ -14,15 +14,19 @@
 //! | [`trusted_ca`] | which certificates a destination trusts beside the system's |
 //! | [`filter`] | whether a sync takes an event, and why |
 //! | [`catalog`] | which syncs a node serves at a revision; snapshots and deltas |
+//! | [`subscription`], [`pulse`] | what a node makes of the control plane's messages, and of its silence |
 //! | [`request`], [`profile`] | the body and headers of a request |
+//! | [`advice`] | which paths of an event a template lacks, and the traps in it |
 //! | [`outcome`], [`retry_after`], [`excerpt`] | what an attempt came to |
 //! | [`secret`] | the secrets of a sync, to be sealed where it is stored |
 //! | [`schedule`], [`delivery`] | when a delivery is tried again, and when it has ended |
 //! | [`breaker`] | whether a lane may make requests, or its endpoint is down |
 
 pub mod address;
+pub mod advice;
 pub mod breaker;
 pub mod catalog;
+mod catalog_hash;
 mod comparison;
 mod condition;
 mod decimal;
@@ -41,6 +45,7 @@ mod pattern;
 mod policy;
 pub mod profile;
 mod property;
+pub mod pulse;
 pub mod request;
 pub mod retry_after;
 mod rules;
@@ -48,6 +53,7 @@ pub mod schedule;
 pub mod secret;
 mod set;
 mod snapshot;
+pub mod subscription;
 pub mod sync;
 pub mod trusted_ca;
 pub mod violation;

@@ -1,34 +1,20 @@
 //! A snapshot of the catalog, put together from its chunks.
 
+use prost::DecodeError;
 use sluice_proto::{
-    node::v1::{Resource, SnapshotChunk, resource},
+    node::v1::{Resource, SnapshotChunk},
     sync::v1::Sync,
 };
 
-use crate::catalog::catalog_hash;
+use crate::catalog::Position;
 
-/// A complete snapshot.
-#[derive(Clone, PartialEq)]
+/// A complete snapshot, not looked into yet.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// Epoch of the store.
-    pub epoch: String,
-    /// Revision of the whole.
-    pub revision: i64,
-    /// All syncs.
-    pub syncs: Vec<Sync>,
-    /// How many resources were of a kind that this version does not know, and were left out.
-    pub unknown_count: usize,
-}
-
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("epoch", &self.epoch)
-            .field("revision", &self.revision)
-            .field("syncs", &self.syncs.len())
-            .field("unknown_count", &self.unknown_count)
-            .finish()
-    }
+    /// Where the whole stands; the hash is the one that came with the last chunk.
+    pub position: Position,
+    /// Everything.
+    pub resources: Vec<Resource>,
 }
 
 /// Why chunks make no snapshot. What was collected is dropped: the node must ask for another.
@@ -49,14 +35,6 @@ pub enum SnapshotBroken {
         epoch: String,
         /// Revision of the chunk.
         revision: i64,
-    },
-    /// The syncs do not add up to the hash that came with the last chunk.
-    #[error("the syncs have the hash {found}, not {expected}")]
-    Hash {
-        /// As the last chunk has it.
-        expected: String,
-        /// As the syncs have it.
-        found: String,
     },
 }
 
@@ -83,51 +61,43 @@ impl SnapshotAssembler {
     /// collected of another.
     ///
     /// # Errors
-    /// The chunk does not follow the one before, or the whole does not have the hash that it should have.
+    /// The chunk does not follow the one before.
     pub fn add(&mut self, chunk: SnapshotChunk) -> Result<Option<Snapshot>, SnapshotBroken> {
         let mut partial = match self.partial.take() {
             Some(partial) if chunk.index != 0 => partial,
             _ => Partial {
                 snapshot: Snapshot {
-                    epoch: chunk.epoch.clone(),
-                    revision: chunk.revision,
-                    syncs: Vec::new(),
-                    unknown_count: 0,
+                    position: Position { epoch: chunk.epoch.clone(), revision: chunk.revision, hash: String::new() },
+                    resources: Vec::new(),
                 },
                 next_index: 0,
             },
         };
-        let snapshot = &mut partial.snapshot;
+        let Snapshot { position, resources } = &mut partial.snapshot;
         if chunk.index != partial.next_index {
             return Err(SnapshotBroken::Index { expected: partial.next_index, found: chunk.index });
         }
-        if (&chunk.epoch, chunk.revision) != (&snapshot.epoch, snapshot.revision) {
+        if (&chunk.epoch, chunk.revision) != (&position.epoch, position.revision) {
             return Err(SnapshotBroken::Mixed { epoch: chunk.epoch, revision: chunk.revision });
         }
-        let (syncs, unknown_count) = syncs(chunk.resources);
-        snapshot.syncs.extend(syncs);
-        snapshot.unknown_count += unknown_count;
+        resources.extend(chunk.resources);
         if !chunk.complete {
             partial.next_index += 1;
             self.partial = Some(partial);
             return Ok(None);
         }
-        let found = catalog_hash(snapshot.syncs.iter().map(|sync| (sync.uid.as_str(), sync.etag.as_str())));
-        if found != chunk.catalog_hash {
-            return Err(SnapshotBroken::Hash { expected: chunk.catalog_hash, found });
-        }
+        position.hash = chunk.catalog_hash;
         Ok(Some(partial.snapshot))
     }
 }
 
 /// The syncs among resources, and how many resources are of a kind that this version does not know.
-#[must_use]
-pub fn syncs(resources: Vec<Resource>) -> (Vec<Sync>, usize) {
-    let count = resources.len();
-    let syncs: Vec<_> = resources
-        .into_iter()
-        .filter_map(|resource| resource.resource.map(|resource::Resource::Sync(sync)| sync))
-        .collect();
-    let unknown_count = count - syncs.len();
-    (syncs, unknown_count)
+///
+/// # Errors
+/// If one cannot be read.
+pub fn syncs(resources: &[Resource]) -> Result<(Vec<Sync>, usize), DecodeError> {
+    let known = resources.iter().filter_map(|resource| resource.sync().transpose());
+    let syncs = known.collect::<Result<Vec<_>, _>>()?;
+    let unknown_count = resources.len() - syncs.len();
+    Ok((syncs, unknown_count))
 }

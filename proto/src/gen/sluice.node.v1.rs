@@ -974,8 +974,10 @@ pub struct Welcome {
     /// Newest revision.
     #[prost(int64, tag = "3")]
     pub revision: i64,
-    /// Hash of the catalog at that revision: lower-case hexadecimal SHA-256 over, for each sync in the order of uid bytes,
-    /// `uid`, a zero byte, `etag`, a zero byte.
+    /// Hash of the catalog at that revision: `sum256:` and 64 lower-case hexadecimal digits, the sum of one SHA-256 for each
+    /// sync, over `uid`, a zero byte, `etag`, a zero byte, each taken as four big-endian 64-bit numbers that are added modulo
+    /// 2^64. What stands before the colon names the way it is made: a node that does not know it cannot check what it holds,
+    /// and gives back the hash that it was told last.
     #[prost(string, tag = "4")]
     pub catalog_hash: ::prost::alloc::string::String,
 }
@@ -993,7 +995,7 @@ pub struct SnapshotChunk {
     pub index: u32,
     /// Resources, disabled syncs too; secrets in clear.
     #[prost(message, repeated, tag = "4")]
-    pub resources: ::prost::alloc::vec::Vec<Resource>,
+    pub resources: ::prost::alloc::vec::Vec<crate::resource::Resource>,
     /// Whether this is the last chunk.
     #[prost(bool, tag = "5")]
     pub complete: bool,
@@ -1015,7 +1017,7 @@ pub struct Delta {
     pub revision: i64,
     /// New and changed resources.
     #[prost(message, repeated, tag = "4")]
-    pub upserts: ::prost::alloc::vec::Vec<Resource>,
+    pub upserts: ::prost::alloc::vec::Vec<crate::resource::Resource>,
     /// Uids of deleted ones.
     #[prost(string, repeated, tag = "5")]
     pub deletions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -1029,23 +1031,6 @@ pub struct IngestKeys {
     /// The keys, at most 10,000.
     #[prost(message, repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<super::super::access::v1::IngestKey>,
-}
-/// One thing that travels to the nodes.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Resource {
-    /// Which.
-    #[prost(oneof = "resource::Resource", tags = "1")]
-    pub resource: ::core::option::Option<resource::Resource>,
-}
-/// Nested message and enum types in `Resource`.
-pub mod resource {
-    /// Which.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Resource {
-        /// A sync, with its secrets.
-        #[prost(message, tag = "1")]
-        Sync(super::super::super::sync::v1::Sync),
-    }
 }
 /// The control plane lives and holds this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

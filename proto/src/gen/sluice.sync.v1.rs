@@ -788,6 +788,41 @@ pub struct PreviewSyncResponse {
     /// Every part of the filter, whether or not it decided.
     #[prost(message, repeated, tag = "6")]
     pub conditions: ::prost::alloc::vec::Vec<ConditionVerdict>,
+    /// Paths that the template reads and that the event lacks, in the order of the template; at most 100.
+    #[prost(message, repeated, tag = "7")]
+    pub missing_paths: ::prost::alloc::vec::Vec<MissingPath>,
+    /// Traps in the template, whatever the event; at most 100.
+    #[prost(message, repeated, tag = "8")]
+    pub warnings: ::prost::alloc::vec::Vec<TemplateWarning>,
+}
+/// A path that a template reads and an event lacks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MissingPath {
+    /// Such as `input.user_properties.email` or `input.items\[\].price`.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Whether the template says what to do then (`!`, `??`); if not, rendering fails where it is reached.
+    #[prost(bool, tag = "2")]
+    pub guarded: bool,
+    /// Where it is read.
+    #[prost(message, optional, tag = "3")]
+    pub position: ::core::option::Option<SourcePosition>,
+}
+/// A trap in a template: it is valid, but probably not what is meant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateWarning {
+    /// What it is, for programs: `UNGUARDED_PATH`, `UNESCAPED_STRING`, `FRACTION_PATTERN` or `TRAILING_COMMA`.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// What may go wrong, for people.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// What to write instead.
+    #[prost(string, tag = "3")]
+    pub remedy: ::prost::alloc::string::String,
+    /// Where.
+    #[prost(message, optional, tag = "4")]
+    pub position: ::core::option::Option<SourcePosition>,
 }
 /// What one part of a filter says of an event.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -906,6 +941,9 @@ pub struct AppliedSync {
     /// Names of headers whose secret is another one now.
     #[prost(string, repeated, tag = "4")]
     pub changed_secrets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Traps in the template of a sync that was created or updated; at most 100.
+    #[prost(message, repeated, tag = "5")]
+    pub warnings: ::prost::alloc::vec::Vec<TemplateWarning>,
 }
 /// What a node makes of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

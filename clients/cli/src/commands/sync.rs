@@ -321,10 +321,11 @@ async fn set_enabled(context: &Context, name: &str, enabled: bool, wait: WaitArg
         client.disable_sync(call(DisableSyncRequest { name, etag, ..Default::default() })).await
     };
     let deadline = wait.deadline();
-    let sync = rollout::wait(&mut client, sync?.into_inner(), deadline).await?;
-    print(context.format, &Printed::new(SYNC, &sync)?, || {
-        let served = rollout::served(&sync, deadline.is_some());
-        Ok(format!("{}  {}  {served}", sync.name, state(&sync)).trim_end().to_owned())
+    let followed = rollout::wait(&mut client, sync?.into_inner(), deadline).await?;
+    let sync = &followed.sync;
+    print(context.format, &Printed::new(SYNC, sync)?, || {
+        let served = rollout::served(&followed, deadline.is_some());
+        Ok(format!("{}  {}  {served}", sync.name, state(sync)).trim_end().to_owned())
     })
 }
 

@@ -1,6 +1,6 @@
 //! `sluice sync apply`: makes the stored syncs what the manifests say, all or nothing.
 
-use sluice_client::proto::sync::v1::{AppliedSync, ApplyResult, ApplySyncsRequest, Sync};
+use sluice_client::proto::sync::v1::{AppliedSync, ApplyResult, ApplySyncsRequest, Sync, SyncRollout};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -11,8 +11,9 @@ use crate::{
     diff::{Change, changes},
     exit::{Exit, Failure},
     manifest::{self, Document},
-    output::{note, print, say},
-    rollout, violation,
+    output::{enum_word, note, print, say},
+    rollout::{self, Followed},
+    violation::{self, Shown},
 };
 
 /// What became of a document, for programs.
@@ -22,12 +23,37 @@ struct Report {
     result: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<Change>,
+    /// Traps in the template, as they are printed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serving_count: Option<i32>,
+    /// What each node makes of it, if the nodes were waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<NodeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What a node makes of a sync, for programs.
+#[derive(serde::Serialize)]
+struct NodeReport {
+    node: String,
+    state: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    violations: Vec<String>,
+}
+
+impl From<&SyncRollout> for NodeReport {
+    fn from(rollout: &SyncRollout) -> Self {
+        Self {
+            node: rollout.node.clone(),
+            state: enum_word(rollout.state().as_str_name(), "ROLLOUT_STATE_"),
+            violations: rollout.violations.iter().map(|violation| Shown(violation.clone()).to_string()).collect(),
+        }
+    }
 }
 
 pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Failure> {
@@ -51,16 +77,24 @@ pub(crate) async fn run(context: &Context, args: ApplyArgs) -> Result<(), Failur
     let deadline = args.wait.deadline().filter(|_| !args.dry_run);
     for one in applied {
         let (result, changed) = (one.result(), changed(&one)?);
+        let warnings: Vec<_> = one.warnings.iter().map(|warning| Shown::warning(warning).to_string()).collect();
         let Some(sync) = one.sync else { continue };
-        if result == ApplyResult::Deleted {
-            run.done(result, changed, &sync, false)?;
-            continue;
+        for warning in &warnings {
+            note(&format!("warning: {}: {warning}", sync.name));
         }
-        match rollout::wait(&mut client, sync.clone(), deadline).await {
-            Ok(sync) => run.done(result, changed, &sync, deadline.is_some())?,
+        let until = deadline.filter(|_| result != ApplyResult::Deleted);
+        match rollout::follow(&mut client, sync.clone(), until).await {
+            Ok(followed) => {
+                run.done(result, changed, warnings, &followed, until.is_some())?;
+                if let Some(failure) = &followed.failure {
+                    run.failed(&sync.name, failure);
+                }
+            }
+            // It is stored, only what the nodes make of it is not known.
             Err(failure) => {
-                run.done(result, changed, &sync, false)?;
-                run.failed(&sync.name, &failure);
+                let unknown = Followed { sync, nodes: Vec::new(), failure: None };
+                run.done(result, changed, warnings, &unknown, false)?;
+                run.failed(&unknown.sync.name, &failure);
             }
         }
     }
@@ -149,10 +183,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn done(&mut self, result: ApplyResult, changes: Vec<Change>, sync: &Sync, waited: bool) -> Result<(), Failure> {
+    fn done(
+        &mut self,
+        result: ApplyResult,
+        changes: Vec<Change>,
+        warnings: Vec<String>,
+        followed: &Followed,
+        waited: bool,
+    ) -> Result<(), Failure> {
+        let sync = &followed.sync;
         if self.context.format == Format::Table {
             let would = if self.dry_run && result != ApplyResult::Unchanged { "would be " } else { "" };
-            let line = format!("{}  {would}{}  {}", sync.name, word(result), rollout::served(sync, waited));
+            let line = format!("{}  {would}{}  {}", sync.name, word(result), rollout::served(followed, waited));
             say(line.trim_end())?;
             for Change { field, before, after, lines } in &changes {
                 if lines.is_empty() {
@@ -171,8 +213,10 @@ impl Run<'_> {
             name: sync.name.clone(),
             result: word(result),
             changes,
+            warnings,
             revision: exists.then_some(sync.revision),
             serving_count: sync.rollout.as_ref().filter(|_| exists).map(|rollout| rollout.serving_count),
+            nodes: followed.nodes.iter().map(Into::into).collect(),
             error: None,
         });
         Ok(())

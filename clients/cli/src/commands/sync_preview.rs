@@ -4,7 +4,7 @@ use std::{io::Read, path::Path};
 
 use bytes::Bytes;
 use sluice_client::proto::sync::v1::{
-    ConditionVerdict, PreviewSyncRequest, PreviewSyncResponse, preview_sync_request::Subject,
+    ConditionVerdict, MissingPath, PreviewSyncRequest, PreviewSyncResponse, preview_sync_request::Subject,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     context::{Context, call},
     exit::{Exit, Failure},
     manifest::{self, is_stdin},
-    output::{count, print, say, write},
+    output::{count, note, print, say, write},
     proto_json::Printed,
     violation::Shown,
 };
@@ -93,6 +93,19 @@ fn show(response: &PreviewSyncResponse) -> Result<(), Failure> {
     for ConditionVerdict { field, holds, reason } in &response.conditions {
         let field = field.strip_prefix("events.filter.").unwrap_or(field);
         say(format!("  {} {field}: {reason}", if *holds { "✓" } else { "✗" }))?;
+    }
+    if !response.missing_paths.is_empty() {
+        say("\nThe event lacks what the template reads")?;
+        for MissingPath { path, guarded, position } in &response.missing_paths {
+            let place =
+                position.as_ref().map(|at| format!("line {}, column {}", at.line, at.column)).unwrap_or_default();
+            let then =
+                if *guarded { "the template says what to do then" } else { "rendering fails where it is reached" };
+            say(format!("  {path} ({place}): {then}"))?;
+        }
+    }
+    for warning in &response.warnings {
+        note(&format!("warning: {}", Shown::warning(warning)));
     }
     if !response.headers.is_empty() {
         say("\nHeaders")?;

@@ -1,30 +1,21 @@
 //! `sluice sync rollout`: node by node, whether a sync's newest revision is served.
 
-use sluice_client::proto::sync::v1::{ListSyncRolloutsRequest, RolloutState, SyncRollout};
+use sluice_client::proto::sync::v1::RolloutState;
 
 use crate::{
     cli::Format,
-    context::{Context, call},
+    context::Context,
     exit::{Exit, Failure},
     output::{enum_word, note, print, table, time},
     proto_json::Printed,
+    rollout,
     violation::Shown,
 };
 
 pub(crate) async fn run(context: &Context, name: &str) -> Result<(), Failure> {
     let parent = context.sync_name(name)?.to_string();
     let mut client = context.syncs().await?;
-    let mut rollouts = Vec::<SyncRollout>::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListSyncRolloutsRequest { parent: parent.clone(), page_size: 1_000, page_token };
-        let page = client.list_sync_rollouts(call(request)).await?.into_inner();
-        rollouts.extend(page.rollouts);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+    let rollouts = rollout::nodes(&mut client, &parent).await?;
     let printed = rollouts.iter().map(|rollout| Printed::new("sluice.sync.v1.SyncRollout", rollout));
     let printed: Vec<_> = printed.collect::<Result<_, _>>()?;
     print(context.format, &printed, || {

@@ -164,9 +164,9 @@ async fn create(channel: sluice_client::Connection, receiver: &Receiver, token: 
             ..Default::default()
         };
         let sync = client.create_sync(call(request)).await?.into_inner();
-        let sync = rollout::wait(&mut client, sync, Some(Instant::now() + ROLLOUT_TIMEOUT)).await?;
-        say(format!("  {:<19} {}; {}", kind.id(), kind.says(), rollout::served(&sync, true)))?;
-        stored.push(Stored { kind, sync });
+        let followed = rollout::wait(&mut client, sync, Some(Instant::now() + ROLLOUT_TIMEOUT)).await?;
+        say(format!("  {:<19} {}; {}", kind.id(), kind.says(), rollout::served(&followed, true)))?;
+        stored.push(Stored { kind, sync: followed.sync });
     }
     Ok(stored)
 }

@@ -16,6 +16,9 @@ impl<'r> Interp<'r> {
         }
         let text = self.text_of(value, &call.target)?;
         self.meter.scan(text.len())?;
+        if needs_no_escape(call.which, &text) {
+            return Ok(Value::String(text));
+        }
         let mut out = String::with_capacity(text.len() + text.len() / 8);
         match call.which {
             BuiltIn::JsonString => script_content(&text, Escape::Json, false, &mut out),
@@ -58,6 +61,22 @@ impl<'r> Interp<'r> {
         }
         self.built(out)
     }
+}
+
+/// Whether a text stays as it is, as far as a look at its bytes can tell: most texts do, and need no
+/// copy then.
+fn needs_no_escape(which: BuiltIn, text: &str) -> bool {
+    let script = matches!(which, BuiltIn::JsonString | BuiltIn::JsString);
+    let markup = matches!(which, BuiltIn::Html | BuiltIn::WebSafe | BuiltIn::Xhtml | BuiltIn::Xml);
+    (script || markup)
+        && text.bytes().all(|byte| match byte {
+            b'"' | b'\'' | b'<' | b'>' => false,
+            b'&' => script,
+            b'\\' | b'/' | 0..=0x1f | 0x7f => markup,
+            // U+0080 to U+009F, U+2028 and U+2029 are among those that begin so
+            0xc2 | 0xe2 => markup,
+            _ => true,
+        })
 }
 
 /// Where escaped text goes: into a string, or straight into the output.

@@ -5,6 +5,7 @@
 mod dates;
 mod dispatch;
 pub(crate) mod escapes;
+mod flags;
 mod hashes;
 mod loops;
 mod nodes;

@@ -5,75 +5,17 @@ use std::sync::Arc;
 
 use super::BuiltIn;
 use super::dispatch::needs_arguments;
+use super::flags::{Flags, Haystack};
 use crate::ast::BuiltInCall;
 use crate::error::{Raised, limit, runtime};
 use crate::eval::Interp;
 use crate::matches::Matches;
 use crate::model::Sequence;
-use crate::regex::{self, Exhausted, Found, Regex, Replacement};
+use crate::regex::{Exhausted, Found, Regex, Replacement};
 use crate::value::{Text, Value};
 
 /// Instructions of a regular expression that are as dear as one step of a template.
 const FUEL_PER_STEP: u64 = 16;
-
-/// The flags of `?replace` and its like.
-#[derive(Clone, Copy, Default)]
-struct Flags {
-    regex: bool,
-    first_only: bool,
-    of_regex: regex::Flags,
-}
-
-impl Flags {
-    /// Reads flags; FreeMarker only warns about those it does not know.
-    fn parse(text: &str) -> Self {
-        let mut flags = Flags::default();
-        for flag in text.chars() {
-            match flag {
-                'i' => flags.of_regex.ignore_case = true,
-                'm' => flags.of_regex.multi_line = true,
-                's' => flags.of_regex.dot_all = true,
-                'c' => flags.of_regex.comments = true,
-                'r' => flags.regex = true,
-                'f' => flags.first_only = true,
-                _ => {}
-            }
-        }
-        flags
-    }
-
-    fn ignore_case(self) -> bool {
-        self.of_regex.ignore_case
-    }
-}
-
-/// A text in which positions can be found without regard to case.
-///
-/// As in FreeMarker it is compared in lower case, with positions of that taken for the text's own.
-struct Haystack<'t> {
-    text: &'t str,
-    lower: Option<String>,
-}
-
-impl<'t> Haystack<'t> {
-    fn new(text: &'t str, ignore_case: bool) -> Self {
-        Haystack { text, lower: ignore_case.then(|| text.to_lowercase()).filter(|lower| lower.len() == text.len()) }
-    }
-
-    fn compared(&self) -> &str {
-        self.lower.as_deref().unwrap_or(self.text)
-    }
-
-    fn find(&self, wanted: &str, from: usize) -> Option<usize> {
-        let rest = self.compared().get(from..)?;
-        let found = match wanted.as_bytes() {
-            // no need to prepare a search for a single byte
-            [byte] => rest.bytes().position(|other| other == *byte),
-            _ => rest.find(wanted),
-        };
-        found.map(|at| from + at)
-    }
-}
 
 impl<'r> Interp<'r> {
     pub(super) fn pattern_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {

@@ -126,7 +126,9 @@ impl<'r> Interp<'r> {
             Value::Sequence(sequence) => Value::int(sequence.len().unwrap_or(i32::MAX as usize)),
             Value::Hash(hash) => Value::int(hash.len()),
             Value::Nothing => Value::int(0),
-            other => return Err(self.expected("a sequence or extended hash", &other, &call.target)),
+            other => {
+                return Err(self.expected("extended-hash or sequence or extended collection", &other, &call.target));
+            }
         })
     }
 

@@ -48,6 +48,8 @@ fn has_content(value: &Value<'_>) -> bool {
         Value::Sequence(sequence) => !sequence.is_empty(),
         Value::Hash(hash) => !hash.is_empty(),
         Value::Markup(markup) => !markup.is_empty(),
+        // what is called has no content
+        Value::Method(_) | Value::Callable(_) => false,
         _ => true,
     }
 }
@@ -94,7 +96,7 @@ impl<'r> Interp<'r> {
         if call.which == BuiltIn::Then {
             let chosen = usize::from(!self.condition(&call.target)?);
             return match call.args.get(chosen) {
-                Some(expr) => self.eval(expr),
+                Some(expr) => self.present(expr),
                 None => Err(super::dispatch::needs_arguments(call)),
             };
         }
@@ -104,10 +106,10 @@ impl<'r> Interp<'r> {
                 [case, result] => {
                     let other = self.value(case)?;
                     if self.equal(&value, &other, case)? {
-                        return self.eval(result);
+                        return self.present(result);
                     }
                 }
-                [default] => return self.eval(default),
+                [default] => return self.present(default),
                 _ => {}
             }
         }

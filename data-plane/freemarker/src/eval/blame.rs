@@ -101,10 +101,15 @@ impl<'r> Interp<'r> {
         if value.is_missing() {
             return self.missing(expr);
         }
+        self.expected_at(wanted, value, expr.span, tips)
+    }
+
+    /// The same of an expression of which only the place is known.
+    pub(super) fn expected_at(&self, wanted: &str, value: &Value<'_>, span: Span, tips: &[&str]) -> Raised {
         let description =
             format!("Expected {}, but this has evaluated to {}:", a_or_an(wanted), a_or_an(value.type_name()));
-        let mut fault = self.blamed(description, expr, tips);
-        fault.blamed = Some(expr.span);
+        let mut fault = self.blamed_at(description, span, tips);
+        fault.blamed = Some(span);
         fault
     }
 

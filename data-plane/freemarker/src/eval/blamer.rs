@@ -2,6 +2,7 @@
 //! operand" and so on, for error messages.
 
 use crate::ast::{AssignPlace, Element, ElementKind, Expr, ExprKind, Piece};
+use crate::builtins::BuiltIn;
 use crate::span::Span;
 
 /// The directive or operator that the expression at `span` is part of, and as what.
@@ -106,7 +107,17 @@ impl Search<'_> {
                 let after = self.source.get(call.target.span.end as usize..expr.span.end as usize);
                 let name = after.and_then(|after| after.split('?').nth(1)).map(str::trim_start).unwrap_or_default();
                 let len = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
-                let name = format!("?{}", name.get(..len).unwrap_or_default());
+                let at_parse_time = matches!(
+                    call.which,
+                    BuiltIn::Filter
+                        | BuiltIn::Map
+                        | BuiltIn::TakeWhile
+                        | BuiltIn::DropWhile
+                        | BuiltIn::Then
+                        | BuiltIn::Switch
+                );
+                let args = if at_parse_time { "(...)" } else { "" };
+                let name = format!("?{}{args}", name.get(..len).unwrap_or_default());
                 self.part(&name, left, &call.target);
                 self.parts(&name, "argument value", &call.args);
             }
@@ -122,8 +133,14 @@ impl Search<'_> {
             ExprKind::Chain(chain) => {
                 let symbol = chain.rest.first().map_or("+", |(op, _)| op.symbol());
                 self.part(symbol, left, &chain.first);
+                let mut before = chain.first.span;
                 for (op, operand) in &chain.rest {
+                    // what was put together so far is the left side of the next operator
+                    if self.found.is_none() && before == self.span {
+                        self.found = Some(format!("\"{}\" {left}", op.symbol()));
+                    }
                     self.part(op.symbol(), right, operand);
+                    before = before.to(operand.span);
                 }
             }
             ExprKind::Compare(comparison) => {

@@ -39,7 +39,7 @@ impl<'r> Interp<'r> {
             Value::Sequence(_) | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => Err(self
                 .expected(
                     "string or something automatically convertible to string (number, date or boolean), or \"template \
-                     output\"",
+                     output\" ",
                     &value,
                     expr,
                 )),
@@ -66,7 +66,7 @@ impl<'r> Interp<'r> {
                      ${myBool?c}. (If you always generate computer-language output, then it's might be reasonable to \
                      set the \"boolean_format\" setting to \"c\" instead.)\n----\nTip: If you need the same two values \
                      on most places, the programmers can set the \"boolean_format\" setting to something like \
-                     \"yes,no\".\n----",
+                     \"yes,no\". However, then it will be easy to unwillingly format booleans like that.\n----",
                 )),
             },
             Value::Date(date) => self.date_text(date).map(Text::from),

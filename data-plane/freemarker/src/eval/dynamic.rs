@@ -220,6 +220,7 @@ impl<'r> Interp<'r> {
         let template = self.template_of(unit);
         let Some(expression) = &template.parsed.expression else { return Ok(Value::Missing) };
         self.meter.enter()?;
+        self.meter.enter()?;
         let locals = self.open_locals(&template.parsed.sizes.frame);
         let ctx = Context {
             unit,
@@ -233,6 +234,7 @@ impl<'r> Interp<'r> {
         // FreeMarker places these at the directive
         let value = result.map_err(|fault| self.eval_failed(*fault, expr))?;
         self.close_locals(locals);
+        self.meter.leave();
         self.meter.leave();
         Ok(value)
     }

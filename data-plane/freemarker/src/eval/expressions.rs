@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Interp;
-use super::calls::Args;
+use super::arguments::Args;
 use super::convert::number_fault;
 use super::follow::Followed;
 use crate::ast::{Expr, ExprKind, Piece};

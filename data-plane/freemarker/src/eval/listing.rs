@@ -46,6 +46,15 @@ pub(crate) enum Callable<'r> {
     Function(FunctionValue<'r>, Span),
 }
 
+impl Callable<'_> {
+    fn span(&self) -> Span {
+        match self {
+            Callable::Lambda(lambda) => lambda.span,
+            Callable::Method(_, span) | Callable::Function(_, span) => *span,
+        }
+    }
+}
+
 impl<'r> ListIter<'r> {
     pub(crate) fn of(sequence: Sequence<'r>) -> Self {
         ListIter { source: Source::Sequence { sequence, place: 0 }, ahead: None }
@@ -96,7 +105,8 @@ impl<'r> Interp<'r> {
 
     pub(crate) fn call_for_item(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<Value<'r>, Raised> {
         self.meter.step()?;
-        match callable {
+        self.meter.enter()?;
+        let value = match callable {
             Callable::Lambda(lambda) => {
                 self.set_local(lambda.slot, item);
                 self.open_scope(&lambda.bindings);
@@ -106,26 +116,26 @@ impl<'r> Interp<'r> {
             }
             Callable::Function(function, span) => self.call_with_values(function, &[item]).at(*span),
             Callable::Method(method, span) => self.call_method(method.as_ref(), &[item]).at(*span),
-        }
+        };
+        self.meter.leave();
+        value
     }
 
     fn accepts(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<bool, Raised> {
         match self.call_for_item(callable, item)? {
             Value::Bool(flag) => Ok(flag),
-            Value::Missing => Err(match callable {
-                Callable::Lambda(lambda) => self.missing(&lambda.body),
-                Callable::Method(_, span) | Callable::Function(_, span) => {
-                    runtime("The function has returned null or missing, but a boolean is needed.").at(*span)
-                }
-            }),
-            other => Err(match callable {
-                Callable::Lambda(lambda) => self.expected("boolean", &other, &lambda.body),
-                Callable::Method(_, span) | Callable::Function(_, span) => runtime(format!(
-                    "The function has returned {}, but a boolean is needed.",
+            Value::Missing => Err(self.blamed_at(
+                "The filter expression has returned no return value (has returned null), rather than a boolean.",
+                callable.span(),
+                &[],
+            )),
+            other => {
+                let message = format!(
+                    "The filter expression had to return a boolean value, but it returned {} instead.",
                     super::blame::a_or_an(other.type_name())
-                ))
-                .at(*span),
-            }),
+                );
+                Err(self.blamed_at(message, callable.span(), &[]))
+            }
         }
     }
 
@@ -173,17 +183,11 @@ impl<'r> Interp<'r> {
                 if *how == Derivation::Map {
                     let mapped = self.call_for_item(callable, item.first)?;
                     if mapped.is_missing() {
-                        return Err(match callable {
-                            // no default makes up for it
-                            Callable::Lambda(lambda) => {
-                                let mut fault = self.missing(&lambda.body);
-                                fault.missing = false;
-                                fault
-                            }
-                            Callable::Method(_, span) | Callable::Function(_, span) => {
-                                runtime("The function has returned null or missing.").at(*span)
-                            }
-                        });
+                        return Err(self.blamed_at(
+                            "The element mapper function has returned no return value (has returned null).",
+                            callable.span(),
+                            &[],
+                        ));
                     }
                     break Some(Item { first: mapped, second: None });
                 }

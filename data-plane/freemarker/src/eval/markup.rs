@@ -15,12 +15,17 @@ impl<'r> Interp<'r> {
     pub(super) fn print(&mut self, value: Value<'r>, expr: &Expr, escaping: Escaping) -> Result<(), Raised> {
         let markup = match value {
             Value::Markup(markup) => markup,
-            Value::Number(number) if !escaping.is_on() => {
-                let start = self.out.len();
-                self.meter.steps(number.cost())?;
-                self.formats.number.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
-                let len = self.out.len() - start;
-                return self.count_output(len);
+            // numbers go from their format to the output
+            Value::Number(number) => {
+                if !escaping.is_on() {
+                    let start = self.out.len();
+                    self.meter.steps(number.cost()).at(expr.span)?;
+                    self.formats.number.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
+                    let len = self.out.len() - start;
+                    return self.count_output(len);
+                }
+                let text = self.number_text(&number).at(expr.span)?;
+                return self.emit_escaped(escaping.format, &text);
             }
             // most of what is printed is data read in place
             other => {
@@ -107,7 +112,7 @@ impl<'r> Interp<'r> {
         escape: bool,
     ) -> Result<Value<'r>, Raised> {
         let wanted = "string or something automatically convertible to string (number, date or boolean), or \"template \
-                      output\"";
+                      output\" ";
         let markup = match value {
             Value::Markup(markup) if markup.format == format => return Ok(Value::Markup(markup)),
             Value::Markup(markup) => match &markup.plain {

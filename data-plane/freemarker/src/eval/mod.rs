@@ -2,6 +2,7 @@
 
 mod access;
 mod arena;
+mod arguments;
 mod blame;
 mod blamer;
 mod calls;

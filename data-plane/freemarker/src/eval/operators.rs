@@ -6,7 +6,7 @@ use super::Interp;
 use super::convert::number_fault;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr};
 use crate::collation;
-use crate::error::{Place, Raised, limit, runtime};
+use crate::error::{Raised, limit};
 use crate::model::{Hash, Map, Sequence};
 use crate::span::Span;
 use crate::value::{Text, Value};
@@ -57,8 +57,7 @@ impl<'r> Interp<'r> {
         let mut buffer: Option<String> = None;
         for (op, expr) in &chain.rest {
             if *op != BinaryOp::Add && !matches!(left, Value::Number(_)) && buffer.is_none() {
-                let place = if left_span == chain.first.span { &chain.first } else { expr };
-                return Err(self.expected("number", &left, place));
+                return Err(self.expected_at("number", &left, left_span, &[]));
             }
             let right = self.eval(expr)?;
             if let (Value::Number(_), Value::Number(_), None) = (&left, &right, &buffer) {
@@ -75,7 +74,7 @@ impl<'r> Interp<'r> {
                 // a left side that can't be added to anything is the worse mistake
                 if *op == BinaryOp::Add && buffer.is_none() {
                     let place = if left_span == chain.first.span { &chain.first } else { expr };
-                    self.text_of(left, place)?;
+                    self.printed(left, place)?;
                 }
                 return Err(self.missing(expr));
             }
@@ -85,7 +84,7 @@ impl<'r> Interp<'r> {
                 left = Value::String(Text::from(text));
             }
             if let Some(buffer) = &mut buffer {
-                let text = self.text_of(right, expr)?;
+                let text = self.printed(right, expr)?;
                 self.meter.value(text.len())?;
                 buffer.push_str(&text);
                 continue;
@@ -98,7 +97,7 @@ impl<'r> Interp<'r> {
                 && chain.rest.iter().all(|(op, _)| *op == BinaryOp::Add);
             if joins {
                 let first = left_expr.unwrap_or(expr);
-                let (a, b) = (self.text_of(left.clone(), first)?, self.text_of(right, expr)?);
+                let (a, b) = (self.printed(left.clone(), first)?, self.printed(right, expr)?);
                 self.meter.value(a.len() + b.len())?;
                 let mut text = String::with_capacity(a.len() + b.len());
                 text.push_str(&a);
@@ -162,16 +161,16 @@ impl<'r> Interp<'r> {
         match (left, right) {
             (Value::Markup(a), Value::Markup(b)) => self.join_markup(&a, &b, span),
             (Value::Markup(a), right) => {
-                let b = Self::from_plain(a.format, self.text_of(right, right_expr)?);
+                let b = Self::from_plain(a.format, self.printed(right, right_expr)?);
                 self.join_markup(&a, &b, span)
             }
             (left, Value::Markup(b)) => {
-                let a = Self::from_plain(b.format, self.text_of(left, left_expr)?);
+                let a = Self::from_plain(b.format, self.printed(left, left_expr)?);
                 self.join_markup(&a, &b, span)
             }
             (left, right) => {
-                let a = self.text_of(left, left_expr)?;
-                let b = self.text_of(right, right_expr)?;
+                let a = self.printed(left, left_expr)?;
+                let b = self.printed(right, right_expr)?;
                 self.meter.value(a.len() + b.len())?;
                 let mut text = String::with_capacity(a.len() + b.len());
                 text.push_str(&a);
@@ -226,7 +225,7 @@ impl<'r> Interp<'r> {
             Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => Err(Mismatch::NoOrder),
             other => other,
         };
-        let ordering = ordering.map_err(|m| mismatch(m, &a, &b)).at(left.span.to(right.span))?;
+        let ordering = ordering.map_err(|m| self.blamed_at(mismatch(m, &a, &b, *op), left.span.to(right.span), &[]))?;
         Ok(Value::Bool(match op {
             CompareOp::Equal => ordering.is_eq(),
             CompareOp::NotEqual => ordering.is_ne(),
@@ -246,27 +245,24 @@ impl<'r> Interp<'r> {
         if let (Value::String(a), Value::String(b)) = (a, b) {
             self.meter.scan(a.len().min(b.len()))?;
         }
-        compare_values(a, b).map(Ordering::is_eq).map_err(|m| mismatch(m, a, b)).at(span)
+        let equal = compare_values(a, b).map(Ordering::is_eq);
+        equal.map_err(|m| self.blamed_at(mismatch(m, a, b, CompareOp::Equal), span, &[]))
     }
 }
 
-fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>) -> Raised {
-    match mismatch {
-        Mismatch::Types => {
-            if let (Value::Date(a), Value::Date(b)) = (a, b) {
-                return runtime(format!(
-                    "Can't compare dates of different types. Left date type is {}, right date type is {}.",
-                    a.kind.name(),
-                    b.kind.name()
-                ));
-            }
-            runtime(format!(
-                "Can't compare values of these types. Allowed comparisons are between two numbers, two strings, two \
-                 dates, or two booleans.\nLeft hand operand is {}.\nRight hand operand is {}.",
-                super::blame::a_or_an(a.type_name()),
-                super::blame::a_or_an(b.type_name())
-            ))
-        }
-        Mismatch::NoOrder => runtime(format!("Can't use operator \"<\" or \">\" on {} values.", a.type_name())),
+fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>, op: CompareOp) -> String {
+    match (mismatch, a, b) {
+        (Mismatch::NoOrder, ..) => format!("Can't use operator \"{}\" on {} values.", op.symbol(), a.type_name()),
+        (Mismatch::Types, Value::Date(a), Value::Date(b)) => format!(
+            "Can't compare dates of different types. Left date type is {}, right date type is {}.",
+            a.kind.name(),
+            b.kind.name()
+        ),
+        (Mismatch::Types, ..) => format!(
+            "Can't compare values of these types. Allowed comparisons are between two numbers, two strings, two dates, \
+             or two booleans.\nLeft hand operand is {}.\nRight hand operand is {}.",
+            super::blame::a_or_an(a.type_name()),
+            super::blame::a_or_an(b.type_name())
+        ),
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::arena::Arena;
 use super::frames::{Context, MacroFrame, ScopeEntry};
-use super::{Interp, LoopState};
-use crate::error::{Error, Raised};
+use super::{Flow, Interp, LoopState};
+use crate::error::{Error, Raised, runtime};
 use crate::limits::{Limits, Meter, Usage};
 use crate::template::{Inner, Root, Template};
 use crate::value::Value;
@@ -155,7 +155,9 @@ impl<'r> Interp<'r> {
             self.auto_include(name)?;
         }
         self.open_locals(&parsed.sizes.frame);
-        self.block(&parsed.body)?;
-        Ok(())
+        match self.block(&parsed.body)? {
+            Flow::Return => Err(runtime("A return instruction can only occur inside a macro or function")),
+            _ => Ok(()),
+        }
     }
 }

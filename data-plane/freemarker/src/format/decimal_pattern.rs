@@ -2,6 +2,7 @@
 //! number_format", "Extended Java decimal format").
 
 use super::decimal_parse::{PatternParser, parameters, split_parameters};
+use super::digits::Digits;
 use super::locale::Locale;
 use crate::number::Number;
 
@@ -341,86 +342,6 @@ impl Rounding {
             "unnecessary" => Rounding::Unnecessary,
             _ => return Err(format!("there is no roundingMode {text}")),
         })
-    }
-}
-
-/// The digits of a number without leading and trailing zeros, and where the separator stands.
-struct Digits {
-    digits: Vec<u8>,
-    /// How many digits come before the decimal separator; negative when zeros follow it.
-    point: i64,
-}
-
-impl Digits {
-    fn of(number: &Number) -> Self {
-        let (_, text, scale) = number.digits();
-        let point = text.len() as i64 - scale;
-        let mut digits = Digits { digits: text.bytes().map(|b| b - b'0').collect(), point };
-        digits.normalize();
-        digits
-    }
-
-    fn normalize(&mut self) {
-        while self.digits.last() == Some(&0) {
-            self.digits.pop();
-        }
-        let zeros = self.digits.iter().take_while(|digit| **digit == 0).count();
-        self.digits.drain(..zeros);
-        self.point = if self.digits.is_empty() { 0 } else { self.point - zeros as i64 };
-    }
-
-    fn at(&self, index: i64) -> u8 {
-        usize::try_from(index).ok().and_then(|i| self.digits.get(i)).copied().unwrap_or(0)
-    }
-
-    /// Rounds to the first `count` digits; 0 or fewer leaves at most one digit, in front.
-    fn keep(&mut self, count: i64, negative: bool, mode: Rounding) -> Result<(), String> {
-        if count >= self.digits.len() as i64 {
-            return Ok(());
-        }
-        if count < 0 {
-            // Java looks no further than the first place that is not shown
-            self.digits.clear();
-            self.normalize();
-            return Ok(());
-        }
-        // compared with half of the last kept place
-        let first = self.at(count);
-        let rest_is_zero = self.digits.len() as i64 == count + 1;
-        let half = if first < 5 {
-            std::cmp::Ordering::Less
-        } else if first == 5 && rest_is_zero {
-            std::cmp::Ordering::Equal
-        } else {
-            std::cmp::Ordering::Greater
-        };
-        let odd = count > 0 && self.at(count - 1) % 2 == 1;
-        let up = match mode {
-            Rounding::Up => true,
-            Rounding::Down => false,
-            Rounding::Ceiling => !negative,
-            Rounding::Floor => negative,
-            Rounding::HalfUp => half.is_ge(),
-            Rounding::HalfDown => half.is_gt(),
-            Rounding::HalfEven => half.is_gt() || half.is_eq() && odd,
-            Rounding::Unnecessary => {
-                return Err("the number has more digits than the format, and may not be rounded".into());
-            }
-        };
-        let kept = usize::try_from(count).unwrap_or(0);
-        self.digits.truncate(kept);
-        if up {
-            let carried = self.digits.iter_mut().rev().all(|digit| {
-                *digit = (*digit + 1) % 10;
-                *digit == 0
-            });
-            if carried {
-                self.digits.insert(0, 1);
-                self.point += 1;
-            }
-        }
-        self.normalize();
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod date;
 mod date_fields;
 mod decimal_parse;
 pub(crate) mod decimal_pattern;
+mod digits;
 pub(crate) mod iso;
 pub(crate) mod locale;
 pub(crate) mod number;

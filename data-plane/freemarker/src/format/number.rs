@@ -31,7 +31,8 @@ impl NumberFormat {
             "currency" => Kind::Pattern(Box::new(DecimalPattern::parse(locale.money, locale)?)),
             "percent" => Kind::Pattern(Box::new(DecimalPattern::parse(locale.percent, locale)?)),
             _ if super::names_custom(text) => {
-                return Err(format!("there is no custom number format named \"{text}\""));
+                let name = text.trim_start_matches('@');
+                return Err(format!("No custom number format was defined with name \"{name}\""));
             }
             pattern => Kind::Pattern(Box::new(DecimalPattern::parse(pattern, locale)?)),
         };

@@ -65,7 +65,7 @@ impl DatePattern {
 
     /// The date as text.
     pub(crate) fn format(&self, epoch_ms: i64, zone: &Zone) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(32);
         let wall_ms = local(epoch_ms, zone);
         let shown = Shown { wall: Civil::with_cutover(wall_ms), wall_ms, epoch_ms, zone };
         for part in &self.parts {
@@ -167,6 +167,12 @@ fn write_offset(seconds: i64, style: usize, out: &mut String) {
 
 /// Appends a number with zeros before it.
 pub(super) fn write_padded(number: i64, width: usize, out: &mut String) {
+    // nearly all fields are of two digits
+    if let (Ok(small @ 0..100), 2) = (u8::try_from(number), width) {
+        out.push(char::from(b'0' + small / 10));
+        out.push(char::from(b'0' + small % 10));
+        return;
+    }
     // writing to a string does not fail
     let _ = write!(out, "{number:0width$}");
 }

@@ -28,6 +28,14 @@ pub enum Rule {
 }
 
 /// A trap: where it is and what helps.
+///
+/// ```
+/// use sluice_freemarker::{Settings, Template};
+///
+/// let template = Template::parse("t", "[1, 2,]", &Settings::default())?;
+/// assert_eq!(template.lint()[0].to_string(), "1:6: nothing follows this comma; leave it out");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     rule: Rule,

@@ -1,12 +1,12 @@
 //! `#assign`, `#global` and `#local`.
 
 use super::Parser;
-use super::directives::Directive;
+use super::directive::Directive;
 use crate::ast::{AssignOp, AssignPlace, Assignment, Assignments, BinaryOp, Capture, ElementKind, Expr, Target};
 use crate::error::Raised;
 use crate::lexer::literal::decode;
 use crate::lexer::text::Found;
-use crate::lexer::token::Token;
+use crate::lexer::token::{Token, lex};
 use crate::outline::Kind;
 
 impl<'p> Parser<'p, '_> {
@@ -46,11 +46,8 @@ impl<'p> Parser<'p, '_> {
             return self.capture(directive, target, found);
         }
         let mut items = vec![self.assignment(target, start)?];
-        while !self.at_end() {
+        while self.at_assignment() {
             self.take(Token::Comma);
-            if self.next.token == Token::Name("in") {
-                break;
-            }
             let (target, start) = self.target(directive)?;
             items.push(self.assignment(target, start)?);
         }
@@ -58,6 +55,23 @@ impl<'p> Parser<'p, '_> {
         self.end_tag(true)?;
         self.outline(Kind::Silent, found.start, self.pos);
         Ok(ElementKind::Assign(Box::new(Assignments { place, items: items.into() })))
+    }
+
+    /// Whether one more assignment comes, with or without a comma before.
+    fn at_assignment(&self) -> bool {
+        let name = if self.next.token == Token::Comma { lex(self.text, self.next.end) } else { self.next };
+        matches!(name.token, Token::Name(_) | Token::String(_))
+            && matches!(
+                lex(self.text, name.end).token,
+                Token::Assign
+                    | Token::PlusAssign
+                    | Token::MinusAssign
+                    | Token::TimesAssign
+                    | Token::DivideAssign
+                    | Token::RemainderAssign
+                    | Token::PlusPlus
+                    | Token::MinusMinus
+            )
     }
 
     /// Parses `in namespace`, if it comes next.

@@ -90,9 +90,9 @@ impl<'p> Parser<'p, '_> {
     fn call_args(&mut self) -> Result<CallArgs, Raised> {
         if self.at_named_argument() {
             let mut args: Vec<(Box<str>, Expr)> = Vec::new();
-            while let (true, Token::Name(name)) = (self.at_named_argument(), self.next.token) {
+            while let Token::Name(name) = self.next.token {
                 self.bump();
-                self.bump();
+                self.expect(Token::Assign, "\"=\"")?;
                 self.named_arguments = true;
                 let value = self.expression()?;
                 let name = plain_name(name);
@@ -105,12 +105,11 @@ impl<'p> Parser<'p, '_> {
             return Ok(CallArgs::Named(in_java_order(args).into()));
         }
         let mut args = Vec::new();
-        while self.begins_expression() {
+        while self.starts_expression() {
             args.push(self.expression()?);
             self.take(Token::Comma);
         }
-        // no argument at all is none by name
-        if args.is_empty() { Ok(CallArgs::Positional(Box::default())) } else { Ok(CallArgs::Positional(args.into())) }
+        Ok(CallArgs::Positional(args.into()))
     }
 
     fn at_named_argument(&self) -> bool {

@@ -31,7 +31,7 @@ impl Literal {
             Literal::String => "string",
             Literal::Number => "number",
             Literal::Boolean => "boolean",
-            Literal::Sequence => "sequence",
+            Literal::Sequence => "list",
             Literal::Hash => "hash",
         }
     }
@@ -42,7 +42,16 @@ impl Parser<'_, '_> {
     pub(super) fn refuse(&self, expr: &Expr, refused: &[Literal], expected: &str) -> Result<(), Raised> {
         match Literal::of(expr) {
             Some(literal) if refused.contains(&literal) => {
-                Err(parse(expr.span, format!("found a {} literal where a {expected} is needed", literal.name())))
+                let shown = expr.span.text(self.state.source);
+                let shown = if shown.chars().count() > 40 { "..." } else { shown };
+                Err(parse(
+                    expr.span,
+                    format!(
+                        "Found {} literal: {shown}. Expecting{} {expected}",
+                        literal.name(),
+                        if literal == Literal::String { ":" } else { "" }
+                    ),
+                ))
             }
             _ => Ok(()),
         }
@@ -55,10 +64,14 @@ impl Parser<'_, '_> {
 
     pub(super) fn only_boolean(&self, expr: &Expr) -> Result<(), Raised> {
         use Literal::{Hash, Number, Sequence, String};
-        self.refuse(expr, &[String, Sequence, Hash, Number], "boolean")
+        self.refuse(expr, &[String, Sequence, Hash, Number], "boolean (true/false)")
     }
 
     pub(super) fn only_printable(&self, expr: &Expr) -> Result<(), Raised> {
-        self.refuse(expr, &[Literal::Sequence, Literal::Hash], "string or something that prints as one")
+        self.refuse(
+            expr,
+            &[Literal::Sequence, Literal::Hash],
+            "string or something automatically convertible to string (number, date or boolean)",
+        )
     }
 }

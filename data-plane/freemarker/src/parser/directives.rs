@@ -1,181 +1,13 @@
 //! Directives (FreeMarker manual: "Template Language Reference / Directive Reference").
 
-use super::template::Stop;
-use super::{CHECK_END_TAGS, Parser, Surroundings};
-use crate::ast::{Block, Branch, Element, ElementKind};
+use super::directive::{Directive, Shape, directive_tip};
+use super::{Parser, Surroundings};
+use crate::ast::{Branch, Element, ElementKind};
 use crate::error::Raised;
 use crate::lexer::text::Found;
 use crate::lexer::token::{Token, plain_name};
 use crate::outline::Kind;
 use crate::settings::snake_case;
-
-/// The directives of FreeMarker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Directive {
-    If,
-    ElseIf,
-    Else,
-    List,
-    Items,
-    Sep,
-    ForEach,
-    Break,
-    Continue,
-    Assign,
-    Global,
-    Local,
-    Setting,
-    Switch,
-    Case,
-    On,
-    Default,
-    Stop,
-    Trim,
-    LeftTrim,
-    RightTrim,
-    NoTrim,
-    NoParse,
-    Comment,
-    Flush,
-    Ftl,
-    Macro,
-    Function,
-    Nested,
-    Return,
-    Call,
-    Attempt,
-    Recover,
-    Compress,
-    Escape,
-    NoEscape,
-    OutputFormat,
-    AutoEsc,
-    NoAutoEsc,
-    Include,
-    Import,
-    Visit,
-    Recurse,
-    Fallback,
-    Transform,
-}
-
-/// What may stand in a directive's tag after its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// Parameters.
-    Params,
-    /// Nothing.
-    Bare,
-    /// Nothing but the `/` of `/>`.
-    BareOrEmpty,
-    /// As [`Shape::BareOrEmpty`], or parameters.
-    Either,
-}
-
-impl Directive {
-    pub(super) fn find(name: &str) -> Option<Self> {
-        Some(match name {
-            "if" => Directive::If,
-            "elseif" | "elseIf" => Directive::ElseIf,
-            "else" => Directive::Else,
-            "list" => Directive::List,
-            "items" => Directive::Items,
-            "sep" => Directive::Sep,
-            "foreach" | "forEach" => Directive::ForEach,
-            "break" => Directive::Break,
-            "continue" => Directive::Continue,
-            "assign" => Directive::Assign,
-            "global" => Directive::Global,
-            "local" => Directive::Local,
-            "setting" => Directive::Setting,
-            "switch" => Directive::Switch,
-            "case" => Directive::Case,
-            "on" => Directive::On,
-            "default" => Directive::Default,
-            "stop" => Directive::Stop,
-            "t" => Directive::Trim,
-            "lt" => Directive::LeftTrim,
-            "rt" => Directive::RightTrim,
-            "nt" => Directive::NoTrim,
-            "noparse" | "noParse" => Directive::NoParse,
-            "comment" => Directive::Comment,
-            "flush" => Directive::Flush,
-            "ftl" => Directive::Ftl,
-            "macro" => Directive::Macro,
-            "function" => Directive::Function,
-            "nested" => Directive::Nested,
-            "return" => Directive::Return,
-            "call" => Directive::Call,
-            "attempt" => Directive::Attempt,
-            "recover" => Directive::Recover,
-            "compress" => Directive::Compress,
-            "escape" => Directive::Escape,
-            "noescape" | "noEscape" => Directive::NoEscape,
-            "outputformat" | "outputFormat" => Directive::OutputFormat,
-            "autoesc" | "autoEsc" => Directive::AutoEsc,
-            "noautoesc" | "noAutoEsc" => Directive::NoAutoEsc,
-            "include" => Directive::Include,
-            "import" => Directive::Import,
-            "visit" => Directive::Visit,
-            "recurse" => Directive::Recurse,
-            "fallback" => Directive::Fallback,
-            "transform" => Directive::Transform,
-            _ => return None,
-        })
-    }
-
-    /// Whether it goes on with a directive that has begun before.
-    pub(super) fn continues(self) -> bool {
-        matches!(self, Self::ElseIf | Self::Else | Self::Case | Self::Default | Self::On | Self::Recover)
-    }
-
-    fn shape(self) -> Shape {
-        match self {
-            Self::Attempt
-            | Self::Recover
-            | Self::Sep
-            | Self::AutoEsc
-            | Self::NoAutoEsc
-            | Self::Compress
-            | Self::Comment
-            | Self::NoParse
-            | Self::Default
-            | Self::NoEscape => Shape::Bare,
-            Self::Else
-            | Self::Break
-            | Self::Continue
-            | Self::Flush
-            | Self::Trim
-            | Self::LeftTrim
-            | Self::RightTrim
-            | Self::NoTrim
-            | Self::Fallback => Shape::BareOrEmpty,
-            Self::Nested | Self::Return | Self::Stop | Self::Recurse | Self::Ftl => Shape::Either,
-            _ => Shape::Params,
-        }
-    }
-}
-
-/// What users mean by names that are no directives.
-fn directive_tip(name: &str) -> &'static str {
-    match name {
-        "set" | "var" => {
-            "Use #assign or #local or #global, depending on the intented scope (#assign is template-scope)."
-        }
-        "else_if" | "elif" => "Use #elseif.",
-        "no_escape" => "Use #noescape instead.",
-        "method" => "Use #function instead.",
-        "head" | "template" | "fm" => "You may meant #ftl.",
-        "try" | "atempt" => "You may meant #attempt.",
-        "for" | "each" | "iterate" | "iterator" => {
-            "You may meant #list (http://freemarker.org/docs/ref_directive_list.html)."
-        }
-        "prefix" => "You may meant #import.",
-        "item" | "row" | "rows" => "You may meant #items.",
-        "separator" | "separate" | "separ" => "You may meant #sep.",
-        _ => "Help (latest version): http://freemarker.org/docs/ref_directive_alphaidx.html",
-    }
-}
 
 impl<'p> Parser<'p, '_> {
     /// Finds the directive of a tag, and checks that the tag is well formed and named consistently.
@@ -255,7 +87,7 @@ impl<'p> Parser<'p, '_> {
             Directive::Attempt => self.attempt_directive(found)?,
             Directive::Compress => {
                 self.end_tag(false)?;
-                ElementKind::Compress(self.content("#compress", "/compress", Kind::Block, found)?)
+                ElementKind::Compress(self.content("#compress", "/compress", Kind::Fleeting, found)?)
             }
             Directive::Escape => self.escape_directive(found)?,
             Directive::NoEscape => self.noescape_directive(found)?,
@@ -280,101 +112,6 @@ impl<'p> Parser<'p, '_> {
         self.end_tag(true)?;
         self.outline(kind, found.start, self.pos);
         Ok(None)
-    }
-
-    /// Parses the content of a directive whose start tag has been read, and its end tag.
-    pub(super) fn content(
-        &mut self,
-        shown: &'static str,
-        end: &str,
-        kind: Kind,
-        found: Found<'p>,
-    ) -> Result<Block, Raised> {
-        self.open_outline(kind, found.start);
-        let (body, stop) = self.body(shown, &[end])?;
-        self.end(&stop)?;
-        self.close_outline(self.pos);
-        Ok(body)
-    }
-
-    /// Parses a block that ends with an end tag, or with a tag that goes on with the directive.
-    pub(super) fn body(&mut self, shown: &'static str, ends: &[&str]) -> Result<(Block, Stop<'p>), Raised> {
-        self.state.open.push(shown);
-        let (block, stop) = self.block()?;
-        if stop.found.is_none() || !ends.contains(&stop.name.as_str()) {
-            return self.wrong_end(&stop);
-        }
-        self.state.open.pop();
-        Ok((block, stop))
-    }
-
-    /// The error of a block that ends where it must not.
-    pub(super) fn wrong_end<T>(&self, stop: &Stop<'_>) -> Result<T, Raised> {
-        let mut closable: Vec<&str> = Vec::new();
-        for shown in self.state.open.iter().rev() {
-            closable.insert(0, shown);
-            // the end tag of #sep may be left out
-            if *shown != "#sep" {
-                break;
-            }
-        }
-        // what an #else could close is none of what is left
-        closable.retain(|shown| !shown.is_empty());
-        let Some(tag) = stop.found else {
-            let unclosed = match closable.is_empty() {
-                true => String::new(),
-                false => format!(" You have an unclosed {}. {CHECK_END_TAGS}", closable.join(" and ")),
-            };
-            return self.error_at(self.last_char(), format!("Unexpected end of file reached.{unclosed}"));
-        };
-        let shown = self.text.get(tag.start..tag.end).unwrap_or_default();
-        let mut message = format!("Encountered \"{shown}");
-        message.push_str(if shown.starts_with('[') { "]\"" } else { ">\"" });
-        let continues = matches!(stop.name.as_str(), "else" | "elseif" | "else_if");
-        let is_end = stop.name.starts_with('/');
-        if continues || is_end {
-            if continues {
-                message.push_str(", which can only be used where an #if");
-                if stop.name == "else" {
-                    message.push_str(" or #list");
-                }
-                message.push_str(" could be closed");
-            }
-            let own = format!("#{}", stop.name.trim_start_matches('/'));
-            closable.retain(|shown| *shown != own && !(continues && *shown == "#if"));
-            if closable.is_empty() {
-                message.push_str(", but there's nothing here that it could close or continue.");
-            } else {
-                let these = if closable.len() > 1 { "these" } else { "this" };
-                message.push_str(&format!(", but at this place only {these} can be closed: \""));
-                message.push_str(&closable.join("\", \""));
-                message.push_str("\".");
-            }
-            if is_end {
-                message.push_str(
-                    " This usually because of wrong nesting of FreeMarker directives, like a missed or malformed \
-                     end-tag somewhere. (Note that FreeMarker end-tags must have # or @ after the / character.)",
-                );
-            }
-        } else {
-            message.push_str(", but this directive can't be used at this place.");
-        }
-        self.error_at(tag.start, message)
-    }
-
-    /// Reads the rest of an end tag.
-    pub(super) fn end(&mut self, stop: &Stop<'_>) -> Result<(), Raised> {
-        if stop.found.is_some() {
-            self.open_stop(stop);
-            self.end_tag(false)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn open_stop(&mut self, stop: &Stop<'_>) {
-        let Some(tag) = stop.found else { return };
-        let square = self.text.get(tag.start..).is_some_and(|rest| rest.starts_with('['));
-        self.enter_expression(tag.end, Surroundings::Tag { square });
     }
 
     pub(super) fn open_outline(&mut self, kind: Kind, start: usize) {
@@ -417,11 +154,13 @@ impl<'p> Parser<'p, '_> {
     fn attempt_directive(&mut self, found: Found<'p>) -> Result<ElementKind, Raised> {
         self.end_tag(false)?;
         self.open_outline(Kind::Block, found.start);
-        self.open_outline(Kind::Block, found.start);
+        self.open_outline(Kind::Fleeting, found.start);
         // an unclosed #attempt lacks its #recover, which is no end tag
         let (body, stop) = self.body("", &["recover"])?;
         let recover_start = stop.found.map_or(self.pos, |tag| tag.start);
-        self.close_outline(recover_start);
+        if self.state.outline.close_section(self.state.text_count, recover_start, self.state.lines) {
+            self.state.text_count += 1;
+        }
         self.end(&stop)?;
         self.open_outline(Kind::Block, recover_start);
         let (recover, stop) = self.body("#attempt", &["/attempt", "/recover"])?;

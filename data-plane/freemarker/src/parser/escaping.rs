@@ -1,6 +1,6 @@
 //! `#escape` and `#noescape`, `#outputformat`, `#autoesc` and `#noautoesc`.
 
-use super::directives::Directive;
+use super::directive::Directive;
 use super::{Escape, Parser, Surroundings};
 use crate::ast::{Block, ElementKind, Expr, ExprKind};
 use crate::error::{Raised, limit, parse};
@@ -149,7 +149,7 @@ impl<'p> Parser<'p, '_> {
         found: Found<'p>,
     ) -> Result<Block, Raised> {
         let outer = std::mem::replace(&mut self.state.escaping, escaping);
-        let body = self.content(shown, end, Kind::Block, found);
+        let body = self.content(shown, end, Kind::Fleeting, found);
         self.state.escaping = outer;
         body
     }

@@ -20,7 +20,12 @@ impl Parser<'_, '_> {
         }
         let mut operands = vec![first];
         while self.take(Token::Or) {
-            operands.push(self.and()?);
+            let operand = self.and()?;
+            if let [first] = operands.as_slice() {
+                self.only_boolean(first)?;
+            }
+            self.only_boolean(&operand)?;
+            operands.push(operand);
         }
         self.logical(operands, ExprKind::Or)
     }
@@ -32,15 +37,17 @@ impl Parser<'_, '_> {
         }
         let mut operands = vec![first];
         while self.take(Token::And) {
-            operands.push(self.equality()?);
+            let operand = self.equality()?;
+            if let [first] = operands.as_slice() {
+                self.only_boolean(first)?;
+            }
+            self.only_boolean(&operand)?;
+            operands.push(operand);
         }
         self.logical(operands, ExprKind::And)
     }
 
     fn logical(&mut self, operands: Vec<Expr>, kind: fn(Box<[Expr]>) -> ExprKind) -> Result<Expr, Raised> {
-        for operand in &operands {
-            self.only_boolean(operand)?;
-        }
         let span = match (operands.first(), operands.last()) {
             (Some(first), Some(last)) => first.span.to(last.span),
             _ => self.next_span(),
@@ -57,8 +64,9 @@ impl Parser<'_, '_> {
         };
         self.bump();
         let right = self.relational()?;
-        for operand in [&left, &right] {
-            self.refuse(operand, &[Literal::Sequence, Literal::Hash], "value that can be compared")?;
+        for literal in [Literal::Hash, Literal::Sequence] {
+            self.refuse(&left, &[literal], "different type for equality check")?;
+            self.refuse(&right, &[literal], "different type for equality check")?;
         }
         Ok(comparison(op, left, right))
     }
@@ -172,6 +180,11 @@ impl Parser<'_, '_> {
             }
             _ => self.primary(),
         }
+    }
+
+    /// Whether what comes next can only be an expression, judged by its first token.
+    pub(super) fn starts_expression(&self) -> bool {
+        matches!(self.next.token, Token::Plus | Token::Minus | Token::Exclamation) || self.begins_expression()
     }
 
     /// Whether an expression comes next, judged by its first tokens.

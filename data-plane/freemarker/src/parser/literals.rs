@@ -81,8 +81,8 @@ impl Parser<'_, '_> {
         };
         self.brackets.push(opener);
         let value = self.expression()?;
-        self.only_printable(&value)?;
         self.end_interpolation(close)?;
+        self.only_printable(&value)?;
         Ok(value)
     }
 

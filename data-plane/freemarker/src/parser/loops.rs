@@ -1,6 +1,6 @@
 //! `#list`, `#foreach`, `#items`, `#sep`, `#break` and `#continue`.
 
-use super::directives::Directive;
+use super::directive::Directive;
 use super::{Around, Parser};
 use crate::ast::{Bindings, ElementKind, Items, List, LoopVariables};
 use crate::error::Raised;

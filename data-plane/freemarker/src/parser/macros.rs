@@ -1,6 +1,6 @@
 //! `#macro`, `#function`, `#nested` and `#return`.
 
-use super::directives::Directive;
+use super::directive::Directive;
 use super::{Inside, Parser};
 use crate::ast::{ElementKind, Expr, ExprKind, Macro, Param, Piece};
 use crate::error::Raised;

@@ -3,7 +3,9 @@
 mod assigns;
 mod calls;
 mod checks;
+mod directive;
 mod directives;
+mod ends;
 mod escaping;
 mod expressions;
 mod header;
@@ -334,6 +336,8 @@ impl<'p, 'l> Parser<'p, 'l> {
         };
         match self.next.token {
             Token::End => self.error_at(self.last_char(), message),
+            // these may begin a token: it is what follows that does not fit
+            Token::Unknown('#' | '\\') => self.error_at(self.next.start + 1, message),
             _ => self.error_at(self.next.start, message),
         }
     }

@@ -1,6 +1,6 @@
 //! `#include`, `#import`, and the directives for XML nodes.
 
-use super::directives::Directive;
+use super::directive::Directive;
 use super::{Inside, Parser};
 use crate::ast::{ElementKind, ExprKind, Import, Include};
 use crate::error::{Raised, parse};

@@ -96,7 +96,7 @@ impl Parser<'_, '_> {
             items.push(self.expression()?);
             loop {
                 let comma = self.take(Token::Comma);
-                if !comma && !self.begins_expression() {
+                if !comma && !self.starts_expression() {
                     break;
                 }
                 items.push(self.expression()?);
@@ -176,7 +176,7 @@ impl Parser<'_, '_> {
             }
             let arg = if lambdas && self.at_lambda() { self.lambda()? } else { self.expression()? };
             args.push(arg);
-            if self.next.token != Token::Comma && !self.begins_expression() {
+            if self.next.token != Token::Comma && !self.starts_expression() {
                 break;
             }
         }
@@ -235,7 +235,7 @@ impl Parser<'_, '_> {
         let body = body?;
         let span = self.span(start, start).to(body.span);
         let bindings = Bindings { names: Box::new([(name.as_str().into(), slot)]), loop_slot: None, falls_back: false };
-        Ok(Expr { kind: ExprKind::Lambda(Box::new(Lambda { slot, bindings, body })), span })
+        Ok(Expr { kind: ExprKind::Lambda(Box::new(Lambda { slot, bindings, body, span })), span })
     }
 
     fn default(&mut self, target: Expr) -> Result<Expr, Raised> {
@@ -379,7 +379,7 @@ impl Parser<'_, '_> {
                 call.form = Form::Keyed;
                 Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
             }
-            _ if arguments.counted_early => self.error_at(start, format!("?{name} needs arguments in parentheses")),
+            _ if arguments.counted_early => self.unexpected("\"(\""),
             _ => Ok(end),
         }
     }

@@ -8,7 +8,7 @@ mod walk;
 pub(crate) use parts::{each_block, each_expr, parts};
 
 use crate::span::Span;
-use crate::template::{Inner, Template};
+use crate::template::{Inner, Root, Template};
 use path::Path;
 use walk::Walker;
 
@@ -32,8 +32,8 @@ use walk::Walker;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    path: String,
-    steps: usize,
+    text: String,
+    path: Path,
     guard: Guard,
     line: u32,
     column: u32,
@@ -55,12 +55,12 @@ impl Reference {
     /// The path from a root variable: `input.user_id`, `input.items[].name`, `input["odd key"]`.
     /// `[]` is any item of a sequence, or any entry of a hash whose key is not known.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.text
     }
 
     /// How many steps there are after the root variable.
     pub fn steps(&self) -> usize {
-        self.steps
+        self.path.steps()
     }
 
     /// How much of the path may be missing.
@@ -71,6 +71,24 @@ impl Reference {
     /// Whether the value itself may be missing.
     pub fn is_guarded(&self) -> bool {
         self.guard != Guard::None
+    }
+
+    /// Whether the path leads to no value in these root variables: something on the way, or the value
+    /// itself, is missing or `null`. Where it goes through the items of a sequence, one that lacks it
+    /// is enough; a sequence without items lacks nothing.
+    ///
+    /// ```
+    /// use sluice_freemarker::{Root, Settings, Template, json::Document};
+    ///
+    /// let template = Template::parse("t", "${input.a} ${input.b!}", &Settings::default())?;
+    /// let data = Document::parse(br#"{"a": 1}"#, 8)?;
+    /// let root = Root::new().with_json("input", data.root());
+    /// let lacks: Vec<_> = template.references().iter().map(|r| r.lacks_in(&root)).collect();
+    /// assert_eq!(lacks, [false, true]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lacks_in(&self, root: &Root<'_>) -> bool {
+        self.path.lacks_in(root)
     }
 
     /// The line of the expression, from 1.
@@ -114,8 +132,8 @@ impl Read {
         let at = inner.lines.position(&inner.source, self.span.start);
         let length = self.span.text(&inner.source).encode_utf16().count();
         Reference {
-            path: self.path.to_string(),
-            steps: self.path.steps(),
+            text: self.path.to_string(),
+            path: self.path,
             guard: self.guard,
             line: at.line,
             column: at.column,

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::template::Root;
+use crate::value::Value;
+
 /// A root variable and the steps after it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Path {
@@ -18,6 +21,9 @@ enum Step {
 
 /// Longer paths are not followed: aliases of aliases could grow without end.
 const MAX_STEPS: usize = 64;
+
+/// Items of one sequence or hash that are looked at.
+const MAX_ITEMS: usize = 1_000;
 
 impl Path {
     pub(super) fn root(name: &str) -> Self {
@@ -45,9 +51,31 @@ impl Path {
         Some(longer)
     }
 
+    /// Whether it leads to no value there.
+    pub(super) fn lacks_in(&self, root: &Root<'_>) -> bool {
+        lacks(&root.get(&self.root), &self.steps)
+    }
+
     /// Whether this is `other`, or what `other` is in.
     pub(super) fn leads_to(&self, other: &Path) -> bool {
         self.root == other.root && other.steps.starts_with(&self.steps)
+    }
+}
+
+/// The depth is that of the steps.
+fn lacks(value: &Value<'_>, steps: &[Step]) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return matches!(value, Value::Missing) };
+    match (step, value) {
+        (Step::Key(key), Value::Hash(hash)) => lacks(&hash.get(key), rest),
+        (Step::Item, Value::Sequence(items)) => {
+            let count = items.len().unwrap_or(0).min(MAX_ITEMS);
+            (0..count).filter_map(|index| items.get(index)).any(|item| lacks(&item, rest))
+        }
+        (Step::Item, Value::Hash(hash)) => {
+            let count = hash.len().min(MAX_ITEMS);
+            (0..count).filter_map(|place| hash.entry(place)).any(|(_, value)| lacks(&value, rest))
+        }
+        _ => true,
     }
 }
 

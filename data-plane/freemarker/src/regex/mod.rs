@@ -6,6 +6,7 @@
 //! library does: a template's bound on steps holds for its patterns, too.
 
 mod cache;
+mod classes;
 mod machine;
 mod node;
 mod parse;

@@ -8,6 +8,7 @@ mod delivery_properties;
 mod filter;
 mod request;
 mod retry_after;
+mod subscription;
 mod support;
 mod sync;
 mod url;
