@@ -91,7 +91,7 @@ impl Meter {
     pub(crate) fn steps(&mut self, count: u64) -> Result<(), Raised> {
         self.steps = self.steps.saturating_add(count);
         if self.steps > self.limits.max_steps {
-            return Err(limit(format!("the template took more than {} steps", self.limits.max_steps)));
+            return Err(self.too_many_steps());
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Meter {
     pub(crate) fn output(&mut self, bytes: usize) -> Result<(), Raised> {
         self.output_bytes = self.output_bytes.saturating_add(bytes);
         if self.output_bytes > self.limits.max_output_bytes {
-            return Err(limit(format!("the output is longer than {} bytes", self.limits.max_output_bytes)));
+            return Err(self.too_long_output());
         }
         Ok(())
     }
@@ -120,10 +120,7 @@ impl Meter {
     pub(crate) fn value(&mut self, bytes: usize) -> Result<(), Raised> {
         self.value_bytes = self.value_bytes.saturating_add(bytes);
         if self.value_bytes > self.limits.max_value_bytes {
-            return Err(limit(format!(
-                "the values built by the template take more than {} bytes",
-                self.limits.max_value_bytes
-            )));
+            return Err(self.too_large_values());
         }
         Ok(())
     }
@@ -132,12 +129,35 @@ impl Meter {
     pub(crate) fn enter(&mut self) -> Result<(), Raised> {
         self.depth += 1;
         if self.depth > self.limits.max_depth {
-            return Err(limit(format!(
-                "directives, expressions and calls are nested more than {} deep",
-                self.limits.max_depth
-            )));
+            return Err(self.too_deep());
         }
         Ok(())
+    }
+
+    /// Whether so many levels more are allowed.
+    #[inline]
+    pub(crate) fn has_levels(&self, count: u32) -> bool {
+        self.depth + count <= self.limits.max_depth
+    }
+
+    #[cold]
+    fn too_many_steps(&self) -> Raised {
+        limit(format!("the template took more than {} steps", self.limits.max_steps))
+    }
+
+    #[cold]
+    fn too_long_output(&self) -> Raised {
+        limit(format!("the output is longer than {} bytes", self.limits.max_output_bytes))
+    }
+
+    #[cold]
+    fn too_large_values(&self) -> Raised {
+        limit(format!("the values built by the template take more than {} bytes", self.limits.max_value_bytes))
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Raised {
+        limit(format!("directives, expressions and calls are nested more than {} deep", self.limits.max_depth))
     }
 
     pub(crate) fn output_bytes(&self) -> usize {

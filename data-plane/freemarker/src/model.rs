@@ -24,6 +24,7 @@ pub enum Sequence<'d> {
 
 impl<'d> Sequence<'d> {
     /// How many items there are; `None` for an endless range.
+    #[inline]
     pub fn len(&self) -> Option<usize> {
         match self {
             Sequence::Json(node) => Some(node.len()),
@@ -140,6 +141,14 @@ impl<'d> Hash<'d> {
         match self {
             Hash::Json(node) => node.get(key).map_or(Value::Missing, Value::json),
             Hash::Map(map) => map.get(key).cloned().unwrap_or(Value::Missing),
+        }
+    }
+
+    /// The key at a place counted from 0.
+    pub(crate) fn key(&self, place: usize) -> Option<Text<'d>> {
+        match self {
+            Hash::Json(node) => node.member_at(place).map(|(key, _)| Text::Borrowed(key)),
+            Hash::Map(map) => map.entries.get(place).map(|(key, _)| key.clone()),
         }
     }
 

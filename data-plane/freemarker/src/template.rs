@@ -165,9 +165,10 @@ impl<'d> Root<'d> {
         self.templates
     }
 
-    pub(crate) fn get(&self, name: &str) -> Value<'d> {
+    #[inline]
+    pub(crate) fn get(&self, name: &str) -> &Value<'d> {
         let found = self.variables.iter().find(|(known, _)| *known == name);
-        found.map_or(Value::Missing, |(_, value)| value.clone())
+        found.map_or(&Value::Missing, |(_, value)| value)
     }
 
     pub(crate) fn now_ms(&self) -> Option<i64> {

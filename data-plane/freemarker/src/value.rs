@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::callable::{Callable, Layer, Scope};
 use crate::format::date::DateKind;
 use crate::json::{Kind, Node, write_json_string};
-use crate::limits::MAX_JSON_BYTES;
+use crate::limits::{MAX_JSON_BYTES, MAX_NUMBER_DIGITS};
 use crate::markup::Markup;
 use crate::matches::Match;
 use crate::model::{Hash, List, Map, Sequence};
@@ -141,6 +141,14 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// A value of the type that a JSON node's value is of: reading a number takes a while.
+    pub(crate) fn like(node: Node<'d>) -> Self {
+        match node.number_text() {
+            Some(text) if text.len() < MAX_NUMBER_DIGITS && !text.contains(['e', 'E']) => Value::int(0),
+            _ => Value::json(node),
+        }
+    }
+
     /// Appends the value as compact JSON text: missing values as `null`, dates as ISO 8601 strings.
     ///
     /// # Errors
@@ -197,11 +205,13 @@ impl<'d> Value<'d> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn int(int: usize) -> Self {
         Value::Number(Number::Int(i64::try_from(int).unwrap_or(i64::MAX)))
     }
 
     /// The boolean that the value is: results of `?matches` are one besides being a sequence.
+    #[inline]
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(flag) => Some(*flag),
@@ -210,6 +220,7 @@ impl<'d> Value<'d> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Value::Missing)
     }
@@ -259,6 +270,7 @@ pub enum Text<'d> {
 impl Deref for Text<'_> {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         match self {
             Text::Borrowed(text) => text,

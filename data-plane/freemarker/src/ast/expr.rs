@@ -2,6 +2,7 @@
 
 use super::Bindings;
 use crate::builtins::BuiltIn;
+use crate::json::Key;
 use crate::number::Number;
 use crate::output_format::Escaping;
 use crate::span::Span;
@@ -24,10 +25,7 @@ pub(crate) enum ExprKind {
     Range(Box<RangeExpr>),
     Variable(Variable),
     Special(Special),
-    Dot {
-        target: Box<Expr>,
-        key: Box<str>,
-    },
+    Dot(Box<Member>),
     Index(Box<(Expr, Expr)>),
     Call {
         callee: Box<Expr>,
@@ -51,6 +49,13 @@ pub(crate) enum ExprKind {
     /// Parentheses: `(a.b)!` forgives more than `a.b!`.
     Group(Box<Expr>),
     Lambda(Box<Lambda>),
+}
+
+/// `target.key`
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) target: Expr,
+    pub(crate) key: Key,
 }
 
 /// A part of a string literal.
@@ -140,6 +145,8 @@ pub(crate) struct BuiltInCall {
     pub(crate) args: Box<[Expr]>,
     /// Of `?string`, `?date` and their like: the format after `.` or in brackets.
     pub(crate) form: Form,
+    /// Whether it has as many arguments as it takes. If not, that is an error of running it.
+    pub(crate) fits: bool,
     /// For `?index` and its like: the loop that the target is a variable of.
     pub(crate) loop_slot: u32,
     /// For `?esc`, `?interpret` and their like: the output format where it stands.

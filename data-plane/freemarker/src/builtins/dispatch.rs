@@ -2,8 +2,8 @@
 
 use super::BuiltIn;
 use crate::ast::{BuiltInCall, Expr, Form};
-use crate::error::{Raised, runtime};
-use crate::eval::Interp;
+use crate::error::{Place, Raised, runtime};
+use crate::eval::{Followed, Interp};
 use crate::number::Number;
 use crate::value::{Text, Value};
 
@@ -114,10 +114,7 @@ impl<'r> Interp<'r> {
             | B::IsDateOnly
             | B::IsTime
             | B::IsDatetime
-            | B::IsUnknownDateLike => {
-                let value = self.value(&call.target)?;
-                Ok(Value::Bool(super::types::is(call.which, &value)))
-            }
+            | B::IsUnknownDateLike => self.is_of_type(call).map(Value::Bool),
             B::JsonString
             | B::JsString
             | B::JString
@@ -167,24 +164,25 @@ impl<'r> Interp<'r> {
         }
     }
 
-    /// Most built-ins give methods, whose arguments are counted when they are called.
-    pub(super) fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
-        let (arguments, count) = (call.which.arguments(), call.args.len());
-        if call.form == Form::Bare {
-            // without parentheses it would be a method, which this engine does not have as a value
-            return if arguments.min == 0 || arguments.optional { Ok(()) } else { Err(needs_arguments(call)) };
+    /// `?is_string` and its like.
+    pub(crate) fn is_of_type(&mut self, call: &'r BuiltInCall) -> Result<bool, Raised> {
+        if let Some(value) = self.peek(&call.target) {
+            let is = super::types::is(call.which, value);
+            self.meter.step().at(call.target.span)?;
+            return Ok(is);
         }
-        if (arguments.min..=arguments.max).contains(&count) {
-            return Ok(());
-        }
-        let wanted = match (arguments.min, arguments.max) {
-            (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
-            (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
-            (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
-            (min, max) => format!("{min} to {max} arguments"),
+        let value = match self.follow(&call.target)? {
+            Followed::Node(node) if !node.is_null() => Value::like(node),
+            Followed::Node(_) | Followed::Missing => return Err(self.missing(&call.target)),
+            Followed::Other => self.value(&call.target)?,
         };
-        let received = if count == 0 { "none".to_owned() } else { count.to_string() };
-        Err(runtime(format!("?{}(...) expects {wanted} but has received {received}.", call.which.name())))
+        Ok(super::types::is(call.which, &value))
+    }
+
+    /// Most built-ins give methods, whose arguments are counted when they are called.
+    #[inline]
+    pub(super) fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
+        if call.fits { Ok(()) } else { Err(wrong_count(call)) }
     }
 
     /// An argument that must be a string.
@@ -235,4 +233,20 @@ impl<'r> Interp<'r> {
 /// The error of a built-in without its arguments; the parser lets none through.
 pub(super) fn needs_arguments(call: &BuiltInCall) -> Raised {
     runtime(format!("?{} needs arguments", call.which.name()))
+}
+
+#[cold]
+fn wrong_count(call: &BuiltInCall) -> Raised {
+    if call.form == Form::Bare {
+        return needs_arguments(call);
+    }
+    let (arguments, count) = (call.which.arguments(), call.args.len());
+    let wanted = match (arguments.min, arguments.max) {
+        (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
+        (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
+        (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
+        (min, max) => format!("{min} to {max} arguments"),
+    };
+    let received = if count == 0 { "none".to_owned() } else { count.to_string() };
+    runtime(format!("?{}(...) expects {wanted} but has received {received}.", call.which.name()))
 }

@@ -51,6 +51,12 @@ impl<'t> Haystack<'t> {
     }
 
     pub(super) fn find(&self, wanted: &str, from: usize) -> Option<usize> {
-        self.compared().get(from..)?.find(wanted).map(|at| from + at)
+        let rest = self.compared().get(from..)?;
+        let found = match wanted.as_bytes() {
+            // no need to prepare a search for a single byte
+            [byte] => rest.bytes().position(|other| other == *byte),
+            _ => rest.find(wanted),
+        };
+        found.map(|at| from + at)
     }
 }

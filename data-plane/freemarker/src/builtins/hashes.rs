@@ -13,11 +13,11 @@ impl<'r> Interp<'r> {
             Value::Nothing => return self.built_sequence(Vec::new()),
             other => return Err(self.expected("an extended hash", &other, &call.target)),
         };
-        let keys = call.which == BuiltIn::Keys;
-        let items = (0..hash.len())
-            .filter_map(|place| hash.entry(place))
-            .map(|(key, value)| if keys { Value::String(key) } else { value })
-            .collect();
+        let places = 0..hash.len();
+        let items = match call.which {
+            BuiltIn::Keys => places.filter_map(|place| hash.key(place)).map(Value::String).collect(),
+            _ => places.filter_map(|place| hash.entry(place)).map(|(_, value)| value).collect(),
+        };
         self.built_sequence(items)
     }
 }

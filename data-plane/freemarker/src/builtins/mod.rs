@@ -19,6 +19,7 @@ mod truncate;
 mod types;
 mod url;
 
+use crate::ast::Form;
 use crate::settings::snake_case;
 
 /// What the parser must know about a built-in's arguments.
@@ -35,6 +36,17 @@ pub(crate) struct Arguments {
     pub(crate) loop_variable: bool,
     /// A wrong number of arguments is found when parsing.
     pub(crate) counted_early: bool,
+}
+
+impl Arguments {
+    /// Whether a call has as many arguments as there must be.
+    pub(crate) fn fit(&self, form: Form, count: usize) -> bool {
+        match form {
+            // without parentheses it would be a method, which this engine does not have as a value
+            Form::Bare => self.min == 0 || self.optional,
+            Form::Called | Form::Keyed => (self.min..=self.max).contains(&count),
+        }
+    }
 }
 
 const NONE: Arguments = Arguments {

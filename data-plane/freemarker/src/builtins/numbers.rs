@@ -26,9 +26,7 @@ impl<'r> Interp<'r> {
             let whole = number.rounded(RoundingMode::HalfUp).map_err(|_| limit("the number has too many digits"))?;
             match whole {
                 Number::Int(epoch_ms) => Ok(Value::Date(Date { epoch_ms, kind })),
-                Number::Decimal(_) => {
-                    Err(runtime(format!("the number doesn't fit into 64 bits: {}", number.to_plain_string())))
-                }
+                _ => Err(runtime(format!("the number doesn't fit into 64 bits: {}", number.to_plain_string()))),
             }
         };
         let result = match call.which {

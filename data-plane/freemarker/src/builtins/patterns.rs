@@ -279,7 +279,7 @@ impl<'r> Interp<'r> {
     }
 
     /// A part of a text, in bytes; data that is read in place stays where it is.
-    pub(super) fn part_of(&mut self, text: &Text<'r>, start: usize, end: usize) -> Result<Value<'r>, Raised> {
+    pub(crate) fn part_of(&mut self, text: &Text<'r>, start: usize, end: usize) -> Result<Value<'r>, Raised> {
         match text {
             Text::Borrowed(text) => Ok(Value::String(Text::Borrowed(text.get(start..end).unwrap_or_default()))),
             other => self.built(other.get(start..end).unwrap_or_default().to_owned()),

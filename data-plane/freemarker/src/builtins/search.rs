@@ -3,7 +3,7 @@
 use super::BuiltIn;
 use crate::ast::BuiltInCall;
 use crate::error::{Raised, runtime};
-use crate::eval::{Interp, utf16_len, utf16_slice};
+use crate::eval::{Interp, utf16_len};
 use crate::number::Number;
 use crate::value::{Text, Value};
 
@@ -50,7 +50,7 @@ impl<'r> Interp<'r> {
         if from < 0 || to < 0 || from > len || to > len || from > to {
             return Err(runtime(format!("?substring({from}, {to}) is not within the string: its length is {len}")));
         }
-        self.built(utf16_slice(text, from as usize, to as usize))
+        self.part_in_units(text, from as usize, to as usize)
     }
 
     fn position(&mut self, text: &str, wanted: &str, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {

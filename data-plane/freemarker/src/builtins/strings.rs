@@ -22,23 +22,30 @@ impl<'r> Interp<'r> {
         self.meter.scan(text.len())?;
         match call.which {
             BuiltIn::Length => Ok(Value::int(utf16_len(&text))),
-            BuiltIn::UpperCase | BuiltIn::CUpperCase => self.built(text.to_uppercase()),
-            BuiltIn::LowerCase | BuiltIn::CLowerCase => self.built(text.to_lowercase()),
+            BuiltIn::UpperCase | BuiltIn::CUpperCase => {
+                let same = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase());
+                if same { Ok(Value::String(text)) } else { self.built(text.to_uppercase()) }
+            }
+            BuiltIn::LowerCase | BuiltIn::CLowerCase => {
+                let same = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+                if same { Ok(Value::String(text)) } else { self.built(text.to_lowercase()) }
+            }
             BuiltIn::CapFirst => self.built(change_first(&text, true)),
             BuiltIn::UncapFirst => self.built(change_first(&text, false)),
             BuiltIn::Capitalize => self.built(capitalize(&text)),
             BuiltIn::Trim => {
-                let trimmed = text.trim_matches(|c| c <= ' ');
-                if trimmed.len() == text.len() {
+                let start = text.len() - text.trim_start_matches(|c| c <= ' ').len();
+                let end = text.trim_end_matches(|c| c <= ' ').len();
+                if start == 0 && end == text.len() {
                     return Ok(Value::String(text));
                 }
-                let trimmed = trimmed.to_owned();
-                self.built(trimmed)
+                // of a text that is all blank the end comes before the start
+                self.part_of(&text, start, end.max(start))
             }
             BuiltIn::ChopLinebreak => {
                 let kept = text.strip_suffix("\r\n").or(text.strip_suffix(['\n', '\r']));
-                let kept = kept.unwrap_or(&text).to_owned();
-                self.built(kept)
+                let end = kept.unwrap_or(&text).len();
+                self.part_of(&text, 0, end)
             }
             BuiltIn::WordList => {
                 let mut words = Vec::new();

@@ -3,19 +3,26 @@
 use super::Interp;
 use crate::ast::{Expr, RangeExpr, RangeKind};
 use crate::error::{Place, Raised, runtime};
+use crate::json::{Key, Node};
 use crate::model::{Hash, Range, Sequence};
 use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
-    pub(super) fn dot(&mut self, target: &'r Expr, key: &'r str) -> Result<Value<'r>, Raised> {
+    pub(super) fn dot(&mut self, target: &'r Expr, key: &'r Key) -> Result<Value<'r>, Raised> {
         let value = self.present(target)?;
-        self.member(&value, key, target)
+        match &value {
+            Value::Hash(Hash::Json(node)) => {
+                self.meter.steps(member_steps(*node))?;
+                Ok(node.get_again(key).map_or(Value::Missing, Value::json))
+            }
+            _ => self.member(&value, key, target),
+        }
     }
 
     fn member(&mut self, value: &Value<'r>, key: &str, target: &Expr) -> Result<Value<'r>, Raised> {
         match value {
             Value::Hash(Hash::Json(node)) => {
-                self.meter.steps((node.len().min(16) / 8) as u64)?;
+                self.meter.steps(member_steps(*node))?;
                 Ok(node.get(key).map_or(Value::Missing, Value::json))
             }
             Value::Hash(hash) => Ok(hash.get(key)),
@@ -65,7 +72,7 @@ impl<'r> Interp<'r> {
         let len = utf16_len(&text);
         self.meter.scan(text.len())?;
         match usize::try_from(index) {
-            Ok(index) if index < len => self.built(utf16_slice(&text, index, index + 1)),
+            Ok(index) if index < len => self.part_in_units(&text, index, index + 1),
             _ => Err(runtime(format!(
                 "String index out of range: The index was {index} (0-based), but the length of the string is only {len}."
             ))),
@@ -116,10 +123,15 @@ impl<'r> Interp<'r> {
                     return Err(runtime("a string can't be sliced backwards"));
                 }
                 let start = usize::try_from(start).unwrap_or(0);
-                self.built(utf16_slice(text, start, start + count))
+                self.part_in_units(text, start, start + count)
             }
             None => Ok(Value::String(Text::Borrowed(""))),
         }
+    }
+
+    /// A part of a text, in UTF-16 code units.
+    pub(crate) fn part_in_units(&mut self, text: &Text<'r>, from: usize, to: usize) -> Result<Value<'r>, Raised> {
+        if text.is_ascii() { self.part_of(text, from, to) } else { self.built(utf16_slice(text, from, to)) }
     }
 
     pub(super) fn range(&mut self, range: &'r RangeExpr) -> Result<Value<'r>, Raised> {
@@ -143,6 +155,12 @@ impl<'r> Interp<'r> {
         };
         Ok(Value::Sequence(Sequence::Range(range)))
     }
+}
+
+/// How much dearer than other expressions finding a member of an object is.
+#[inline]
+pub(super) fn member_steps(object: Node<'_>) -> u64 {
+    (object.len().min(16) / 8) as u64
 }
 
 /// Where a slice starts and how many items it has, in something of `size` items; `None` for an

@@ -35,6 +35,15 @@ impl<'r> Interp<'r> {
         bound: Option<&Bound<'r>>,
         args: Args<'_, 'r>,
     ) -> Result<(), Raised> {
+        if let (Args::Positional(exprs), None, None) = (args, bound, &definition.catch_all)
+            && exprs.len() <= definition.params.len()
+        {
+            for (expr, param) in exprs.iter().zip(&definition.params) {
+                let value = self.eval(expr)?;
+                self.set_var(vars, param.slot, value);
+            }
+            return Ok(());
+        }
         let mut collected = Collected { vars, definition, next: 0, named: None, positional: None };
         let mut last_named = Vec::new();
         if let Some(bound) = bound {
@@ -211,9 +220,9 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn var(&self, slot: u32) -> Value<'r> {
+    fn var(&self, slot: u32) -> &Value<'r> {
         let vars = self.frames.last().map_or(0, |frame| frame.vars);
-        self.macro_vars.get((vars + slot) as usize).cloned().unwrap_or(Value::Missing)
+        self.macro_vars.get((vars + slot) as usize).unwrap_or(&Value::Missing)
     }
 
     /// Gives parameters without value their default, in any order that works.
@@ -261,11 +270,12 @@ impl<'r> Interp<'r> {
     /// The value of `.args`.
     pub(super) fn args_of(&mut self, definition: &'r Macro) -> Result<Value<'r>, Raised> {
         let rest = match &definition.catch_all {
-            Some((_, slot)) => self.var(*slot),
+            Some((_, slot)) => self.var(*slot).clone(),
             None => Value::Missing,
         };
         if definition.is_function {
-            let mut items: Vec<Value<'r>> = definition.params.iter().map(|param| self.var(param.slot)).collect();
+            let mut items: Vec<Value<'r>> =
+                definition.params.iter().map(|param| self.var(param.slot).clone()).collect();
             if let Value::Sequence(rest) = rest {
                 items.extend(self.laid_out(&rest)?);
             }
@@ -273,7 +283,7 @@ impl<'r> Interp<'r> {
         }
         let mut map = Map::default();
         for param in &definition.params {
-            map.insert(Text::Borrowed(&param.name), self.var(param.slot)).map_err(limit)?;
+            map.insert(Text::Borrowed(&param.name), self.var(param.slot).clone()).map_err(limit)?;
         }
         match rest {
             Value::Sequence(rest) if !rest.is_empty() => {

@@ -54,15 +54,15 @@ impl<'r> Interp<'r> {
     pub(crate) fn missing(&self, expr: &Expr) -> Raised {
         let last_name = match &expr.kind {
             ExprKind::Variable(variable) => self.symbol_name(variable.symbol),
-            ExprKind::Dot { key, .. } => key,
+            ExprKind::Dot(member) => &member.key,
             _ => "",
         };
         let mut tips = Vec::new();
         match &expr.kind {
             _ if last_name.starts_with('$') => tips.push(TIP_NO_DOLLAR),
-            ExprKind::Dot { key, .. } => {
+            ExprKind::Dot(member) => {
                 tips.push(TIP_AFTER_DOT);
-                match &**key {
+                match &*member.key {
                     "size" => tips.push("To query the size of a collection or map use ?size, like myList?size"),
                     "length" => tips.push("To query the length of a string use ?length, like myString?size"),
                     _ => {}

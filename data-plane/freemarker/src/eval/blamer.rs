@@ -93,7 +93,7 @@ impl Search<'_> {
     fn expression(&mut self, expr: &Expr) {
         let (left, right) = ("left-hand operand", "right-hand operand");
         match &expr.kind {
-            ExprKind::Dot { target, .. } => self.part(".", left, target),
+            ExprKind::Dot(member) => self.part(".", left, &member.target),
             ExprKind::Index(index) => {
                 self.part("...[...]", left, &index.0);
                 self.part("...[...]", "enclosed operand", &index.1);

@@ -2,6 +2,7 @@
 
 use super::Interp;
 use crate::ast::{Expr, ExprKind};
+use crate::builtins::BuiltIn;
 use crate::error::{Place, Raised, runtime};
 use crate::model::Sequence;
 use crate::number::{Number, NumberFault};
@@ -111,10 +112,28 @@ impl<'r> Interp<'r> {
         while let ExprKind::Group(inner) = &expr.kind {
             expr = inner;
         }
-        if let ExprKind::BuiltIn(call) = &expr.kind
-            && call.which == crate::builtins::BuiltIn::Matches
-        {
-            return self.matches_whole(call).at(expr.span);
+        // what conditions are made of mostly, without a value in between
+        match &expr.kind {
+            ExprKind::BuiltIn(call) if call.which == BuiltIn::Matches => {
+                return self.matches_whole(call).at(expr.span);
+            }
+            ExprKind::Exists(target) => {
+                self.meter.step().at(expr.span)?;
+                self.meter.enter().at(expr.span)?;
+                let exists = self.exists(target)?;
+                self.meter.leave();
+                return Ok(exists);
+            }
+            ExprKind::BuiltIn(call)
+                if call.fits && matches!(call.which, BuiltIn::IsString | BuiltIn::IsNumber | BuiltIn::IsBoolean) =>
+            {
+                self.meter.step().at(expr.span)?;
+                self.meter.enter().at(expr.span)?;
+                let is = self.is_of_type(call)?;
+                self.meter.leave();
+                return Ok(is);
+            }
+            _ => {}
         }
         match self.eval(expr)? {
             Value::Bool(flag) => Ok(flag),

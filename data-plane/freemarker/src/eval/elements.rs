@@ -21,17 +21,7 @@ enum Destination {
 impl<'r> Interp<'r> {
     pub(super) fn element(&mut self, element: &'r Element) -> Result<Flow, Raised> {
         match &element.kind {
-            ElementKind::Text(id) => {
-                if let Some(text) = self.template.parsed.texts.get(*id as usize) {
-                    self.emit(text.as_bytes())?;
-                }
-            }
-            ElementKind::Output { value: expr, escaping } => {
-                if escaping.is_on() || !self.print_directly(expr)? {
-                    let value = self.eval(expr)?;
-                    self.print(value, expr, *escaping)?;
-                }
-            }
+            ElementKind::Text(_) | ElementKind::Output { .. } => {}
             ElementKind::If(branches) => {
                 for branch in branches {
                     let holds = match &branch.condition {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Interp;
 use super::arguments::Args;
 use super::convert::number_fault;
+use super::follow::Followed;
 use crate::ast::{Expr, ExprKind, Piece};
 use crate::callable::Kind;
 use crate::error::{Place, Raised, limit, runtime};
@@ -16,6 +17,11 @@ use crate::value::{Method, Text, Value};
 impl<'r> Interp<'r> {
     /// Evaluates an expression; [`Value::Missing`] is left to who asked.
     pub(crate) fn eval(&mut self, expr: &'r Expr) -> Result<Value<'r>, Raised> {
+        match self.follow(expr)? {
+            Followed::Node(node) => return Ok(Value::json(node)),
+            Followed::Missing => return Ok(Value::Missing),
+            Followed::Other => {}
+        }
         self.meter.step().at(expr.span)?;
         match &expr.kind {
             ExprKind::String(text) => Ok(Value::String(Text::Borrowed(text))),
@@ -33,7 +39,7 @@ impl<'r> Interp<'r> {
 
     fn eval_nested(&mut self, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         match &expr.kind {
-            ExprKind::Dot { target, key } => self.dot(target, key),
+            ExprKind::Dot(member) => self.dot(&member.target, &member.key),
             ExprKind::Index(index) => self.index(&index.0, &index.1),
             ExprKind::Call { callee, args } => self.call(callee, args),
             ExprKind::BuiltIn(call) => self.built_in(call, expr),
@@ -45,7 +51,7 @@ impl<'r> Interp<'r> {
                     (None, true) => Ok(Value::Nothing),
                 }
             }
-            ExprKind::Exists(target) => Ok(Value::Bool(!self.forgiving(target)?.is_missing())),
+            ExprKind::Exists(target) => self.exists(target).map(Value::Bool),
             ExprKind::Not(operand) => Ok(Value::Bool(!self.condition(operand)?)),
             ExprKind::Sign { negative, operand } => {
                 let number = self.number(operand)?;
@@ -87,6 +93,15 @@ impl<'r> Interp<'r> {
             ExprKind::Special(special) => self.special(*special),
             ExprKind::Lambda(_) => Err(runtime("a lambda can only be an argument of ?filter, ?map and the like")),
             ExprKind::String(_) | ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Variable(_) => self.eval(expr),
+        }
+    }
+
+    /// `target??`
+    pub(super) fn exists(&mut self, target: &'r Expr) -> Result<bool, Raised> {
+        match self.follow(target)? {
+            Followed::Node(node) => Ok(!node.is_null()),
+            Followed::Missing => Ok(false),
+            Followed::Other => Ok(!self.forgiving(target)?.is_missing()),
         }
     }
 

@@ -40,6 +40,12 @@ impl Context {
         parent: 0,
         outer_frame: false,
     };
+
+    /// Whether the template was entered where there are variables of another's loops or macros.
+    #[inline]
+    pub(super) fn has_outer(&self) -> bool {
+        self.outer_scope > 0 || self.outer_frame
+    }
 }
 
 /// A macro or function that runs.
@@ -132,8 +138,12 @@ impl<'r> Interp<'r> {
     /// Makes room for the loop variables of code that starts.
     pub(super) fn open_locals(&mut self, sizes: &crate::ast::FrameSizes) -> (u32, u32) {
         let (base, loop_base) = (self.locals.len(), self.loops.len());
-        self.locals.resize(base + sizes.locals as usize, Value::Missing);
-        self.loops.resize_with(loop_base + sizes.loops as usize, Default::default);
+        if sizes.locals > 0 {
+            self.locals.resize(base + sizes.locals as usize, Value::Missing);
+        }
+        if sizes.loops > 0 {
+            self.loops.resize_with(loop_base + sizes.loops as usize, Default::default);
+        }
         (u32::try_from(base).unwrap_or(u32::MAX), u32::try_from(loop_base).unwrap_or(u32::MAX))
     }
 

@@ -218,10 +218,9 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn list(&mut self, list: &'r List) -> Result<Flow, Raised> {
-        let pairs = match (&list.variables, items_in(&list.body)) {
-            (Some(variables), _) => variables.second.is_some(),
-            (None, Some(items)) => items.variables.second.is_some(),
-            (None, None) => false,
+        let pairs = match &list.variables {
+            Some(variables) => variables.second.is_some(),
+            None => items_in(&list.body).is_some_and(|items| items.variables.second.is_some()),
         };
         let mut iter = self.listed(&list.source, pairs)?;
         if !self.has_next(&mut iter)? {

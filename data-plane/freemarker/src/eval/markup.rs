@@ -17,12 +17,15 @@ impl<'r> Interp<'r> {
             Value::Markup(markup) => markup,
             // numbers go from their format to the output
             Value::Number(number) => {
+                if !escaping.is_on() {
+                    let start = self.out.len();
+                    self.meter.steps(number.cost()).at(expr.span)?;
+                    self.formats.number.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
+                    let len = self.out.len() - start;
+                    return self.count_output(len);
+                }
                 let text = self.number_text(&number).at(expr.span)?;
-                return if escaping.is_on() {
-                    self.emit_escaped(escaping.format, &text)
-                } else {
-                    self.emit(text.as_bytes())
-                };
+                return self.emit_escaped(escaping.format, &text);
             }
             // most of what is printed is data read in place
             other => {
@@ -54,7 +57,7 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn emit_escaped(&mut self, format: OutputFormat, text: &str) -> Result<(), Raised> {
+    pub(super) fn emit_escaped(&mut self, format: OutputFormat, text: &str) -> Result<(), Raised> {
         let start = self.out.len();
         format.escape(text, &mut self.out);
         let len = self.out.len() - start;

@@ -12,6 +12,7 @@ mod direct;
 mod dynamic;
 mod elements;
 mod expressions;
+mod follow;
 mod frames;
 mod listing;
 mod markup;
@@ -22,6 +23,7 @@ mod special;
 mod variables;
 
 pub(crate) use access::{utf16_len, utf16_slice};
+pub(crate) use follow::Followed;
 pub(crate) use listing::ListIter;
 pub(crate) use operators::compare_values;
 pub use render::Renderer;
@@ -31,6 +33,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::ast::ElementKind;
 use crate::error::{Place, Raised};
 use crate::format::date::{CompiledDateFormat, DateKind};
 use crate::format::number::NumberFormat;
@@ -116,6 +119,15 @@ impl<'r> Interp<'r> {
         Ok(())
     }
 
+    /// Prints a text of the template.
+    #[inline]
+    fn print_text(&mut self, id: u32) -> Result<(), Raised> {
+        match self.template.parsed.texts.get(id as usize) {
+            Some(text) if !text.is_empty() => self.emit(text.as_bytes()),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts bytes that are printed.
     fn count_output(&mut self, bytes: usize) -> Result<(), Raised> {
         if self.captures > 0 { self.meter.value(bytes) } else { self.meter.output(bytes) }
@@ -197,13 +209,21 @@ impl<'r> Interp<'r> {
         self.meter.enter()?;
         for element in block {
             self.meter.step().at(element.span)?;
-            match self.element(element) {
-                Ok(Flow::Next) => {}
-                Ok(flow) => {
-                    self.meter.leave();
-                    return Ok(flow);
-                }
-                Err(fault) => return Err(self.traced(fault, element)),
+            // what most elements are, without the frame that directives need
+            let done = match &element.kind {
+                ElementKind::Text(id) => self.print_text(*id),
+                ElementKind::Output { value, escaping } => self.output(value, *escaping),
+                _ => match self.element(element) {
+                    Ok(Flow::Next) => Ok(()),
+                    Ok(flow) => {
+                        self.meter.leave();
+                        return Ok(flow);
+                    }
+                    Err(fault) => Err(fault),
+                },
+            };
+            if let Err(fault) = done {
+                return Err(self.traced(fault, element));
             }
         }
         self.meter.leave();

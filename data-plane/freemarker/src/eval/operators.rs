@@ -60,6 +60,11 @@ impl<'r> Interp<'r> {
                 return Err(self.expected_at("number", &left, left_span, &[]));
             }
             let right = self.eval(expr)?;
+            if let (Value::Number(_), Value::Number(_), None) = (&left, &right, &buffer) {
+                left = self.operate(*op, left, right, None, expr)?;
+                left_span = left_span.to(expr.span);
+                continue;
+            }
             let (left_kept, right) = (std::mem::replace(&mut left, Value::Missing), self.settled(right)?);
             left = self.settled(left_kept)?;
             if left.is_missing() {

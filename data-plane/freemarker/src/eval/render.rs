@@ -27,7 +27,9 @@ use crate::value::Value;
 /// ```
 #[derive(Default)]
 pub struct Renderer {
-    values: [Vec<Value<'static>>; 3],
+    namespace: Vec<Value<'static>>,
+    locals: Vec<Value<'static>>,
+    macro_vars: Vec<Value<'static>>,
     loops: Vec<LoopState<'static>>,
     frames: Vec<MacroFrame<'static>>,
     scopes: Vec<ScopeEntry<'static>>,
@@ -90,7 +92,6 @@ impl Renderer {
         limits: &Limits,
         out: Vec<u8>,
     ) -> Interp<'r> {
-        let [namespace, locals, macro_vars] = std::mem::take(&mut self.values).map(recycled);
         Interp {
             template,
             main: template,
@@ -102,13 +103,13 @@ impl Renderer {
             units: Vec::new(),
             names: Vec::new(),
             names_by_text: HashMap::new(),
-            namespace,
+            namespace: recycled(std::mem::take(&mut self.namespace)),
             namespaces: Vec::new(),
             globals: Vec::new(),
             loaded: Vec::new(),
-            locals,
+            locals: recycled(std::mem::take(&mut self.locals)),
             loops: recycled(std::mem::take(&mut self.loops)),
-            macro_vars,
+            macro_vars: recycled(std::mem::take(&mut self.macro_vars)),
             frames: recycled(std::mem::take(&mut self.frames)),
             scopes: recycled(std::mem::take(&mut self.scopes)),
             out,
@@ -123,7 +124,9 @@ impl Renderer {
     }
 
     fn keep(&mut self, interp: Interp<'_>) {
-        self.values = [interp.namespace, interp.locals, interp.macro_vars].map(recycled);
+        self.namespace = recycled(interp.namespace);
+        self.locals = recycled(interp.locals);
+        self.macro_vars = recycled(interp.macro_vars);
         self.loops = recycled(interp.loops);
         self.frames = recycled(interp.frames);
         self.scopes = recycled(interp.scopes);
@@ -133,6 +136,9 @@ impl Renderer {
 /// An empty vector with the memory of another, whose items it drops. Where items are as large,
 /// collecting in place keeps the allocation.
 fn recycled<A, B>(mut items: Vec<A>) -> Vec<B> {
+    if items.capacity() == 0 {
+        return Vec::new();
+    }
     items.clear();
     items.into_iter().filter_map(|_| None).collect()
 }

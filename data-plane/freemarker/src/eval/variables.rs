@@ -2,56 +2,87 @@
 //! those.
 
 use super::Interp;
-use crate::ast::{Local, Variable};
+use crate::ast::{Expr, ExprKind, Local, Variable};
 use crate::callable::Layer;
 use crate::error::Raised;
 use crate::model::{Hash, Map};
 use crate::template::Inner;
 use crate::value::{Text, Value};
 
+/// A variable's value: where it is kept, or made for who asked.
+pub(super) enum Stored<'i, 'r> {
+    At(&'i Value<'r>),
+    Made(Value<'r>),
+}
+
 impl<'r> Interp<'r> {
     /// The value of a name in the running code.
     pub(super) fn variable(&self, variable: &'r Variable) -> Value<'r> {
+        match self.stored(variable) {
+            Stored::At(value) => value.clone(),
+            Stored::Made(value) => value,
+        }
+    }
+
+    /// The same where it is.
+    pub(super) fn stored(&self, variable: &'r Variable) -> Stored<'_, 'r> {
+        if variable.locals.is_empty() && self.ctx.unit == 0 && self.ctx.namespace == 0 && !self.ctx.has_outer() {
+            // the main template, outside of loops and macros
+            return Stored::At(self.in_main(variable.symbol));
+        }
         for local in &variable.locals {
             let value = match local {
                 Local::Loop(slot) => self.local(*slot),
-                Local::Parameter(slot) => return self.local(*slot),
-                Local::LoopIndex(slot) => return Value::int(self.loop_state(*slot).0),
-                Local::LoopHasNext(slot) => return Value::Bool(self.loop_state(*slot).1),
+                Local::Parameter(slot) => return Stored::At(self.local(*slot)),
+                Local::LoopIndex(slot) => return Stored::Made(Value::int(self.loop_state(*slot).0)),
+                Local::LoopHasNext(slot) => return Stored::Made(Value::Bool(self.loop_state(*slot).1)),
                 Local::Macro(slot) => self.macro_variable(*slot),
             };
             if !value.is_missing() {
-                return value;
+                return Stored::At(value);
             }
         }
-        if (self.ctx.outer_scope > 0 || self.ctx.outer_frame)
+        if self.ctx.has_outer()
             && let Some(value) = self.outer_variable(self.symbol_name(variable.symbol))
         {
-            return value;
+            return Stored::Made(value);
         }
         let id = self.id_of(variable.symbol);
         match self.in_namespace(self.ctx.namespace, id) {
             Value::Missing => {}
-            value => return value.clone(),
+            value => return Stored::At(value),
         }
         match self.globals.get(id as usize) {
-            Some(value) if !value.is_missing() => value.clone(),
-            _ => self.root.get(self.symbol_name(variable.symbol)),
+            Some(value) if !value.is_missing() => Stored::At(value),
+            _ => Stored::At(self.root.get(self.symbol_name(variable.symbol))),
         }
     }
 
-    fn local(&self, slot: u32) -> Value<'r> {
-        self.locals.get((self.ctx.base + slot) as usize).cloned().unwrap_or(Value::Missing)
+    /// A variable of the main template.
+    #[inline]
+    fn in_main(&self, symbol: u32) -> &Value<'r> {
+        match self.namespace.get(symbol as usize) {
+            Some(value) if !value.is_missing() => value,
+            _ => match self.globals.get(symbol as usize) {
+                Some(value) if !value.is_missing() => value,
+                _ => self.root.get(self.main.parsed.sizes.name(symbol)),
+            },
+        }
+    }
+
+    #[inline]
+    fn local(&self, slot: u32) -> &Value<'r> {
+        self.locals.get((self.ctx.base + slot) as usize).unwrap_or(&Value::Missing)
     }
 
     /// A variable of the macro that runs: not one further out, and no loop variable.
     pub(super) fn local_variable(&self, slot: u32) -> Value<'r> {
-        self.macro_variable(slot)
+        self.macro_variable(slot).clone()
     }
 
-    fn macro_variable(&self, slot: u32) -> Value<'r> {
+    fn macro_variable(&self, slot: u32) -> &Value<'r> {
         let value = self.frame().and_then(|frame| self.macro_vars.get((frame.vars + slot) as usize));
-        value.cloned().unwrap_or(Value::Missing)
+        value.unwrap_or(&Value::Missing)
     }
 
     pub(super) fn set_macro_variable(&mut self, slot: u32, value: Value<'r>) {
@@ -61,7 +92,19 @@ impl<'r> Interp<'r> {
         }
     }
 
+    /// The value of an expression that is a variable's name, where it is; counts nothing. `None` when it has none
+    /// or is something else.
+    pub(crate) fn peek(&self, expr: &'r Expr) -> Option<&Value<'r>> {
+        let ExprKind::Variable(variable) = &expr.kind else { return None };
+        match self.stored(variable) {
+            Stored::At(Value::Missing | Value::Scope(_)) | Stored::Made(_) => None,
+            Stored::At(value) => Some(value),
+        }
+    }
+
     /// A variable that was in scope where the running template was entered.
+    #[cold]
+    #[inline(never)]
     fn outer_variable(&self, name: &str) -> Option<Value<'r>> {
         self.in_scopes(self.ctx.outer_scope, name).or_else(|| {
             // within the template's own macros it is their frame that counts
@@ -118,7 +161,7 @@ impl<'r> Interp<'r> {
     pub(super) fn in_layer(&self, layer: Layer, name: &str) -> Value<'r> {
         match layer {
             Layer::Vars => self.by_name(name),
-            Layer::DataModel => self.root.get(name),
+            Layer::DataModel => self.root.get(name).clone(),
             Layer::Namespace(namespace) => match self.find_id(name) {
                 Some(id) => self.in_namespace(namespace, id).clone(),
                 None => Value::Missing,
@@ -127,7 +170,7 @@ impl<'r> Interp<'r> {
                 let global = self.find_id(name).and_then(|id| self.globals.get(id as usize));
                 match global {
                     Some(value) if !value.is_missing() => value.clone(),
-                    _ => self.root.get(name),
+                    _ => self.root.get(name).clone(),
                 }
             }
         }
@@ -239,6 +282,9 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn set_in(&mut self, namespace: u32, id: u32, value: Value<'r>) {
+        if namespace == 0 && self.namespace.is_empty() {
+            self.namespace.reserve_exact(self.main.parsed.sizes.symbols.len());
+        }
         let other = (namespace as usize).checked_sub(1).and_then(|place| self.namespaces.get_mut(place));
         put(other.map_or(&mut self.namespace, |(_, values)| values), id, value);
     }

@@ -1,8 +1,8 @@
 //! Values as literals of another language: `?c`, `?cn` (FreeMarker manual: "Settings / c_format").
 
-use super::number::computer;
+use super::number::{MAX_DECIMALS, computer};
 use crate::builtins::escapes::{Escape, Sink, java_content, script_content};
-use crate::number::Number;
+use crate::number::{Digits, Number};
 
 /// The setting `c_format`: whose literals `?c` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,12 @@ impl CFormat {
     /// Appends a number.
     pub(crate) fn number(self, number: &Number, out: &mut impl Sink) {
         match (self, number) {
-            (_, Number::Int(int)) => write_int(*int, out),
+            (_, Number::Int(int)) => out.text(&Digits::of(*int, 0)),
+            (CFormat::Legacy, Number::Short { unscaled, scale }) if *scale <= MAX_DECIMALS => {
+                out.text(&Digits::of(*unscaled, *scale));
+            }
+            // not so near to 0 that it would have an exponent
+            (_, Number::Short { unscaled, scale }) if *scale <= 6 => out.text(&Digits::of(*unscaled, *scale)),
             (CFormat::Legacy, _) => out.text(&computer(number)),
             _ => out.text(&number.to_exact_string()),
         }
@@ -61,24 +66,4 @@ impl CFormat {
         }
         out.text("\"");
     }
-}
-
-/// Appends an integer in digits.
-fn write_int(int: i64, out: &mut impl Sink) {
-    // the longest is -9223372036854775808
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    let mut rest = int.unsigned_abs();
-    for (place, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        start = place;
-        if rest == 0 {
-            break;
-        }
-    }
-    if int < 0 {
-        out.text("-");
-    }
-    out.text(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
 }

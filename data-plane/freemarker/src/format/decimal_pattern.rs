@@ -160,6 +160,12 @@ impl DecimalPattern {
             && self.symbols.zero == '0'
     }
 
+    /// Whether an integer is written in digits and nothing else.
+    pub(super) fn keeps(&self, int: i64) -> bool {
+        let one_group = self.grouping == 0 || self.grouping >= 3 && int < 1000;
+        self.is_plain() && int >= 0 && one_group && self.positive == Affixes::default()
+    }
+
     fn format_int(&self, int: i64) -> String {
         let affixes = if int < 0 { &self.negative } else { &self.positive };
         let mut out = String::with_capacity(32);

@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use super::decimal_pattern::DecimalPattern;
 use super::locale::Locale;
-use crate::number::Number;
+use crate::number::{Digits, Number};
+
+/// The decimals that `?c` writes.
+pub(super) const MAX_DECIMALS: u8 = 16;
 
 /// A format for numbers, as the setting `number_format` or `?string("…")` name it.
 #[derive(Clone, Debug)]
@@ -41,6 +44,20 @@ impl NumberFormat {
         Self::parse("number", Locale::us()).unwrap_or(NumberFormat { kind: Kind::Computer })
     }
 
+    /// Appends the number.
+    pub(crate) fn write(&self, number: &Number, out: &mut Vec<u8>) -> Result<(), String> {
+        let text = match (&self.kind, number) {
+            (Kind::Computer, Number::Int(int)) => Digits::of(*int, 0),
+            (Kind::Pattern(pattern), Number::Int(int)) if pattern.keeps(*int) => Digits::of(*int, 0),
+            _ => {
+                out.extend_from_slice(self.format(number)?.as_bytes());
+                return Ok(());
+            }
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
     pub(crate) fn format(&self, number: &Number) -> Result<String, String> {
         match &self.kind {
             Kind::Computer => Ok(computer(number)),
@@ -52,8 +69,12 @@ impl NumberFormat {
 /// The number as `?c` writes it: at most 16 decimals, half even, never an exponent.
 pub(crate) fn computer(number: &Number) -> String {
     static PATTERN: OnceLock<Option<DecimalPattern>> = OnceLock::new();
-    if let Number::Int(int) = number {
-        return int.to_string();
+    match number {
+        Number::Int(int) => return int.to_string(),
+        Number::Short { unscaled, scale } if *scale <= MAX_DECIMALS => {
+            return Digits::of(*unscaled, *scale).to_owned();
+        }
+        _ => {}
     }
     let pattern = PATTERN.get_or_init(|| DecimalPattern::parse("0.################", Locale::us()).ok());
     match pattern.as_ref().map(|pattern| pattern.format(number)) {

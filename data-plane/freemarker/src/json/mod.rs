@@ -3,17 +3,15 @@
 //! [`Document`] is a flat arena over the bytes it was parsed from: strings without escapes and all
 //! numbers are slices of the input, so that a template reads an event without copying it.
 
-mod build;
+mod key;
+mod parse;
+mod scan;
 
 use std::fmt;
 
-use build::Builder;
+use parse::Parser;
 
-/// Objects with more members than this get a sorted index.
-const INDEX_FROM: usize = 16;
-
-/// No index: the object is small enough to be searched from end to end.
-const NO_INDEX: u32 = u32::MAX;
+pub(crate) use key::Key;
 
 /// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +60,12 @@ impl std::error::Error for JsonError {}
 pub struct Document<'a> {
     source: &'a str,
     /// Strings that were written with escapes, decoded, one after the other.
-    unescaped: String,
-    items: Vec<Entry>,
-    members: Vec<Member>,
-    /// For each big object: its members' places, sorted by key.
-    index: Vec<u32>,
-    root: Entry,
+    decoded: String,
+    /// The children of each array and object side by side.
+    slots: Vec<Slot>,
+    /// For each big object: where its members start, and their places in it sorted by key.
+    indexes: Vec<(u32, Box<[u32]>)>,
+    root: Slot,
 }
 
 impl<'a> Document<'a> {
@@ -82,18 +80,42 @@ impl<'a> Document<'a> {
         }
         let source = std::str::from_utf8(bytes)
             .map_err(|e| JsonError { message: "text that is not UTF-8".into(), offset: e.valid_up_to() })?;
-        Builder::new(source, max_depth).run()
+        Parser::new(source, max_depth).run()
     }
 
     /// The value that the whole text is.
     pub fn root(&self) -> Node<'_> {
-        Node { document: self, entry: self.root }
+        Node { document: self, slot: &self.root }
     }
 
-    fn text(&self, text: TextRef) -> &str {
-        let (start, end) = (text.start as usize, text.start as usize + text.len as usize);
-        let from: &str = if text.unescaped { &self.unescaped } else { self.source };
+    #[inline]
+    fn text(&self, start: u32, len: u32, decoded: bool) -> &str {
+        let (start, end) = (start as usize, start as usize + len as usize);
+        let from: &str = if decoded { &self.decoded } else { self.source };
         from.get(start..end).unwrap_or_default()
+    }
+
+    #[inline]
+    fn key(&self, slot: &Slot) -> &str {
+        self.text(slot.key_start, slot.key_len, slot.key_decoded)
+    }
+
+    #[inline]
+    fn children(&self, slot: &Slot) -> &[Slot] {
+        self.slots.get(slot.start as usize..slot.start as usize + slot.len as usize).unwrap_or_default()
+    }
+
+    /// The place of a key in an object.
+    fn find(&self, object: &Slot, key: &str, signature: u32) -> Option<usize> {
+        let members = self.children(object);
+        if object.tag == Tag::BigObject {
+            let index = self.indexes.binary_search_by_key(&object.start, |(start, _)| *start).ok()?;
+            let (_, order) = self.indexes.get(index)?;
+            let key_of = |place: &u32| members.get(*place as usize).map_or("", |member| self.key(member));
+            let place = order.binary_search_by(|place| key_of(place).cmp(key)).ok()?;
+            return order.get(place).map(|place| *place as usize);
+        }
+        members.iter().position(|member| member.signature == signature && self.key(member) == key)
     }
 }
 
@@ -101,50 +123,72 @@ impl<'a> Document<'a> {
 #[derive(Clone, Copy)]
 pub struct Node<'d> {
     document: &'d Document<'d>,
-    entry: Entry,
+    slot: &'d Slot,
 }
 
 impl<'d> Node<'d> {
     /// What kind of value this is.
+    #[inline]
     pub fn kind(self) -> Kind {
-        match self.entry {
-            Entry::Null => Kind::Null,
-            Entry::Bool(_) => Kind::Bool,
-            Entry::Number(_) => Kind::Number,
-            Entry::String(_) => Kind::String,
-            Entry::Array { .. } => Kind::Array,
-            Entry::Object { .. } => Kind::Object,
+        match self.slot.tag {
+            Tag::Null => Kind::Null,
+            Tag::True | Tag::False => Kind::Bool,
+            Tag::Number => Kind::Number,
+            Tag::String | Tag::Decoded => Kind::String,
+            Tag::Array => Kind::Array,
+            Tag::Object | Tag::BigObject => Kind::Object,
         }
     }
 
     /// The member of an object; `None` when there is none of that name or this is no object.
     pub fn get(self, key: &str) -> Option<Node<'d>> {
-        let Entry::Object { start, len, index } = self.entry else { return None };
-        let document = self.document;
-        let members = slice(&document.members, start, len);
-        let found = if index == NO_INDEX {
-            members.iter().find(|member| document.text(member.key) == key)
-        } else {
-            let order = slice(&document.index, index, len);
-            let key_of =
-                |place: &u32| document.members.get(*place as usize).map_or("", |member| document.text(member.key));
-            let place = order.binary_search_by(|place| key_of(place).cmp(key)).ok()?;
-            order.get(place).and_then(|place| document.members.get(*place as usize))
-        };
-        found.map(|member| Node { document, entry: member.value })
+        let place = self.object()?.find(self.slot, key, key::signature(key))?;
+        self.child(place)
+    }
+
+    /// The same for a key that is looked up in many documents of one shape.
+    #[inline]
+    pub(crate) fn get_again(self, key: &Key) -> Option<Node<'d>> {
+        let document = self.object()?;
+        let last = key.last_place();
+        if let Some(slot) = document.children(self.slot).get(last as usize)
+            && slot.signature == key.signature
+            && document.key(slot) == &**key
+        {
+            return Some(Node { document, slot });
+        }
+        self.get_anew(key)
+    }
+
+    #[cold]
+    fn get_anew(self, key: &Key) -> Option<Node<'d>> {
+        let place = self.document.find(self.slot, key, key.signature)?;
+        key.remember(u32::try_from(place).unwrap_or(0));
+        self.child(place)
+    }
+
+    /// The document, if this is an object.
+    #[inline]
+    fn object(self) -> Option<&'d Document<'d>> {
+        matches!(self.slot.tag, Tag::Object | Tag::BigObject).then_some(self.document)
+    }
+
+    #[inline]
+    fn child(self, place: usize) -> Option<Node<'d>> {
+        let slot = self.document.children(self.slot).get(place)?;
+        Some(Node { document: self.document, slot })
     }
 
     /// The item of an array, counted from 0; `None` past its end or when this is no array.
     pub fn at(self, index: usize) -> Option<Node<'d>> {
-        let Entry::Array { start, len } = self.entry else { return None };
-        let entry = slice(&self.document.items, start, len).get(index)?;
-        Some(Node { document: self.document, entry: *entry })
+        if self.slot.tag == Tag::Array { self.child(index) } else { None }
     }
 
     /// How many items an array or members an object has; 0 for anything else.
+    #[inline]
     pub fn len(self) -> usize {
-        match self.entry {
-            Entry::Array { len, .. } | Entry::Object { len, .. } => len as usize,
+        match self.slot.tag {
+            Tag::Array | Tag::Object | Tag::BigObject => self.slot.len as usize,
             _ => 0,
         }
     }
@@ -155,59 +199,55 @@ impl<'d> Node<'d> {
     }
 
     /// The text of a string.
+    #[inline]
     pub fn as_str(self) -> Option<&'d str> {
-        match self.entry {
-            Entry::String(text) => Some(self.document.text(text)),
+        let Slot { start, len, tag, .. } = *self.slot;
+        match tag {
+            Tag::String | Tag::Decoded => Some(self.document.text(start, len, tag == Tag::Decoded)),
             _ => None,
         }
     }
 
     /// The value of a boolean.
     pub fn as_bool(self) -> Option<bool> {
-        match self.entry {
-            Entry::Bool(value) => Some(value),
+        match self.slot.tag {
+            Tag::True => Some(true),
+            Tag::False => Some(false),
             _ => None,
         }
     }
 
     /// A number exactly as it was written, so that no digit is lost.
+    #[inline]
     pub fn number_text(self) -> Option<&'d str> {
-        match self.entry {
-            Entry::Number(text) => Some(self.document.text(text)),
-            _ => None,
-        }
+        let Slot { start, len, tag, .. } = *self.slot;
+        if tag == Tag::Number { Some(self.document.text(start, len, false)) } else { None }
     }
 
     /// Whether this is `null`.
     pub fn is_null(self) -> bool {
-        matches!(self.entry, Entry::Null)
+        self.slot.tag == Tag::Null
     }
 
     /// The members of an object in the order of their first appearance; none for anything else.
     pub fn members(self) -> impl Iterator<Item = (&'d str, Node<'d>)> {
         let document = self.document;
-        let members = match self.entry {
-            Entry::Object { start, len, .. } => slice(&document.members, start, len),
-            _ => &[],
-        };
-        members.iter().map(move |member| (document.text(member.key), Node { document, entry: member.value }))
+        let members = if self.kind() == Kind::Object { document.children(self.slot) } else { &[] };
+        members.iter().map(move |slot| (document.key(slot), Node { document, slot }))
     }
 
     /// The member at a place counted from 0; `None` past the end or when this is no object.
     pub fn member_at(self, place: usize) -> Option<(&'d str, Node<'d>)> {
-        let Entry::Object { start, len, .. } = self.entry else { return None };
-        let member = slice(&self.document.members, start, len).get(place)?;
-        Some((self.document.text(member.key), Node { document: self.document, entry: member.value }))
+        self.object()?;
+        let member = self.child(place)?;
+        Some((self.document.key(member.slot), member))
     }
 
     /// The items of an array in order; none for anything else.
     pub fn items(self) -> impl Iterator<Item = Node<'d>> {
         let document = self.document;
-        let items = match self.entry {
-            Entry::Array { start, len } => slice(&document.items, start, len),
-            _ => &[],
-        };
-        items.iter().map(move |entry| Node { document, entry: *entry })
+        let items = if self.slot.tag == Tag::Array { document.children(self.slot) } else { &[] };
+        items.iter().map(move |slot| Node { document, slot })
     }
 
     /// Appends this value as compact JSON text; numbers as they were written.
@@ -216,19 +256,17 @@ impl<'d> Node<'d> {
         let mut next = Some(self);
         loop {
             if let Some(node) = next.take() {
-                match node.entry {
-                    Entry::Null => out.extend_from_slice(b"null"),
-                    Entry::Bool(true) => out.extend_from_slice(b"true"),
-                    Entry::Bool(false) => out.extend_from_slice(b"false"),
-                    Entry::Number(text) => {
-                        out.extend_from_slice(node.document.text(text).as_bytes());
-                    }
-                    Entry::String(text) => write_json_string(node.document.text(text), out),
-                    Entry::Array { .. } => {
+                match node.slot.tag {
+                    Tag::Null => out.extend_from_slice(b"null"),
+                    Tag::True => out.extend_from_slice(b"true"),
+                    Tag::False => out.extend_from_slice(b"false"),
+                    Tag::Number => out.extend_from_slice(node.number_text().unwrap_or_default().as_bytes()),
+                    Tag::String | Tag::Decoded => write_json_string(node.as_str().unwrap_or_default(), out),
+                    Tag::Array => {
                         out.push(b'[');
                         open.push((node, 0));
                     }
-                    Entry::Object { .. } => {
+                    Tag::Object | Tag::BigObject => {
                         out.push(b'{');
                         open.push((node, 0));
                     }
@@ -294,32 +332,39 @@ pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// A string's place: in the source, or in the arena of decoded strings.
+/// A value, in an object with its key.
 #[derive(Clone, Copy, Debug)]
-struct TextRef {
+struct Slot {
+    key_start: u32,
+    key_len: u32,
+    signature: u32,
+    /// Of strings and numbers where their text starts, of arrays and objects their children.
     start: u32,
     len: u32,
-    unescaped: bool,
+    tag: Tag,
+    /// Whether the key is among the decoded strings.
+    key_decoded: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Entry {
+impl Slot {
+    const EMPTY: Slot =
+        Slot { key_start: 0, key_len: 0, signature: 0, start: 0, len: 0, tag: Tag::Null, key_decoded: false };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
     Null,
-    Bool(bool),
-    Number(TextRef),
-    String(TextRef),
-    Array { start: u32, len: u32 },
-    Object { start: u32, len: u32, index: u32 },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    key: TextRef,
-    value: Entry,
-}
-
-fn slice<T>(all: &[T], start: u32, len: u32) -> &[T] {
-    all.get(start as usize..start as usize + len as usize).unwrap_or_default()
+    False,
+    True,
+    Number,
+    /// A string that stands in the source as it is.
+    String,
+    /// A string among the decoded ones.
+    Decoded,
+    Array,
+    Object,
+    /// An object that has an index.
+    BigObject,
 }
 
 #[cfg(test)]

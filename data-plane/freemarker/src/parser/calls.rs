@@ -82,7 +82,7 @@ impl<'p> Parser<'p, '_> {
         match &callee.kind {
             ExprKind::BuiltIn(call) if matches!(call.which, BuiltIn::WithArgs) => self.dotted_name(&call.target),
             ExprKind::Variable(variable) => Some(self.state.scope.name(variable.symbol).to_owned()),
-            ExprKind::Dot { target, key } => Some(format!("{}.{key}", self.dotted_name(target)?)),
+            ExprKind::Dot(member) => Some(format!("{}.{}", self.dotted_name(&member.target)?, &*member.key)),
             _ => None,
         }
     }

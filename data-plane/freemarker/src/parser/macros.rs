@@ -156,9 +156,8 @@ pub(super) fn size_of_expr(expr: &Expr) -> usize {
         ExprKind::List(items) | ExprKind::And(items) | ExprKind::Or(items) => all(items),
         ExprKind::Hash(entries) => entries.iter().map(|(key, value)| size_of_expr(key) + size_of_expr(value)).sum(),
         ExprKind::Range(range) => size_of_expr(&range.start) + range.end.as_ref().map_or(0, size_of_expr),
-        ExprKind::Dot { target, .. } | ExprKind::Exists(target) | ExprKind::Not(target) | ExprKind::Group(target) => {
-            size_of_expr(target)
-        }
+        ExprKind::Dot(member) => size_of_expr(&member.target),
+        ExprKind::Exists(target) | ExprKind::Not(target) | ExprKind::Group(target) => size_of_expr(target),
         ExprKind::Sign { operand, .. } => size_of_expr(operand),
         ExprKind::Index(index) => size_of_expr(&index.0) + size_of_expr(&index.1),
         ExprKind::Call { callee, args } => size_of_expr(callee) + all(args),

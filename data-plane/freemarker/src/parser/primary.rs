@@ -2,9 +2,10 @@
 
 use super::checks::Literal;
 use super::{EXPRESSION, Parser};
-use crate::ast::{Bindings, BuiltInCall, Expr, ExprKind, Form, Lambda};
+use crate::ast::{Bindings, BuiltInCall, Expr, ExprKind, Form, Lambda, Member};
 use crate::builtins::{Arguments, BuiltIn, Lookup};
 use crate::error::{Raised, limit};
+use crate::json::Key;
 use crate::lexer::token::{Token, lex, plain_name};
 use crate::limits::MAX_NESTING;
 use crate::number::Number;
@@ -129,10 +130,10 @@ impl Parser<'_, '_> {
     fn dot(&mut self, target: Expr) -> Result<Expr, Raised> {
         self.bump();
         let text = self.text.get(self.next.start..self.next.end).unwrap_or_default();
-        let key: Box<str> = match self.next.token {
-            Token::Name(name) => plain_name(name).into(),
+        let key = match self.next.token {
+            Token::Name(name) => Key::new(plain_name(name)),
             // keywords are names after a dot
-            _ if text.starts_with(|c: char| c.is_ascii_alphabetic()) => text.into(),
+            _ if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Key::new(text),
             Token::Times | Token::TimesTimes => {
                 return self.error_at(self.next.start, "this engine does not support XML nodes");
             }
@@ -144,7 +145,7 @@ impl Parser<'_, '_> {
         self.refuse(&target, &[Literal::String, Literal::Sequence, Literal::Boolean], "hash")?;
         let end = self.bump().end;
         let span = target.span.to(self.span(end, end));
-        Ok(Expr { kind: ExprKind::Dot { target: Box::new(target), key }, span })
+        Ok(Expr { kind: ExprKind::Dot(Box::new(Member { target, key })), span })
     }
 
     fn index(&mut self, target: Expr) -> Result<Expr, Raised> {
@@ -273,7 +274,8 @@ impl Parser<'_, '_> {
         let end = self.bump().end;
         let escaping = self.state.escaping;
         self.check_escaping_of(which, name, start)?;
-        let mut call = BuiltInCall { which, target, args: Box::default(), form: Form::Bare, loop_slot: 0, escaping };
+        let mut call =
+            BuiltInCall { which, target, args: Box::default(), form: Form::Bare, fits: false, loop_slot: 0, escaping };
         let arguments = which.arguments();
         if arguments.loop_variable {
             let Some(variable) = target_name else {
@@ -300,6 +302,7 @@ impl Parser<'_, '_> {
             }
         }
         let end = self.built_in_arguments(&mut call, &arguments, name, end)?;
+        call.fits = arguments.fit(call.form, call.args.len());
         let span = call.target.span.to(self.span(end, end));
         Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span })
     }

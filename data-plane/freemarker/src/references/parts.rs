@@ -73,7 +73,8 @@ pub(crate) fn parts(expr: &Expr) -> Vec<&Expr> {
         ExprKind::List(items) | ExprKind::And(items) | ExprKind::Or(items) => items.iter().collect(),
         ExprKind::Hash(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
         ExprKind::Range(range) => std::iter::once(&range.start).chain(&range.end).collect(),
-        ExprKind::Dot { target, .. } | ExprKind::Exists(target) | ExprKind::Not(target) | ExprKind::Group(target) => {
+        ExprKind::Dot(member) => vec![&member.target],
+        ExprKind::Exists(target) | ExprKind::Not(target) | ExprKind::Group(target) => {
             vec![target]
         }
         ExprKind::Index(index) => vec![&index.0, &index.1],

@@ -263,7 +263,8 @@ impl<'t> Walker<'t> {
     /// Expressions on the way of a path that are no part of it: in brackets, and defaults.
     fn keys(&mut self, expr: &Expr) {
         match &expr.kind {
-            ExprKind::Dot { target, .. } | ExprKind::Group(target) => self.keys(target),
+            ExprKind::Dot(member) => self.keys(&member.target),
+            ExprKind::Group(target) => self.keys(target),
             ExprKind::Index(index) => {
                 self.keys(&index.0);
                 self.expr(&index.1, Guard::None);
@@ -285,7 +286,7 @@ impl<'t> Walker<'t> {
     /// The path that an expression is, without anything that stands for it when it is missing.
     fn own_path(&self, expr: &Expr) -> Option<Path> {
         match &expr.kind {
-            ExprKind::Variable(_) | ExprKind::Dot { .. } | ExprKind::Index(_) => self.path_of(expr),
+            ExprKind::Variable(_) | ExprKind::Dot(_) | ExprKind::Index(_) => self.path_of(expr),
             _ => None,
         }
     }
@@ -294,9 +295,11 @@ impl<'t> Walker<'t> {
     pub(super) fn path_of(&self, expr: &Expr) -> Option<Path> {
         match &expr.kind {
             ExprKind::Variable(variable) => self.variable(variable),
-            ExprKind::Dot { target, key } => match &target.kind {
-                ExprKind::Special(Special::DataModel | Special::Globals | Special::Vars) => Some(Path::root(key)),
-                _ => self.path_of(target)?.key(key),
+            ExprKind::Dot(member) => match &member.target.kind {
+                ExprKind::Special(Special::DataModel | Special::Globals | Special::Vars) => {
+                    Some(Path::root(&member.key))
+                }
+                _ => self.path_of(&member.target)?.key(&member.key),
             },
             ExprKind::Index(index) => {
                 let target = self.path_of(&index.0)?;
