@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::Compression;
+pub use opentelemetry_otlp::Compression;
 
 use crate::{sampling::Sampling, telemetry::TelemetryError};
 
