@@ -35,3 +35,19 @@ fn conditions_lists_and_escapes_of_plain_text_allocate_nothing() {
     assert_eq!(allocations("{<#if input.paying == \"true\" && input.event_id gt 1>\"a\": 1</#if>}"), 0);
     assert_eq!(allocations("${input.user_id?json_string} ${input.session_id?c}"), 0);
 }
+
+/// What is read stands in a few vectors, however many values there are.
+#[test]
+fn reading_an_event_allocates_a_few_times() {
+    let counted = allocation_counter::measure(|| {
+        Document::parse(EVENT.as_bytes(), 64).unwrap();
+    });
+    assert!(counted.count_total <= 6, "{}", counted.count_total);
+    let long = format!("[{}{EVENT}]", format!("{EVENT},").repeat(1000));
+    let counted = allocation_counter::measure(|| {
+        Document::parse(long.as_bytes(), 64).unwrap();
+    });
+    // and not much more of them than the text is long
+    assert!(counted.count_total <= 30, "{}", counted.count_total);
+    assert!(counted.bytes_max < 6 * long.len() as u64, "{} of {}", counted.bytes_max, long.len());
+}

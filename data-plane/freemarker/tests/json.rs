@@ -131,6 +131,8 @@ fn keys_that_look_the_same_are_not() {
 fn errors_say_where() {
     for (text, offset, message) in [
         ("", 0, "EOF while parsing a value at byte 0"),
+        ("[", 1, "EOF while parsing a list at byte 1"),
+        ("{", 1, "EOF while parsing an object at byte 1"),
         ("[1,]", 3, "trailing comma at byte 3"),
         ("{\"a\":1,}", 7, "trailing comma at byte 7"),
         ("{\"a\" 1}", 5, "expected `:` at byte 5"),

@@ -51,6 +51,19 @@ impl<'r> Interp<'r> {
         result.map(|()| true)
     }
 
+    /// A text for `?c` or `?json_string`.
+    fn print_literal(&mut self, text: &str, call: &BuiltInCall) -> Result<(), Raised> {
+        self.meter.scan(text.len())?;
+        let start = self.out.len();
+        if call.which == BuiltIn::JsonString {
+            script_content(text, Escape::Json, false, &mut self.out);
+        } else {
+            self.formats.c.string(text, &mut self.out);
+        }
+        let len = self.out.len() - start;
+        self.count_output(len)
+    }
+
     /// The text that a variable has as its value, if it is read in place.
     fn borrowed_text(&self, expr: &'r Expr) -> Option<&'r str> {
         match self.peek(expr) {
@@ -62,6 +75,9 @@ impl<'r> Interp<'r> {
     fn print_built_in(&mut self, call: &'r BuiltInCall) -> Result<(), Raised> {
         let start = self.out.len();
         let value = match self.follow(&call.target)? {
+            Followed::Node(node) if node.as_str().is_some() => {
+                return self.print_literal(node.as_str().unwrap_or_default(), call);
+            }
             Followed::Node(node) => match node.number_text().and_then(PlainNumber::of) {
                 Some(number) if call.which == BuiltIn::C => {
                     self.meter.steps(number.steps)?;
@@ -73,29 +89,24 @@ impl<'r> Interp<'r> {
             Followed::Other => match self.borrowed_text(&call.target) {
                 Some(text) => {
                     self.meter.step().at(call.target.span)?;
-                    Value::String(Text::Borrowed(text))
+                    return self.print_literal(text, call);
                 }
                 None => self.eval(&call.target)?,
             },
         };
         if call.which == BuiltIn::JsonString {
             let text = self.text_of(value, &call.target)?;
-            self.meter.scan(text.len())?;
-            script_content(&text, Escape::Json, false, &mut self.out);
-        } else {
-            match value {
-                Value::Number(number) => {
-                    self.meter.steps(number.cost())?;
-                    self.formats.c.number(&number, &mut self.out);
-                }
-                Value::String(text) => {
-                    self.meter.scan(text.len())?;
-                    self.formats.c.string(&text, &mut self.out);
-                }
-                other => {
-                    let text = self.literal_of(other, call)?;
-                    self.out.extend_from_slice(text.as_bytes());
-                }
+            return self.print_literal(&text, call);
+        }
+        match value {
+            Value::Number(number) => {
+                self.meter.steps(number.cost())?;
+                self.formats.c.number(&number, &mut self.out);
+            }
+            Value::String(text) => return self.print_literal(&text, call),
+            other => {
+                let text = self.literal_of(other, call)?;
+                self.out.extend_from_slice(text.as_bytes());
             }
         }
         let len = self.out.len() - start;

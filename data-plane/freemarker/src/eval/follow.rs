@@ -2,7 +2,7 @@
 
 use super::Interp;
 use super::access::member_steps;
-use crate::ast::{Expr, ExprKind};
+use crate::ast::{Expr, ExprKind, Member};
 use crate::error::{Place, Raised};
 use crate::json::{Kind, Node};
 use crate::model::Hash;
@@ -30,16 +30,23 @@ struct Cost {
 
 impl<'r> Interp<'r> {
     /// Follows a chain of names.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn follow(&mut self, expr: &'r Expr) -> Result<Followed<'r>, Raised> {
-        let ExprKind::Dot(member) = &expr.kind else { return Ok(Followed::Other) };
+        match &expr.kind {
+            ExprKind::Dot(member) => self.follow_to(member).at(expr.span),
+            _ => Ok(Followed::Other),
+        }
+    }
+
+    #[inline(never)]
+    fn follow_to(&mut self, member: &'r Member) -> Result<Followed<'r>, Raised> {
         let mut cost = Cost { steps: 1, levels: 1 };
         let Some(object) = self.object_of(&member.target, &mut cost) else { return Ok(Followed::Other) };
         if !self.meter.has_levels(cost.levels) {
             // evaluated step by step it fails at the right place
             return Ok(Followed::Other);
         }
-        self.meter.steps(cost.steps + member_steps(object)).at(expr.span)?;
+        self.meter.steps(cost.steps + member_steps(object))?;
         Ok(match object.get_again(&member.key) {
             Some(node) => Followed::Node(node),
             None => Followed::Missing,

@@ -6,12 +6,14 @@
 mod key;
 mod parse;
 mod scan;
+mod write;
 
 use std::fmt;
 
 use parse::Parser;
 
 pub(crate) use key::Key;
+pub(crate) use write::write_json_string;
 
 /// The kind of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,17 @@ impl<'a> Document<'a> {
         self.text(slot.key_start, slot.key_len, slot.key_decoded)
     }
 
+    /// Whether a slot's key is this one. Bytes are compared: to cut a text out takes longer.
+    #[inline]
+    fn has_key(&self, slot: &Slot, key: &str) -> bool {
+        if slot.key_len as usize != key.len() {
+            return false;
+        }
+        let from: &str = if slot.key_decoded { &self.decoded } else { self.source };
+        let start = slot.key_start as usize;
+        from.as_bytes().get(start..start + key.len()) == Some(key.as_bytes())
+    }
+
     #[inline]
     fn children(&self, slot: &Slot) -> &[Slot] {
         self.slots.get(slot.start as usize..slot.start as usize + slot.len as usize).unwrap_or_default()
@@ -115,7 +128,7 @@ impl<'a> Document<'a> {
             let place = order.binary_search_by(|place| key_of(place).cmp(key)).ok()?;
             return order.get(place).map(|place| *place as usize);
         }
-        members.iter().position(|member| member.signature == signature && self.key(member) == key)
+        members.iter().position(|member| member.signature == signature && self.has_key(member, key))
     }
 }
 
@@ -153,7 +166,7 @@ impl<'d> Node<'d> {
         let last = key.last_place();
         if let Some(slot) = document.children(self.slot).get(last as usize)
             && slot.signature == key.signature
-            && document.key(slot) == &**key
+            && document.has_key(slot, key)
         {
             return Some(Node { document, slot });
         }
@@ -249,55 +262,6 @@ impl<'d> Node<'d> {
         let items = if self.slot.tag == Tag::Array { document.children(self.slot) } else { &[] };
         items.iter().map(move |slot| Node { document, slot })
     }
-
-    /// Appends this value as compact JSON text; numbers as they were written.
-    pub fn write_json(self, out: &mut Vec<u8>) {
-        let mut open = vec![];
-        let mut next = Some(self);
-        loop {
-            if let Some(node) = next.take() {
-                match node.slot.tag {
-                    Tag::Null => out.extend_from_slice(b"null"),
-                    Tag::True => out.extend_from_slice(b"true"),
-                    Tag::False => out.extend_from_slice(b"false"),
-                    Tag::Number => out.extend_from_slice(node.number_text().unwrap_or_default().as_bytes()),
-                    Tag::String | Tag::Decoded => write_json_string(node.as_str().unwrap_or_default(), out),
-                    Tag::Array => {
-                        out.push(b'[');
-                        open.push((node, 0));
-                    }
-                    Tag::Object | Tag::BigObject => {
-                        out.push(b'{');
-                        open.push((node, 0));
-                    }
-                }
-            }
-            let Some((node, place)) = open.last_mut() else { return };
-            let separator = if *place == 0 { &b""[..] } else { b"," };
-            match node.kind() {
-                Kind::Object => match node.member_at(*place) {
-                    Some((key, value)) => {
-                        out.extend_from_slice(separator);
-                        write_json_string(key, out);
-                        out.push(b':');
-                        next = Some(value);
-                    }
-                    None => out.push(b'}'),
-                },
-                _ => match node.at(*place) {
-                    Some(value) => {
-                        out.extend_from_slice(separator);
-                        next = Some(value);
-                    }
-                    None => out.push(b']'),
-                },
-            }
-            *place += 1;
-            if next.is_none() {
-                open.pop();
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Node<'_> {
@@ -306,30 +270,6 @@ impl fmt::Debug for Node<'_> {
         self.write_json(&mut text);
         f.write_str(&String::from_utf8_lossy(&text))
     }
-}
-
-/// Appends a string as a JSON string literal with its quotes.
-pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            8 => out.extend_from_slice(b"\\b"),
-            12 => out.extend_from_slice(b"\\f"),
-            0..=31 => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 15)]);
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }
 
 /// A value, in an object with its key.

@@ -56,8 +56,11 @@ impl<'a> Parser<'a> {
                 // opened: the first child, or its end
                 let object = slot.tag == Tag::Object;
                 let closer = if object { b'}' } else { b']' };
-                if self.scanner.next_token() == closer {
+                let token = self.scanner.next_token();
+                if token == closer {
                     self.scanner.at += 1;
+                } else if token == 0 && !object {
+                    return Err(self.scanner.unexpected("expected value", "a list"));
                 } else {
                     self.descend(slot)?;
                     slot = if object { self.key()? } else { Slot::EMPTY };

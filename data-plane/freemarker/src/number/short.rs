@@ -169,7 +169,7 @@ impl Digits {
         let mut digits = Digits { bytes: [0; SPACE], start: SPACE };
         let mut rest = unscaled.unsigned_abs();
         let mut decimals = scale.min(MAX_SHORT_SCALE);
-        while decimals > 0 && rest % 10 == 0 {
+        while decimals > 0 && rest.is_multiple_of(10) {
             rest /= 10;
             decimals -= 1;
         }

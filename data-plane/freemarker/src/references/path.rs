@@ -53,7 +53,7 @@ impl Path {
 
     /// Whether it leads to no value there.
     pub(super) fn lacks_in(&self, root: &Root<'_>) -> bool {
-        lacks(&root.get(&self.root), &self.steps)
+        lacks(root.get(&self.root), &self.steps)
     }
 
     /// Whether this is `other`, or what `other` is in.
