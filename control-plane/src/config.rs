@@ -9,6 +9,7 @@ use std::{
 use sluice_access::{AccessMode, ApiKey};
 use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
+use sluice_telemetry::TelemetryConfig;
 
 use crate::retention::ReportRetention;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub report_retention: ReportRetention,
     /// Key that secrets are sealed with; none: one that is made in the data folder.
     pub secrets_key: Option<SecretsKey>,
+    /// What it tells OpenTelemetry.
+    pub telemetry: TelemetryConfig,
     /// The time.
     pub clock: Clock,
 }
@@ -63,6 +66,7 @@ impl Config {
             audit_retention: DEFAULT_AUDIT_RETENTION,
             report_retention: ReportRetention::default(),
             secrets_key: None,
+            telemetry: TelemetryConfig::default(),
             clock,
         }
     }

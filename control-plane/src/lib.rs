@@ -15,6 +15,7 @@
 //! | `sync_filter` | pure: which syncs a list shows, in which order |
 //! | `alerts` | what the alert rules find, and who is told |
 //! | `auto_disable` | which syncs are disabled because they do nothing but fail |
+//! | `telling` | what it tells OpenTelemetry |
 //! | `retention` | what is forgotten, and when |
 //!
 //! [`start`] runs one in this process; the binary is little more.
@@ -38,6 +39,7 @@ mod server;
 mod session;
 mod store;
 mod sync_filter;
+mod telling;
 mod time;
 mod updates;
 

@@ -21,12 +21,16 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error, error.exit_code()),
     };
-    sluice_host::logs::init(&settings.log, settings.log_format == LogFormat::Json);
+    let levels = match sluice_telemetry::logs::init(&settings.log, settings.log_format == LogFormat::Json) {
+        Ok(levels) => levels,
+        Err(error) => return fail(&error, USAGE),
+    };
     settings.warn();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, FAILED),
     };
+    runtime.spawn(levels.follow_hangups());
     runtime.block_on(run(settings))
 }
 
@@ -71,7 +75,7 @@ fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Listen(_) | StartError::DataFolder(_) => CANNOT_START,
         StartError::SecretsKey(_) | StartError::Store(StoreError::OtherKey | StoreError::Newer { .. }) => CANNOT_START,
-        StartError::AdminKey(_) | StartError::Tls(_) => CANNOT_START,
+        StartError::AdminKey(_) | StartError::Tls(_) | StartError::Telemetry(_) => CANNOT_START,
         StartError::Store(_) | StartError::Reflection(_) => FAILED,
     }
 }
@@ -80,6 +84,7 @@ impl SettingsError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::Invalid { .. } | Self::Insecure(_) | Self::Tls(_) => USAGE,
+            Self::Telemetry(_) => USAGE,
             Self::SecretsKey(_) | Self::AdminKey(_) => CANNOT_START,
         }
     }

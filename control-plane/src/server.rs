@@ -18,6 +18,7 @@ use sluice_proto::{
     node::v1::{node_service_server::NodeServiceServer, node_session_service_server::NodeSessionServiceServer},
     sync::v1::sync_service_server::SyncServiceServer,
 };
+use sluice_telemetry::{Registration, Telemetry, TelemetryError, rpc::RpcLayer};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::{
@@ -40,6 +41,7 @@ use crate::{
     publish::Publisher,
     retention,
     store::Store,
+    telling::ControlPlaneSource,
     updates::Updates,
 };
 
@@ -47,6 +49,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open calls may take to end when the control plane stops.
 const STOP: Duration = Duration::from_secs(5);
+/// How long what there is to tell may take to leave when it stops.
+const TELL: Duration = Duration::from_secs(3);
 /// Many syncs are applied at once.
 const MAX_APPLY_BYTES: usize = 32 << 20;
 /// Nodes report in large batches.
@@ -73,6 +77,9 @@ pub enum StartError {
     /// The store in the data folder cannot be opened.
     #[error("the store in the data folder cannot be opened")]
     Store(#[from] StoreError),
+    /// What it is to tell cannot be told.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The reflection service cannot be made.
     #[error("the reflection service cannot be made")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -85,6 +92,8 @@ pub struct ControlPlane {
     tasks: TaskTracker,
     store: Store,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
+    telemetry: Telemetry,
+    told: Registration,
     // Last, so that it is released after everything else has gone.
     folder: DataFolder,
 }
@@ -98,6 +107,9 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let loopback_only = config.access == AccessMode::OPEN_ON_LOOPBACK;
     let listener = listen::bind(config.listen, loopback_only).await?;
     let address = listener.local_addr().map_err(|source| ListenError::Io { address: config.listen, source })?;
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let telemetry =
+        Telemetry::start(config.telemetry, "sluice-control-plane", env!("CARGO_PKG_VERSION"), &instance).await?;
     let publisher = Publisher::new();
     let key = match config.secrets_key {
         Some(key) => key,
@@ -134,6 +146,13 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         stopping: CancellationToken::new(),
         streams: TaskTracker::new(),
     };
+    let told = telemetry.register(Arc::new(ControlPlaneSource {
+        telemetry: telemetry.clone(),
+        nodes: context.nodes.clone(),
+        newest: context.publisher.watch_revision(),
+        clock: context.clock.clone(),
+    }));
+    let rpcs = RpcLayer::new(telemetry.clone(), |path| sluice_access::roles::allowed(path).is_some(), true);
     let stopping = context.stopping.clone();
     let tasks = context.streams.clone();
     tasks.spawn(retention::run(context.clone()));
@@ -153,6 +172,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let sessions =
         NodeSessionServiceServer::new(NodeSessions(context.clone())).max_decoding_message_size(MAX_NODE_MESSAGE_BYTES);
     let router = Server::builder()
+        .layer(rpcs)
         .layer(Gate::new(access))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -179,7 +199,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
         }
     };
     tracing::info!(%address, data_dir = %folder.path().display(), "control plane started");
-    Ok(ControlPlane { address, stopping: stopping.drop_guard(), tasks, store, server, folder })
+    Ok(ControlPlane { address, stopping: stopping.drop_guard(), tasks, store, server, telemetry, told, folder })
 }
 
 /// Seals the secrets of a control plane that does not run with another key: those who know the old one alone cannot open them any
@@ -218,10 +238,16 @@ impl ControlPlane {
         self.address
     }
 
+    /// What it tells.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
     /// Takes no more calls, ends streams, lets calls that are under way finish for some seconds and closes the store. The
     /// data folder is free afterwards.
     pub async fn stop(self) {
-        let Self { stopping, tasks, store, mut server, folder, .. } = self;
+        let Self { stopping, tasks, store, mut server, telemetry, told, folder, .. } = self;
         drop(stopping);
         tasks.close();
         if tokio::time::timeout(STOP, &mut server).await.is_err() {
@@ -231,6 +257,8 @@ impl ControlPlane {
         if tokio::time::timeout(STOP, tasks.wait()).await.is_err() {
             tracing::warn!("streams are still open: broken off");
         }
+        telemetry.stop(TELL).await;
+        drop(told);
         store.close().await;
         drop(folder);
         tracing::info!("control plane stopped");

@@ -25,6 +25,7 @@ use sluice_host::{
     tls::{TlsError, TlsFiles},
 };
 use sluice_pipeline::sync::Rules;
+use sluice_telemetry::{TelemetryConfig, TelemetryError};
 use thiserror::Error;
 
 const DEFAULT_DATA_DIR: &str = "data/control-plane";
@@ -114,7 +115,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "SLUICE_CONTROL_PLANE_INSECURE_OPEN", action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     insecure_open: Option<bool>,
-    /// What to log to standard error, such as `warn` or `sluice_control_plane=debug,info`; RUST_LOG counts before it
+    /// Address on which Prometheus may scrape metrics, at /metrics, without a key [default: none]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// What to log to standard error, such as `warn` or `sluice_control_plane=debug,info`; RUST_LOG counts before it;
+    /// or @ and a file with such a filter, which is read again at SIGHUP
     /// [default: info]
     #[arg(long, value_name = "FILTER", env = "SLUICE_CONTROL_PLANE_LOG")]
     log: Option<String>,
@@ -134,7 +139,7 @@ pub(crate) enum LogFormat {
 }
 
 /// The settings that count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     listen: SocketAddr,
     data_dir: PathBuf,
@@ -146,6 +151,7 @@ pub(crate) struct Settings {
     access: AccessMode,
     admin_key: Option<ApiKey>,
     tls: Option<TlsFiles>,
+    telemetry: TelemetryConfig,
     /// What to log.
     pub(crate) log: String,
     /// How to log.
@@ -175,6 +181,9 @@ pub(crate) enum SettingsError {
     /// The key for secrets at rest cannot be used.
     #[error(transparent)]
     SecretsKey(#[from] KeyError),
+    /// A variable of OpenTelemetry makes no sense.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// It is not TOML, or holds a setting that there is not.
     #[error("the configuration file {path} is invalid")]
     Invalid {
@@ -210,6 +219,7 @@ struct File {
     admin_key_file: Option<PathBuf>,
     insecure_plaintext: Option<bool>,
     insecure_open: Option<bool>,
+    metrics_listen: Option<SocketAddr>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -263,6 +273,10 @@ impl Settings {
             access: AccessMode::open(open),
             admin_key,
             tls,
+            telemetry: TelemetryConfig {
+                scrape: flags.metrics_listen.or(file.metrics_listen),
+                ..TelemetryConfig::from_env()?
+            },
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         })
@@ -286,6 +300,7 @@ impl Settings {
             audit_retention: self.audit_retention,
             report_retention: self.report_retention,
             secrets_key: self.secrets_key,
+            telemetry: self.telemetry,
             clock: Clock::system(),
         }
     }

@@ -25,6 +25,7 @@ use sluice_proto::{
         UpdateSyncRequest, sync_service_client::SyncServiceClient,
     },
 };
+use sluice_telemetry::TelemetryConfig;
 use tempfile::TempDir;
 
 use crate::{endpoint::PATIENCE, ledger};
@@ -50,6 +51,7 @@ pub struct Cluster {
     ca_file: Option<PathBuf>,
     limits: Limits,
     spool: SpoolLimits,
+    telemetry: TelemetryConfig,
 }
 
 impl Cluster {
@@ -73,7 +75,16 @@ impl Cluster {
         Self::start_with(ca_file, Limits::default(), SpoolLimits::default()).await
     }
 
+    /// The same with both planes telling what `telemetry` says.
+    pub async fn start_telling(telemetry: TelemetryConfig) -> Self {
+        Self::start_all(None, Limits::default(), SpoolLimits::default(), telemetry).await
+    }
+
     async fn start_with(ca_file: Option<&Path>, limits: Limits, spool: SpoolLimits) -> Self {
+        Self::start_all(ca_file, limits, spool, TelemetryConfig::default()).await
+    }
+
+    async fn start_all(ca_file: Option<&Path>, limits: Limits, spool: SpoolLimits, telemetry: TelemetryConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, time) = Clock::manual(START_MS);
         let mut cluster = Self {
@@ -86,6 +97,7 @@ impl Cluster {
             ca_file: ca_file.map(Path::to_owned),
             limits,
             spool,
+            telemetry,
         };
         cluster.start_control_plane().await;
         cluster.start_node().await;
@@ -97,6 +109,7 @@ impl Cluster {
     pub async fn start_control_plane(&mut self) {
         let config = sluice_control_plane::Config {
             listen: self.control_address,
+            telemetry: self.telemetry.clone(),
             ..sluice_control_plane::Config::on_loopback(
                 self.folder.path().join("control-plane"),
                 rules(),
@@ -120,6 +133,7 @@ impl Cluster {
             extra_roots_pem: self.ca_file.clone(),
             limits: self.limits.clone(),
             spool: self.spool.clone(),
+            telemetry: self.telemetry.clone(),
             ..sluice_node::Config::on_loopback("n1", self.control_address, data_dir, rules(), self.clock.clone())
         };
         self.node = Some(sluice_node::start(config).await.unwrap());
@@ -129,6 +143,13 @@ impl Cluster {
     pub async fn stop_node(&mut self) {
         self.ledger().await;
         self.node.take().unwrap().stop().await;
+    }
+
+    /// Waits until both planes have exported all that there is to tell now.
+    pub async fn told(&self) {
+        assert!(self.node().telemetry().flush(PATIENCE).await, "the node could not tell everything");
+        let control_plane = self.control_plane.as_ref().unwrap();
+        assert!(control_plane.telemetry().flush(PATIENCE).await, "the control plane could not tell everything");
     }
 
     /// The node.

@@ -16,6 +16,7 @@ pub mod faults;
 pub mod hostile;
 pub mod ledger;
 pub mod measure;
+pub mod otlp;
 pub mod process;
 pub mod producer;
 pub mod random;

@@ -29,6 +29,7 @@ use crate::{
         store::{LaneKey, Settled, Settlement},
     },
     stop,
+    telemetry::{Meters, SyncMeters},
 };
 
 /// Makes rounds.
@@ -45,6 +46,8 @@ pub struct Courier {
     pub stop: watch::Receiver<bool>,
     /// Renders the bodies.
     pub renders: Renders,
+    /// Counts what nothing else counts.
+    pub meters: Arc<Meters>,
 }
 
 /// A round to make.
@@ -63,6 +66,8 @@ pub struct RoundWork {
     pub pace: Option<Arc<Pace>>,
     /// What the lane's renderings cost.
     pub cost: Arc<RenderCost>,
+    /// Where the lane counts; none if nobody wants to know.
+    pub meters: Option<Arc<SyncMeters>>,
 }
 
 /// What a round says of its endpoint.
@@ -131,12 +136,16 @@ impl Making<'_> {
             return self.over(round.state(), None, None);
         }
         let mut timings = AttemptTimings { queue: Some(span(began_ms - work.due_ms)), ..AttemptTimings::default() };
+        let asked = self.round.meters.is_some().then(|| self.courier.clock.elapsed());
         let rendering =
             self.courier.renders.render(self.round.lane, &self.round.cost, sync, &work.event.json, began_ms);
         let Some(rendered) = rendering.await else {
             // The node goes down: the round has not begun.
             return Settled::Again { state: work.state, due_ms: work.due_ms - behind_ms };
         };
+        if let Some((meters, asked)) = self.round.meters.as_ref().zip(asked) {
+            meters.render_duration.record(self.courier.clock.elapsed().saturating_sub(asked));
+        }
         let rendered_ms = self.courier.clock.now_ms();
         timings.render = Some(span(rendered_ms - began_ms));
         let body = match rendered {
@@ -148,6 +157,9 @@ impl Making<'_> {
             let made = round.attempt();
             let exchange =
                 Exchange::make(&self.courier.client, &self.courier.clock, sync, headers.clone(), body.clone()).await;
+            if let Some(meters) = &self.round.meters {
+                meters.attempt_duration.record(exchange.took());
+            }
             let class = outcome::classify(&exchange.result);
             let status = exchange.result.ok();
             self.last = Some(LastExchange { result: exchange.result, retry_after: exchange.retry_after });
@@ -161,6 +173,9 @@ impl Making<'_> {
                 Step::Delivered => {
                     attempt.outcome = AttemptOutcome::Delivered.into();
                     self.report(attempt);
+                    if let Some(meters) = &self.round.meters {
+                        meters.delivered(work.event.accept_ms, exchange.end_ms);
+                    }
                     let (outcome, reason) = (EndingOutcome::Delivered, EndingReason::Unspecified);
                     return self.end(round.state(), outcome, reason, exchange.end_ms);
                 }
@@ -244,6 +259,9 @@ impl Making<'_> {
     }
 
     fn report(&mut self, attempt: Attempt) {
+        if let Some(meters) = &self.round.meters {
+            meters.attempt(&attempt);
+        }
         self.reports.push(self.courier.reporter.attempt(&self.subject, attempt));
     }
 

@@ -2,6 +2,7 @@
 
 use sluice_host::{data_folder::DataFolderError, listen::ListenError, sealing::KeyError, tls::TlsError};
 use sluice_proto::name::ID_RULE;
+use sluice_telemetry::TelemetryError;
 use thiserror::Error;
 
 use crate::{http::ClientError, spool::store::StoreError};
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The listener's certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What it is to tell cannot be told.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The node's name is none.
     #[error("`{name}` cannot be a node's name: {ID_RULE}")]
     Name {
@@ -53,6 +57,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::DataFolder(_) | Self::Listen(_) | Self::SecretsKey(_) | Self::Credentials(_) | Self::Tls(_) => 6,
+            Self::Telemetry(_) => 6,
             _ => 1,
         }
     }

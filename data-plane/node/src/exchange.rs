@@ -74,6 +74,11 @@ impl Exchange {
         }
     }
 
+    /// How long it took.
+    pub(crate) fn took(&self) -> Duration {
+        self.trip.timings.total
+    }
+
     /// Adds what the exchange tells to what is known of the attempt, but for its timings.
     pub(crate) fn describe(&self, uri: &Uri, attempt: Attempt) -> Attempt {
         let failure = outcome::failure(&self.result);

@@ -10,6 +10,7 @@
 //! | [`http`], [`guard`] | the webhook client and the only way to its sockets |
 //! | [`dial`], [`control`], [`uplink`] | the control plane; catalog in, reports out |
 //! | [`commands`], [`drain`] | what operators ask of the node |
+//! | [`telemetry`] | what it tells OpenTelemetry |
 
 pub mod attempt;
 pub mod commands;
@@ -31,6 +32,7 @@ pub mod renders;
 pub mod report;
 pub mod spool;
 mod stop;
+pub mod telemetry;
 pub mod uplink;
 
 pub use self::{

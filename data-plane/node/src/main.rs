@@ -3,8 +3,8 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use sluice_host::logs;
 use sluice_node::config::Args;
+use sluice_telemetry::logs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
@@ -16,7 +16,13 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    logs::init(&settings.log, settings.log_json);
+    match logs::init(&settings.log, settings.log_json) {
+        Ok(levels) => drop(tokio::spawn(levels.follow_hangups())),
+        Err(error) => {
+            eprintln!("sluice-node: {error}");
+            return ExitCode::from(2);
+        }
+    }
     settings.warn();
     let node = match sluice_node::start(settings.config).await {
         Ok(node) => node,

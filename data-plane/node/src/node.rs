@@ -17,6 +17,7 @@ use sluice_proto::{
     event::v1::event_service_server::EventServiceServer,
     name::{NodeName, is_valid_id},
 };
+use sluice_telemetry::{KeyValue, Registration, Telemetry, TelemetryConfig, instruments, rpc::RpcLayer};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::{
     server::NamedService as _,
@@ -44,6 +45,7 @@ use crate::{
         store::{Ledger, Stats, StoreError},
     },
     stop,
+    telemetry::{Meters, NodeSource},
     uplink::Uplink,
 };
 
@@ -60,6 +62,9 @@ pub const STOP_GRACE: Duration = Duration::from_secs(15);
 /// How long producers' streams may go on at a stop, at most.
 const STREAMS_GRACE: Duration = Duration::from_secs(5);
 
+/// How long what there is to tell may take to leave at a stop.
+const TELL_GRACE: Duration = Duration::from_secs(3);
+
 /// A running node. Dropping it stops nothing: use [`Node::stop`].
 pub struct Node {
     name: String,
@@ -74,6 +79,8 @@ pub struct Node {
     server: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
+    telemetry: Telemetry,
+    _told: Registration,
     _data: Arc<DataFolder>,
 }
 
@@ -95,9 +102,11 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let extra_roots = config.extra_roots_pem.as_deref();
     let client = WebhookClient::new(policy, config.resolver, extra_roots, config.clock.clone())?;
     let reporter = Reporter::new(&name, &instance);
-    let started = spool::start(
+    let telemetry = tell(config.telemetry, &name, &instance).await?;
+    let started = spool::start_measured(
         &SqliteFactory::new(data.path(), reporter.clone(), config.spool).with_clock(config.clock.clone()),
         config.clock.clone(),
+        telemetry.recorder(&instruments::SPOOL_COMMIT_DURATION, &[]),
     )?;
     let spool = started.spool;
     let lanes = spool.read(|reader| reader.lanes()).await?;
@@ -113,6 +122,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let (catalog_sender, catalog) = watch::channel(Arc::new(stored));
     let (stop, stopped) = watch::channel(false);
 
+    let meters = Arc::new(Meters::new(telemetry.clone()));
     let courier = Arc::new(Courier {
         client: client.clone(),
         reporter,
@@ -120,6 +130,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         clock: config.clock.clone(),
         stop: stopped.clone(),
         renders: Renders::start(RENDERS_AT_ONCE),
+        meters: meters.clone(),
     });
     let limits = config.limits.within(open_files::raise_limit());
     let places = Places::new(limits.max_concurrency_per_host, limits.max_concurrency);
@@ -143,7 +154,20 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         drain.clone(),
     );
     let ingest_budget = Budget::new(ingest::BUDGET_BYTES);
-    let gate = Gate::new(access);
+    let source = NodeSource {
+        meters,
+        spool: spool.clone(),
+        catalog: catalog.clone(),
+        figures: figures.clone(),
+        client: client.clone(),
+        budget: ingest_budget.clone(),
+        drain: drain.clone(),
+        clock: config.clock.clone(),
+    };
+    let told = telemetry.register(Arc::new(source));
+    // Events have spans of their own.
+    let rpcs = RpcLayer::new(telemetry.clone(), |path| sluice_access::roles::allowed(path).is_some(), false);
+    let gate = (rpcs, Gate::new(access));
     let server = serve((listener, config.tls), gate, ingest, ingest_budget.clone(), health_service, stopped.clone())?;
     let identity = Identity { node: name.clone(), instance, ingest_address: address.to_string() };
     let commands = Commands {
@@ -190,6 +214,8 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         server,
         dispatcher,
         tasks,
+        telemetry,
+        _told: told,
         _data: data,
     })
 }
@@ -241,6 +267,12 @@ impl Node {
         IngestLoad { held_bytes: self.ingest_budget.in_use(), calls: self.drain.sender_count() }
     }
 
+    /// What it tells.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
     /// What its lanes have in hand.
     #[must_use]
     pub fn figures(&self) -> &Figures {
@@ -281,13 +313,14 @@ impl Node {
         }
         // The last handle: what was sent to the writer before is on disk when this returns.
         self.spool.finish().await;
+        self.telemetry.stop(TELL_GRACE).await;
         tracing::info!(name = self.name, "the node has stopped");
     }
 }
 
 fn serve(
     (listener, tls): (TcpListener, Option<TlsFiles>),
-    gate: Gate,
+    (rpcs, gate): (RpcLayer, Gate),
     ingest: Ingest,
     budget: Budget,
     health: impl tower::Service<
@@ -315,6 +348,7 @@ fn serve(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let router = Server::builder()
+        .layer(rpcs)
         .layer(gate)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -367,6 +401,12 @@ async fn report_health(
         () = stop::asked(&mut stopped) => {}
     }
     say(ServingStatus::NotServing).await;
+}
+
+/// What the node tells, in its own name.
+async fn tell(mut config: TelemetryConfig, name: &str, instance: &str) -> Result<Telemetry, StartError> {
+    config.resource.push(KeyValue::new(instruments::NODE, name.to_owned()));
+    Ok(Telemetry::start(config, "sluice-node", env!("CARGO_PKG_VERSION"), instance).await?)
 }
 
 /// Notices jumps of the machine's clock until the node stops.

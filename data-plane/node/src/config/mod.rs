@@ -20,6 +20,7 @@ use sluice_access::{
 use sluice_client::Credentials;
 use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
+use sluice_telemetry::{TelemetryConfig, config::DEFAULT_LABELS};
 
 use self::spool::SpoolOptions;
 use crate::{guard::Resolver, spool::SpoolLimits};
@@ -56,6 +57,8 @@ pub struct Config {
     pub spool: SpoolLimits,
     /// Key that the secrets in the copy of the catalog are sealed with; none: one that is made in the data folder.
     pub secrets_key: Option<SecretsKey>,
+    /// What it tells OpenTelemetry.
+    pub telemetry: TelemetryConfig,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -78,6 +81,7 @@ impl Config {
             limits: Limits::default(),
             spool: SpoolLimits::default(),
             secrets_key: None,
+            telemetry: TelemetryConfig::default(),
             clock,
         }
     }
@@ -221,7 +225,18 @@ struct Options {
     /// either way: what was cut off is delivered after the next start [default: 15]
     #[arg(long, env = "SLUICE_NODE_STOP_GRACE", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
     stop_grace: Option<u64>,
-    /// What to log: error, warn, info, debug, or a filter such as sluice_node=debug [default: info]
+    /// Address on which Prometheus may scrape metrics, at /metrics, without a key [default: none]
+    #[arg(long, env = "SLUICE_NODE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// Syncs that metrics tell apart; all beyond are one, `_other` [default: 1000]
+    #[arg(long, env = "SLUICE_NODE_TELEMETRY_SYNCS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    telemetry_syncs: Option<u32>,
+    /// Export spans of rounds that fail, and of those that follow them, although sampling leaves their trace out
+    #[arg(long, env = "SLUICE_NODE_TRACE_FAILURES", num_args = 0..=1, require_equals = true,
+        value_name = "BOOL", default_missing_value = "true")]
+    trace_failures: Option<bool>,
+    /// What to log: error, warn, info, debug, a filter such as sluice_node=debug,info, or @ and a file with such a filter, which is
+    /// read again at SIGHUP [default: info]
     #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
     log: Option<String>,
     /// Form of the log, on standard error [default: text]
@@ -328,6 +343,12 @@ impl Args {
                 },
                 spool: flags.spool.limits(file.spool)?,
                 secrets_key: SecretsKey::given(flags.secrets_key_file.or(file.secrets_key_file).as_deref())?,
+                telemetry: TelemetryConfig {
+                    scrape: flags.metrics_listen.or(file.metrics_listen),
+                    labels: count(flags.telemetry_syncs, file.telemetry_syncs, DEFAULT_LABELS),
+                    keep_failures: yes(flags.trace_failures, file.trace_failures),
+                    ..TelemetryConfig::from_env()?
+                },
                 clock: Clock::system(),
             },
             stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),

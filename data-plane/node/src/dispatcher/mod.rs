@@ -29,6 +29,7 @@ use crate::{
         store::{Created, Damaged, Due, LaneKey, LaneRow, Settled, Settlement, StoreError},
     },
     stop,
+    telemetry::SyncMeters,
 };
 
 /// How long a lane rests after a failed load.
@@ -60,6 +61,10 @@ struct Entry {
     keeps: Option<u64>,
     /// Its part of [`Figures::in_memory`].
     in_memory: usize,
+    /// Where it counts; none if nobody wants to know.
+    meters: Option<Arc<SyncMeters>>,
+    /// Whether its breaker was told to be open.
+    told_open: bool,
 }
 
 /// Why waiting deliveries of a lane are being ended on disk.
@@ -93,12 +98,13 @@ impl Dispatcher {
         places: Places,
     ) -> Self {
         let (loaded, loads) = mpsc::unbounded_channel();
-        let entry = |row: LaneRow| (row.lane, Entry::new(Lane::stored(row)));
+        let entry = |row: LaneRow| (row.lane, Entry::new(Lane::stored(row), &courier));
+        let lanes = lanes.into_iter().map(entry).collect();
         Self {
             clock: courier.clock.clone(),
             courier,
             catalog,
-            lanes: lanes.into_iter().map(entry).collect(),
+            lanes,
             places,
             timers: Timers::default(),
             rounds: JoinSet::new(),
@@ -194,7 +200,7 @@ impl Dispatcher {
     fn created(&mut self, new: Created) {
         let entry = self.lanes.entry(new.lane).or_insert_with(|| {
             // The catalog may have lost the sync, or it was disabled, since this was matched.
-            let mut entry = Entry::new(Lane::new(new.lane, new.key.clone()));
+            let mut entry = Entry::new(Lane::new(new.lane, new.key.clone()), &self.courier);
             entry.align(&self.catalog.borrow(), &self.courier);
             entry
         });
@@ -277,6 +283,7 @@ impl Dispatcher {
     fn pump(&mut self, row: i64) {
         self.shelve(row);
         let Some(entry) = self.lanes.get_mut(&row) else { return };
+        entry.tell_breaker();
         let before = std::mem::replace(&mut entry.in_memory, entry.lane.in_memory());
         self.figures.lane_holds(before, entry.in_memory);
         if entry.lane.gone {
@@ -317,6 +324,7 @@ impl Dispatcher {
                 work,
                 pace: entry.gate.pace(),
                 cost: entry.gate.cost(),
+                meters: entry.meters.clone(),
             };
             let courier = self.courier.clone();
             let task = self.rounds.spawn(async move { courier.round(round).await });
@@ -460,9 +468,27 @@ impl Dispatcher {
     }
 }
 
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(meters) = self.meters.as_ref().filter(|_| self.told_open) {
+            meters.breaker(false);
+        }
+    }
+}
+
 impl Entry {
-    fn new(lane: Lane) -> Self {
-        Self { lane, gate: Gate::new(), ending: None, keeps: None, in_memory: 0 }
+    fn new(lane: Lane, courier: &Courier) -> Self {
+        let meters = courier.meters.of_sync(&lane.key.name);
+        Self { lane, gate: Gate::new(), ending: None, keeps: None, in_memory: 0, meters, told_open: false }
+    }
+
+    /// Tells if the breaker has opened or closed.
+    fn tell_breaker(&mut self) {
+        let open = self.gate.is_open();
+        if let Some(meters) = self.meters.as_ref().filter(|_| open != self.told_open) {
+            meters.breaker(open);
+            self.told_open = open;
+        }
     }
 
     /// Brings the lane in line with what the catalog says of its sync. Gives how many deliveries may be open if that is fewer

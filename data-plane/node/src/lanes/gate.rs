@@ -88,6 +88,12 @@ impl Gate {
         self.cost.clone()
     }
 
+    /// Whether the endpoint counts as down.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     /// Until when the breaker lets no round begin. Asking changes nothing.
     #[must_use]
     pub fn waits_until(&self, now_ms: i64) -> Option<i64> {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use sluice_host::clock::Clock;
+use sluice_telemetry::meters::Recorder;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot, watch};
 
@@ -109,6 +110,14 @@ pub struct Started {
 /// # Errors
 /// If the store cannot be opened.
 pub fn start(factory: &dyn StoreFactory, clock: Clock) -> Result<Started, StoreError> {
+    start_measured(factory, clock, Recorder::default())
+}
+
+/// The same; `commits` is told how long each commit took.
+///
+/// # Errors
+/// If the store cannot be opened.
+pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, commits: Recorder) -> Result<Started, StoreError> {
     let store = factory.writer()?;
     let reader = factory.reader()?;
     if let Some(mark) = reader.time_mark()? {
@@ -122,7 +131,7 @@ pub fn start(factory: &dyn StoreFactory, clock: Clock) -> Result<Started, StoreE
     let (commands, command_queue) = mpsc::channel();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
-    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock))?;
+    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock, commits))?;
     let reads = serve("spool-reader", reader)?;
     let long_reads = serve("spool-inspector", factory.reader()?)?;
     let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));

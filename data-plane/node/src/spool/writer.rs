@@ -7,6 +7,7 @@ use std::{
 };
 
 use sluice_host::clock::Clock;
+use sluice_telemetry::meters::Recorder;
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use super::{
@@ -77,8 +78,10 @@ pub(super) fn run(
     notices: &UnboundedSender<Notice>,
     next_report: &watch::Sender<u64>,
     clock: &Clock,
+    commits: Recorder,
 ) {
-    let mut writer = Writer { store, fences: HashMap::new(), next_fence: 1, kept: Vec::new(), notices, next_report };
+    let fences = HashMap::new();
+    let mut writer = Writer { store, commits, fences, next_fence: 1, kept: Vec::new(), notices, next_report };
     let mut more = false;
     let mut since_upkeep = Instant::now();
     loop {
@@ -117,6 +120,8 @@ pub(super) fn run(
 
 struct Writer<'a> {
     store: Box<dyn Store>,
+    /// How long commits take.
+    commits: Recorder,
     /// The newest stream of each producer that has one open.
     fences: HashMap<Producer, u64>,
     next_fence: u64,
@@ -167,7 +172,10 @@ impl Writer<'_> {
         if changes.is_empty() {
             return;
         }
-        match self.store.apply(&changes, now_ms) {
+        let began = Instant::now();
+        let applied = self.store.apply(&changes, now_ms);
+        self.commits.record(began.elapsed());
+        match applied {
             Ok(effects) => self.tell(&changes, effects, waiters),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the spool could not commit");

@@ -1,0 +1,10 @@
+//! What a node tells OpenTelemetry. Nothing here is on the path of an event but a few counters and prepared recorders, and, for
+//! events whose trace is kept, their spans.
+
+mod meters;
+mod source;
+
+pub use self::{
+    meters::{Meters, SyncMeters},
+    source::NodeSource,
+};
