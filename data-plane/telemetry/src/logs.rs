@@ -140,13 +140,15 @@ pub(crate) fn on_telemetry_thread() {
     EXPORTS.set(true);
 }
 
+type Filter<S> = DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool>;
+
 /// What the libraries of the exporters say about their connections is left out; what we say of them ourselves is not.
-fn not_of_the_exporters<S: Subscriber>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+fn not_of_the_exporters<S: Subscriber>() -> Filter<S> {
     dynamic_filter_fn(|metadata, _| !EXPORTS.get() || metadata.target().starts_with("sluice"))
 }
 
 /// Nothing of the exporters at all, and nothing of the libraries that carry gRPC.
-fn worth_exporting<S: Subscriber>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+fn worth_exporting<S: Subscriber>() -> Filter<S> {
     dynamic_filter_fn(|metadata, _| {
         let target = metadata.target();
         !EXPORTS.get()
