@@ -66,6 +66,7 @@ struct State {
 struct Taken {
     spans: Vec<(String, Span)>,
     logs: Vec<LogRecord>,
+    log_scopes: BTreeSet<String>,
     /// The newest reading by process, metric and attributes.
     points: BTreeMap<Point, f64>,
     names: BTreeSet<String>,
@@ -146,6 +147,12 @@ impl Backend {
     #[must_use]
     pub fn logs(&self) -> Vec<LogRecord> {
         self.state.taken.lock().unwrap().logs.clone()
+    }
+
+    /// Where log records came from: the module of each.
+    #[must_use]
+    pub fn log_scopes(&self) -> BTreeSet<String> {
+        self.state.taken.lock().unwrap().log_scopes.clone()
     }
 
     /// Names of all metrics that ever came.
@@ -256,7 +263,11 @@ impl LogsService for Service {
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, Status> {
         let message = self.take(request).await?;
         let scopes = message.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-        self.0.taken.lock().unwrap().logs.extend(scopes.flat_map(|scope| scope.log_records));
+        let mut taken = self.0.taken.lock().unwrap();
+        for scope in scopes {
+            taken.log_scopes.insert(scope.scope.unwrap_or_default().name);
+            taken.logs.extend(scope.log_records);
+        }
         Ok(tonic::Response::new(ExportLogsServiceResponse::default()))
     }
 }

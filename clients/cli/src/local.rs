@@ -10,6 +10,7 @@ use sluice_control_plane::ControlPlane;
 use sluice_host::clock::Clock;
 use sluice_node::Node;
 use sluice_pipeline::sync::Rules;
+use sluice_telemetry::TelemetryConfig;
 use tokio::time::{Instant, sleep};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -47,11 +48,13 @@ impl LocalPlanes {
             ..Rules::default()
         };
         let clock = Clock::system();
+        let telemetry = TelemetryConfig::from_env().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         std::fs::create_dir_all(data_dir).map_err(|error| {
             Failure::new(Exit::CannotStart, format!("the data folder {} cannot be made: {error}", data_dir.display()))
         })?;
         let control_plane = sluice_control_plane::start(sluice_control_plane::Config {
             listen: loopback(ports.control_plane),
+            telemetry: telemetry.clone(),
             ..sluice_control_plane::Config::on_loopback(data_dir.join("control-plane"), rules.clone(), clock.clone())
         })
         .await
@@ -65,6 +68,7 @@ impl LocalPlanes {
         })?;
         let node = sluice_node::start(sluice_node::Config {
             listen: loopback(ports.node),
+            telemetry,
             ..sluice_node::Config::on_loopback("local", control_plane.address(), data_dir.join("node"), rules, clock)
         })
         .await;

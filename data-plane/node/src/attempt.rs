@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use opentelemetry::{Context, context::FutureExt as _, trace::TraceContextExt as _};
 use prost::Message as _;
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
@@ -29,7 +30,7 @@ use crate::{
         store::{LaneKey, Settled, Settlement},
     },
     stop,
-    telemetry::{Meters, SyncMeters},
+    telemetry::{Meters, RoundTrace, SyncMeters},
 };
 
 /// Makes rounds.
@@ -91,9 +92,19 @@ impl Courier {
     pub async fn round(&self, round: RoundWork) -> RoundEnd {
         let event = &round.work.event;
         let subject = Subject { key: &round.key, event: event.id, accept_ms: event.accept_ms };
-        let mut making = Making { courier: self, round: &round, subject, reports: Vec::new(), last: None };
-        let outcome = making.make().await;
+        let (telemetry, began) = (self.meters.telemetry(), self.clock.elapsed());
+        let trace = RoundTrace::begin(telemetry, &round.sync, &round.work, self.clock.now_ms(), began);
+        // What is logged meanwhile has the ids of the trace.
+        let logged_in = trace.as_ref().and_then(|trace| trace.sampled().cloned());
+        let mut making = Making { courier: self, round: &round, subject, reports: Vec::new(), last: None, trace };
+        let outcome = match logged_in {
+            Some(context) => making.make().with_context(Context::new().with_remote_span_context(context)).await,
+            None => making.make().await,
+        };
         let (reports, last) = (making.reports, making.last);
+        if let Some(trace) = making.trace {
+            trace.over(self.clock.elapsed(), shown(&outcome));
+        }
         self.spool.settle(Settlement {
             delivery: round.work.delivery,
             event: round.work.event_row,
@@ -115,6 +126,16 @@ impl Courier {
     }
 }
 
+/// What came of a round, as its span says it.
+fn shown(settled: &Settled) -> &'static str {
+    match settled {
+        Settled::Again { .. } => "retry",
+        Settled::Ended { outcome: EndingOutcome::Delivered, .. } => "delivered",
+        Settled::Ended { outcome: EndingOutcome::Expired, .. } => "expired",
+        Settled::Ended { .. } => "discarded",
+    }
+}
+
 /// A round under way. Times of the schedule are the lane's, which stands still while its sync is disabled.
 struct Making<'a> {
     courier: &'a Courier,
@@ -122,6 +143,7 @@ struct Making<'a> {
     subject: Subject<'a>,
     reports: Vec<Report>,
     last: Option<LastExchange>,
+    trace: Option<RoundTrace<'a>>,
 }
 
 impl Making<'_> {
@@ -136,15 +158,21 @@ impl Making<'_> {
             return self.over(round.state(), None, None);
         }
         let mut timings = AttemptTimings { queue: Some(span(began_ms - work.due_ms)), ..AttemptTimings::default() };
-        let asked = self.round.meters.is_some().then(|| self.courier.clock.elapsed());
+        let asked = (self.round.meters.is_some() || self.trace.is_some()).then(|| self.courier.clock.elapsed());
         let rendering =
             self.courier.renders.render(self.round.lane, &self.round.cost, sync, &work.event.json, began_ms);
         let Some(rendered) = rendering.await else {
             // The node goes down: the round has not begun.
             return Settled::Again { state: work.state, due_ms: work.due_ms - behind_ms };
         };
-        if let Some((meters, asked)) = self.round.meters.as_ref().zip(asked) {
-            meters.render_duration.record(self.courier.clock.elapsed().saturating_sub(asked));
+        if let Some(asked) = asked {
+            let took = self.courier.clock.elapsed().saturating_sub(asked);
+            if let Some(meters) = &self.round.meters {
+                meters.render_duration.record(took);
+            }
+            if let Some(trace) = &mut self.trace {
+                trace.rendered(took, rendered.is_err().then_some(AttemptError::Render));
+            }
         }
         let rendered_ms = self.courier.clock.now_ms();
         timings.render = Some(span(rendered_ms - began_ms));
@@ -155,8 +183,9 @@ impl Making<'_> {
         let headers = request::headers(sync, WebhookId::new(work.event.id, &sync.uid));
         loop {
             let made = round.attempt();
-            let exchange =
-                Exchange::make(&self.courier.client, &self.courier.clock, sync, headers.clone(), body.clone()).await;
+            let mut headers = headers.clone();
+            let span = self.trace.as_ref().map(|trace| trace.attempt(&mut headers));
+            let exchange = Exchange::make(&self.courier.client, &self.courier.clock, sync, headers, body.clone()).await;
             if let Some(meters) = &self.round.meters {
                 meters.attempt_duration.record(exchange.took());
             }
@@ -169,6 +198,9 @@ impl Making<'_> {
             let mut attempt = self.describe(number, made, &exchange);
             attempt.timings = Some(exchange.timings(std::mem::take(&mut timings)));
             attempt.request_bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
+            if let Some((trace, span)) = self.trace.as_mut().zip(span) {
+                trace.attempted(span, &attempt, exchange.trip(), exchange.start_ms);
+            }
             match step {
                 Step::Delivered => {
                     attempt.outcome = AttemptOutcome::Delivered.into();

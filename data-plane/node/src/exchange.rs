@@ -74,6 +74,11 @@ impl Exchange {
         }
     }
 
+    /// How it travelled.
+    pub(crate) fn trip(&self) -> &Trip {
+        &self.trip
+    }
+
     /// How long it took.
     pub(crate) fn took(&self) -> Duration {
         self.trip.timings.total

@@ -152,7 +152,8 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         config.clock.clone(),
         stopped.clone(),
         drain.clone(),
-    );
+    )
+    .told_to(telemetry.clone());
     let ingest_budget = Budget::new(ingest::BUDGET_BYTES);
     let source = NodeSource {
         meters,

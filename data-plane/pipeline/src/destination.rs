@@ -38,6 +38,8 @@ pub struct Destination {
     pub limits: Limits,
     /// Certificates to trust beside the system's; `None`: no others.
     pub trusted_ca: Option<TrustedCa>,
+    /// Whether requests carry the trace context.
+    pub send_trace_context: bool,
 }
 
 impl Destination {
@@ -80,7 +82,8 @@ pub(crate) fn compile(
     let timeout = timeout(destination.timeout.as_ref(), violations);
     let limits = limits::compile(destination.limits.as_ref(), violations);
     let trusted_ca = trusted_ca::compile(&destination.trusted_ca_pem, violations);
-    Some(Destination { uri: uri?, headers, timeout, limits, trusted_ca })
+    let send_trace_context = destination.send_trace_context;
+    Some(Destination { uri: uri?, headers, timeout, limits, trusted_ca, send_trace_context })
 }
 
 fn default_port(scheme: &str) -> Option<u16> {

@@ -27,6 +27,7 @@ pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 
 /// The features that this version has; see [`required_features`].
 pub const FEATURES: &[&str] = &[
+    DESTINATION_TRACE_CONTEXT,
     DESTINATION_TRUSTED_CA,
     FILTER_EVENT_TYPE_PATTERNS,
     FILTER_NESTED,
@@ -36,6 +37,7 @@ pub const FEATURES: &[&str] = &[
     PAYLOAD_TEMPLATE,
 ];
 
+const DESTINATION_TRACE_CONTEXT: &str = "destination.trace_context";
 const DESTINATION_TRUSTED_CA: &str = "destination.trusted_ca";
 const FILTER_EVENT_TYPE_PATTERNS: &str = "filter.event_type_patterns";
 const FILTER_NESTED: &str = "filter.nested";
@@ -176,6 +178,7 @@ pub fn required_features(sync: &v1::Sync) -> Vec<String> {
     let destination = sync.destination.as_ref();
     let limits = destination.and_then(|destination| destination.limits.as_ref());
     [
+        (destination.is_some_and(|destination| destination.send_trace_context), DESTINATION_TRACE_CONTEXT),
         (destination.is_some_and(|destination| !destination.trusted_ca_pem.is_empty()), DESTINATION_TRUSTED_CA),
         (filter.is_some_and(|filter| !filter.event_type_patterns.is_empty()), FILTER_EVENT_TYPE_PATTERNS),
         (filter.is_some_and(|filter| filter.conditions.iter().any(is_nested)), FILTER_NESTED),

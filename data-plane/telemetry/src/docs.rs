@@ -47,6 +47,43 @@ fn row(instrument: &Instrument) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::instruments::{ALL, Kind};
+
+    #[test]
+    fn the_dashboard_and_the_alerts_name_metrics_that_there_are() {
+        let mut known = BTreeSet::new();
+        for instrument in ALL {
+            let name = crate::prometheus::name(instrument.name, instrument.unit, instrument.kind == Kind::Counter);
+            match instrument.kind {
+                Kind::Histogram => known.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}"))),
+                Kind::Counter | Kind::Gauge => drop(known.insert(name)),
+            }
+            known.extend(instrument.attributes.iter().map(|name| name.replace('.', "_")));
+        }
+        let mut named = BTreeSet::new();
+        for file in ["grafana/sluice.json", "prometheus/alerts.yaml"] {
+            let path = format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let words: Vec<_> = words
+                .filter(|word| word.starts_with("sluice_") || word.starts_with("rpc_"))
+                .map(str::to_owned)
+                .collect();
+            assert!(words.len() > 10, "{file}");
+            for word in &words {
+                assert!(known.contains(word), "{file}: there is no {word}");
+            }
+            named.extend(words);
+        }
+        let shown = |instrument: &&&crate::instruments::Instrument| {
+            let name = crate::prometheus::name(instrument.name, instrument.unit, instrument.kind == Kind::Counter);
+            named.iter().any(|word| word.starts_with(&name))
+        };
+        assert!(ALL.iter().filter(shown).count() * 4 > ALL.len() * 3, "most are shown");
+    }
+
     #[test]
     fn the_committed_page_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/telemetry.md");

@@ -22,6 +22,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{DynFilterFn, dynamic_filter_fn},
     layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt as _,
 };
@@ -77,15 +78,17 @@ pub fn init(filter: &str, json: bool) -> Result<Levels, FilterError> {
     let (env_filter, handle) = reload::Layer::new(env_filter);
     let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let text = if json { text.json().boxed() } else { text.boxed() };
-    let provider = SdkLoggerProvider::builder().with_log_processor(Forward).build();
-    let otlp = OpenTelemetryTracingBridge::new(&provider);
-    let subscriber = tracing_subscriber::registry()
-        .with(env_filter)
-        .with(text.with_filter(not_of_the_exporters()))
-        .with(otlp.with_filter(worth_exporting()));
+    let subscriber =
+        tracing_subscriber::registry().with(env_filter).with(text.with_filter(not_of_the_exporters())).with(to_otlp());
     // An error means that somebody has set a subscriber already: theirs stays.
     let handle = subscriber.try_init().is_ok().then_some(handle);
     Ok(Levels { file, handle })
+}
+
+/// The way of log records to OTLP, for a subscriber of your own.
+pub fn to_otlp<S: Subscriber + for<'span> LookupSpan<'span>>() -> impl Layer<S> {
+    let provider = SdkLoggerProvider::builder().with_log_processor(Forward).build();
+    OpenTelemetryTracingBridge::new(&provider).with_filter(worth_exporting())
 }
 
 impl Levels {
@@ -140,13 +143,15 @@ pub(crate) fn on_telemetry_thread() {
     EXPORTS.set(true);
 }
 
+type Filter<S> = DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool>;
+
 /// What the libraries of the exporters say about their connections is left out; what we say of them ourselves is not.
-fn not_of_the_exporters<S: Subscriber>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+fn not_of_the_exporters<S: Subscriber>() -> Filter<S> {
     dynamic_filter_fn(|metadata, _| !EXPORTS.get() || metadata.target().starts_with("sluice"))
 }
 
 /// Nothing of the exporters at all, and nothing of the libraries that carry gRPC.
-fn worth_exporting<S: Subscriber>() -> DynFilterFn<S, fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+fn worth_exporting<S: Subscriber>() -> Filter<S> {
     dynamic_filter_fn(|metadata, _| {
         let target = metadata.target();
         !EXPORTS.get()

@@ -165,13 +165,13 @@ fn observe(meter: &Meter, instrument: &'static Instrument, readings: Arc<Mutex<R
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             each(&mut |value, attributes| observer.observe(value as u64, attributes));
         };
-        drop(builder.with_description(instrument.description).with_callback(callback).build());
+        let _ = builder.with_description(instrument.description).with_callback(callback).build();
     } else {
         let builder = meter.f64_observable_gauge(instrument.name).with_unit(instrument.unit);
         let callback = move |observer: &dyn opentelemetry::metrics::AsyncInstrument<f64>| {
             each(&mut |value, attributes| observer.observe(value, attributes));
         };
-        drop(builder.with_description(instrument.description).with_callback(callback).build());
+        let _ = builder.with_description(instrument.description).with_callback(callback).build();
     }
 }
 

@@ -72,14 +72,20 @@ where
             return Box::pin(self.inner.call(request));
         }
         let call = Call::begin(&self.layer, request.uri().path(), request.headers());
-        let answer = self.inner.call(request);
         match call.span.as_ref().map(|(own, _)| own.clone()) {
             Some(own) => {
                 // What is logged meanwhile has the ids of the call.
                 let trace = Trace::new().with_remote_span_context(own);
+                let answer = {
+                    let _in_trace = trace.clone().attach();
+                    self.inner.call(request)
+                };
                 Box::pin(async move { Ok(call.answered(answer.await?)) }.with_context(trace))
             }
-            None => Box::pin(async move { Ok(call.answered(answer.await?)) }),
+            None => {
+                let answer = self.inner.call(request);
+                Box::pin(async move { Ok(call.answered(answer.await?)) })
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ pub struct Event {
     /// A JSON object in Amplitude's export shape: `event_type` is required; at most 1 MiB. Delivered byte for byte.
     #[prost(bytes = "bytes", tag = "1")]
     pub json: ::prost::bytes::Bytes,
-    /// W3C `traceparent` of the producer's span; may be empty.
+    /// W3C `traceparent` of the producer's span; empty: that of the call's metadata counts, if there is one.
     #[prost(string, tag = "2")]
     pub traceparent: ::prost::alloc::string::String,
     /// W3C `tracestate` that goes with it; may be empty.

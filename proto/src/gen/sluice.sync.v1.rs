@@ -139,6 +139,10 @@ pub struct Destination {
     /// Certificates to trust beside the system's, for this destination alone: PEM, at most 64 KiB; empty: none.
     #[prost(string, tag = "6")]
     pub trusted_ca_pem: ::prost::alloc::string::String,
+    /// Send `traceparent` and `tracestate` (W3C Trace Context) with each request, so that the endpoint's spans belong to the event's
+    /// trace. False: nothing of a producer's trace leaves.
+    #[prost(bool, tag = "7")]
+    pub send_trace_context: bool,
 }
 /// One header of the requests.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

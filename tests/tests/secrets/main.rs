@@ -18,12 +18,14 @@ use sluice_proto::{
         preview_sync_request, test_sync_request,
     },
 };
+use sluice_telemetry::{TelemetryConfig, config::Queue};
 use sluice_tests::{
     cluster::{Cluster, eventually, sync_name},
     endpoint::{Endpoint, status},
     events::{event, sync_to},
+    otlp::Backend,
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use self::mark::{MARK, assert_clean, assert_clean_below};
 
@@ -63,12 +65,20 @@ fn marked(url: &str) -> Sync {
 async fn a_secret_is_found_at_its_endpoint_only() {
     let log = Log::default();
     let quiet = ["hyper", "h2", "tonic", "tower", "rustls", "sqlx"].map(|name| format!("{name}=info")).join(",");
-    tracing_subscriber::fmt().with_env_filter(format!("trace,{quiet}")).with_writer(log.clone()).init();
+    tracing_subscriber::registry()
+        .with(EnvFilter::new(format!("trace,{quiet}")))
+        .with(tracing_subscriber::fmt::layer().with_writer(log.clone()))
+        .with(sluice_telemetry::logs::to_otlp())
+        .init();
 
-    let mut cluster = Cluster::start().await;
+    let backend = Backend::start().await;
+    let queue = Queue { size: 1 << 20, ..Queue::default() };
+    let telemetry = TelemetryConfig { queue, ..backend.config() };
+    let mut cluster = Cluster::start_telling(telemetry).await;
     let endpoint = Endpoint::start().await;
     endpoint.always(status(400).echo());
-    cluster.create("a", marked(&endpoint.url("/"))).await;
+    // Who reads the sync sees the URL; who sees its spans must not see the values of its query.
+    cluster.create("a", marked(&endpoint.url("/?key=k3y-in-the-url"))).await;
     cluster.send([event("a", "1")]).await;
     cluster.wait_for_attempts("a", 1).await;
 
@@ -123,4 +133,14 @@ async fn a_secret_is_found_at_its_endpoint_only() {
     let logged = log.0.lock().unwrap().clone();
     assert!(logged.len() > 1_000, "the planes log");
     assert_clean("the log", &logged);
+
+    cluster.told().await;
+    let exported = backend.bytes();
+    assert!(backend.spans("sluice-node").iter().any(|span| span.name == "POST"));
+    assert!(backend.logs().len() > 10, "{} log records", backend.logs().len());
+    assert!(backend.value("sluice.attempts", &[]) > 0.0, "all three signals were exported");
+    assert_clean("what OpenTelemetry is told", &exported);
+    for (text, what) in [("1@example.com", "nothing of an event's body"), ("k3y-in-the-url", "no value of a query")] {
+        assert!(!exported.windows(text.len()).any(|window| window == text.as_bytes()), "{what} is told");
+    }
 }

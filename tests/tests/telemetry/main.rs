@@ -5,4 +5,5 @@
 
 mod metrics;
 mod scrape;
+mod traces;
 mod unwell;

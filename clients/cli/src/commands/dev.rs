@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    exit::Failure,
+    exit::{Exit, Failure},
     local::{LocalPlanes, Ports},
     output::{note, say},
 };
@@ -34,7 +34,7 @@ pub(crate) struct DevArgs {
 }
 
 pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
-    sluice_host::logs::init("warn", false);
+    sluice_telemetry::logs::init("warn", false).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let stop = stop_signal()?;
     let ports = Ports { control_plane: args.control_plane_port, node: args.node_port };
     let planes = LocalPlanes::start(&args.data_dir, ports).await?;

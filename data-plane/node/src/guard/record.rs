@@ -1,7 +1,11 @@
 //! How a connection was made, and how often it was used.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    net::SocketAddr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +49,7 @@ pub struct ConnectionRecord {
     requests: AtomicU64,
     /// Bytes that the peer may still send.
     allowance: AtomicU64,
+    peer: OnceLock<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +66,7 @@ impl Default for ConnectionRecord {
             making: watch::Sender::new(making),
             requests: AtomicU64::new(0),
             allowance: AtomicU64::new(BYTES_PER_REQUEST),
+            peer: OnceLock::new(),
         }
     }
 }
@@ -94,6 +100,12 @@ impl ConnectionRecord {
         self.making.borrow().times_at(now)
     }
 
+    /// Who is at the other end; none before there is a connection.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.get().copied()
+    }
+
     /// Counts a request. Gives how many were sent on this connection before.
     pub fn count_request(&self) -> u64 {
         let more = |allowance: u64| Some(allowance.saturating_add(BYTES_PER_REQUEST).min(MAX_ALLOWANCE));
@@ -103,6 +115,12 @@ impl ConnectionRecord {
 }
 
 impl ConnectionRecord {
+    /// The connection stands.
+    pub(super) fn reached(&self, peer: SocketAddr) {
+        // It is one connection's record.
+        let _ = self.peer.set(peer);
+    }
+
     /// Whether the peer may send `bytes` more, which then count as sent.
     pub(super) fn may_send(&self, bytes: u64) -> bool {
         self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()

@@ -63,6 +63,9 @@ pub struct Socket {
 impl Socket {
     pub(super) fn new(stream: TcpStream, record: Arc<ConnectionRecord>, counts: Arc<SocketCounts>) -> Self {
         counts.opened.fetch_add(1, Ordering::Relaxed);
+        if let Ok(peer) = stream.peer_addr() {
+            record.reached(peer);
+        }
         Self { stream, record, counts }
     }
 }

@@ -226,6 +226,7 @@ impl Exchange {
             },
             connection_reused: self.connection_reused() == Some(true),
             http_version: self.head.as_ref().map_or("", |head| head.version),
+            peer: self.used.as_ref().and_then(|used| used.record.peer()),
         }
     }
 }

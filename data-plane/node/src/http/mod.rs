@@ -9,6 +9,7 @@ mod roots;
 mod timer;
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -71,6 +72,8 @@ pub struct Trip {
     pub connection_reused: bool,
     /// `1.1` or `2`; empty without a response's head.
     pub http_version: &'static str,
+    /// Who was at the other end; none without a connection.
+    pub peer: Option<SocketAddr>,
 }
 
 /// Where the time of an exchange went. `None`: the phase was not reached, or not needed because a connection was at hand. Of

@@ -27,6 +27,7 @@ use sluice_proto::{
     },
     name::DEFAULT_PROJECT,
 };
+use sluice_telemetry::{Telemetry, rpc, spans::Span};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -42,6 +43,7 @@ use crate::{
         Spool,
         store::{Accept, Item, LaneKey, Matched, Producer, StoredEvent, Target},
     },
+    telemetry::{Acceptance, Accepted},
 };
 
 /// Bytes of one batch that are announced to producers.
@@ -100,6 +102,15 @@ pub struct Ingest {
     drain: Drain,
     places: Arc<Semaphore>,
     caller: Caller,
+    acceptance: Acceptance,
+}
+
+/// Events of a batch, looked at.
+struct Examined {
+    items: Vec<Item>,
+    rejections: Vec<Rejection>,
+    /// Spans of those whose trace is kept, to be told when they are on disk.
+    accepted: Vec<Span>,
 }
 
 /// A call that was let in, until it is dropped.
@@ -120,16 +131,25 @@ impl Ingest {
         stop: watch::Receiver<bool>,
         drain: Drain,
     ) -> Self {
+        let acceptance = Acceptance::new(Telemetry::off());
         let places = Arc::new(Semaphore::new(MAX_CALLS));
         let (project, caller) = (DEFAULT_PROJECT.into(), Caller::anybody());
-        Self { node: node.into(), project, spool, catalog, keyring, clock, stop, drain, places, caller }
+        Self { node: node.into(), project, spool, catalog, keyring, clock, stop, drain, places, caller, acceptance }
+    }
+
+    /// The same, which tells `telemetry` of the events whose trace is kept.
+    #[must_use]
+    pub fn told_to(self, telemetry: Telemetry) -> Self {
+        Self { acceptance: Acceptance::new(telemetry), ..self }
     }
 
     /// The same for one caller: events belong to the project of its key.
     fn for_caller<T>(&self, request: &tonic::Request<T>) -> Result<Self, Status> {
         let caller = Caller::of(request)?.clone();
         let project = caller.grant().and_then(|grant| grant.project.clone());
-        Ok(Self { project: project.unwrap_or_else(|| self.project.clone()), caller, ..self.clone() })
+        let headers = request.metadata().as_ref();
+        let acceptance = self.acceptance.of_call(rpc::of_headers(headers));
+        Ok(Self { project: project.unwrap_or_else(|| self.project.clone()), caller, acceptance, ..self.clone() })
     }
 
     /// When the caller may send more, in milliseconds of the clock, and what it has used up until then.
@@ -176,19 +196,15 @@ impl Ingest {
     }
 
     /// Checks and matches the events of a batch.
-    fn examine(
-        &self,
-        producer_id: &str,
-        first_sequence: u64,
-        events: Vec<proto::Event>,
-    ) -> (Vec<Item>, Vec<Rejection>) {
+    fn examine(&self, producer_id: &str, first_sequence: u64, events: Vec<proto::Event>) -> Examined {
         let catalog = self.catalog.borrow().clone();
         let accept_ms = self.clock.now_ms();
         let mut items = Vec::with_capacity(events.len());
-        let mut rejections = Vec::new();
+        let (mut rejections, mut accepted) = (Vec::new(), Vec::new());
         let mut matching = Vec::new();
         for (event, sequence) in events.into_iter().zip(first_sequence..) {
-            match self.match_event(&catalog, producer_id, sequence, event, accept_ms, &mut matching) {
+            let id = (producer_id, sequence);
+            match self.match_event(&catalog, id, event, accept_ms, &mut matching, &mut accepted) {
                 Ok(item) => items.push(item),
                 Err(rejection) => {
                     items.push(Item::Rejected);
@@ -196,36 +212,51 @@ impl Ingest {
                 }
             }
         }
-        (items, rejections)
+        Examined { items, rejections, accepted }
     }
 
     fn match_event<'c>(
         &self,
         catalog: &'c Catalog,
-        producer_id: &str,
-        sequence: u64,
+        (producer_id, sequence): (&str, u64),
         event: proto::Event,
         accept_ms: i64,
         matching: &mut Vec<&'c Arc<CompiledSync>>,
+        accepted: &mut Vec<Span>,
     ) -> Result<Item, Rejection> {
-        let parsed = Event::parse(&event.json).map_err(|refused| Rejection {
-            sequence,
-            reason: refused.reason.into(),
-            message: refused.message,
-        })?;
+        let id = || EventId::new(&self.project, producer_id, sequence);
+        let sent = (bounded(event.traceparent), bounded(event.tracestate));
+        let parsed = match Event::parse(&event.json) {
+            Ok(parsed) => parsed,
+            Err(refused) => {
+                if self.acceptance.is_told() {
+                    let reason = Accepted::Rejected(refused.reason.as_str_name());
+                    accepted.extend(self.acceptance.accept(sent, id(), accept_ms, reason).1);
+                }
+                return Err(Rejection { sequence, reason: refused.reason.into(), message: refused.message });
+            }
+        };
         matching.clear();
         catalog.matching(&self.project, &parsed, matching);
         if matching.is_empty() {
+            if self.acceptance.is_told() {
+                let unmatched = Accepted::Matched(parsed.event_type(), 0);
+                accepted.extend(self.acceptance.accept(sent, id(), accept_ms, unmatched).1);
+            }
             return Ok(Item::Unmatched { key: parsed.insert_key(&self.project) });
         }
+        let id = id();
+        let matched = Accepted::Matched(parsed.event_type(), matching.len());
+        let ((traceparent, tracestate), span) = self.acceptance.accept(sent, id, accept_ms, matched);
+        accepted.extend(span);
         let stored = StoredEvent {
-            id: EventId::new(&self.project, producer_id, sequence),
+            id,
             accept_ms,
             event_type: parsed.event_type().to_owned(),
             // Its own copy: a slice would keep the whole message in memory as long as the delivery lives.
             json: bytes::Bytes::copy_from_slice(&event.json),
-            traceparent: bounded(event.traceparent),
-            tracestate: bounded(event.tracestate),
+            traceparent,
+            tracestate,
         };
         let key = parsed.insert_key(&self.project);
         let lanes = matching.iter().map(|sync| target(sync)).collect();
@@ -307,7 +338,7 @@ impl EventService for Ingest {
             (Some(ingest.producer(&producer_id)?), producer_id)
         };
         ingest.charge(&events);
-        let (items, rejections) = ingest.examine(&id, first_sequence, events);
+        let Examined { items, rejections, accepted } = ingest.examine(&id, first_sequence, events);
         let turn = match &producer {
             Some(producer) => Some(ingest.open(producer, first_sequence).await?.0),
             None => None,
@@ -316,6 +347,7 @@ impl EventService for Ingest {
         let fence = turn.as_ref().map_or(0, |turn| turn.fence);
         let stored = self.spool.accept(accept, fence).await.await;
         stored.unwrap_or_else(|_| Err(gone())).map_err(refused)?;
+        ingest.acceptance.stored(accepted, self.clock.now_ms());
         Ok(tonic::Response::new(SendEventsResponse {
             node: self.node.to_string(),
             acked_sequence_inclusive: first_sequence + count - 1,

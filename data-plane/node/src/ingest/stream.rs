@@ -7,6 +7,7 @@ use sluice_proto::event::v1::{
     Ack, Batch, Closing, Open, Opened, StreamEventsRequest, StreamEventsResponse,
     stream_events_request::Message as Request, stream_events_response::Message as Response,
 };
+use sluice_telemetry::spans::Span;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
@@ -14,7 +15,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    BATCHES_IN_FLIGHT, Ingest, MAX_BATCH_BYTES, WINDOW_BYTES,
+    BATCHES_IN_FLIGHT, Examined, Ingest, MAX_BATCH_BYTES, WINDOW_BYTES,
     budget::{Account, Charge},
     refusal::{DRAINING, STOPPING, check_batch, check_sequence, gone, refused},
 };
@@ -40,6 +41,8 @@ struct Waiting {
     stored: oneshot::Receiver<Result<(), AcceptError>>,
     ack: Ack,
     charge: Charge,
+    /// Spans of its events, if their trace is kept.
+    accepted: Vec<Span>,
 }
 
 impl Ingest {
@@ -128,13 +131,14 @@ impl Batches<'_> {
                     }
                     unread = Box::pin(sleep(ACKS_TIMEOUT));
                 }
-                Some((stored, ack, charge)) = waiting.next() => {
+                Some((stored, ack, charge, accepted)) = waiting.next() => {
                     let stored: Result<Result<(), AcceptError>, _> = stored;
                     let charge: Charge = charge;
                     self.waiting_bytes -= charge.bytes();
                     drop(charge);
                     match stored.unwrap_or_else(|_| Err(gone())) {
                         Ok(()) => {
+                            self.ingest.acceptance.stored(accepted, clock.now_ms());
                             if self.acks.is_empty() {
                                 unread = Box::pin(sleep(ACKS_TIMEOUT));
                             }
@@ -163,9 +167,9 @@ impl Batches<'_> {
                 () = clock.sleep_until(free_at_ms, "key's limits"), if open && room && !paced => {}
                 request = requests.message(), if open && room && paced => match self.next(request).await {
                     Ok(None) => open = false,
-                    Ok(Some(Waiting { stored, ack, charge })) => {
+                    Ok(Some(Waiting { stored, ack, charge, accepted })) => {
                         self.waiting_bytes += charge.bytes();
-                        waiting.push_back(async move { (stored.await, ack, charge) });
+                        waiting.push_back(async move { (stored.await, ack, charge, accepted) });
                     }
                     // What came before it is told first.
                     Err(status) => (self.ended, open) = (Some(status), false),
@@ -194,12 +198,12 @@ impl Batches<'_> {
         let count = events.len() as u64;
         check_sequence(first_sequence, count)?;
         self.ingest.charge(&events);
-        let (items, rejections) = self.ingest.examine(&self.producer.id, first_sequence, events);
+        let Examined { items, rejections, accepted } = self.ingest.examine(&self.producer.id, first_sequence, events);
         let project = self.ingest.project.clone();
         let accept = Accept { producer: Some(self.producer.clone()), project, first_sequence, items };
         let stored = self.ingest.spool.accept(accept, self.fence).await;
         let ack = Ack { acked_sequence_inclusive: first_sequence + count - 1, rejections };
-        Ok(Waiting { stored, ack, charge })
+        Ok(Waiting { stored, ack, charge, accepted })
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod meters;
 mod source;
+mod spans;
 
 pub use self::{
     meters::{Meters, SyncMeters},
     source::NodeSource,
+    spans::{Acceptance, Accepted, RoundTrace, Texts},
 };

@@ -93,6 +93,7 @@ fn all_that_is_wrong_is_told_at_once() {
             timeout: seconds(61),
             limits: Some(Limits { max_concurrency: 1001, ..Default::default() }),
             trusted_ca_pem: String::new(),
+            send_trace_context: false,
         }),
         events: Some(EventSelection { filter: Some(types(&[""])), payload: None }),
         retry_policy: Some(RetryPolicy { max_attempts_per_round: 4, ..Default::default() }),
