@@ -35,6 +35,8 @@ cargo build --release --workspace --bins
 for test in producers lanes hostile faults kill kill_control_plane power_cut disk clock outages; do
     cargo test --release --package sluice-tests --test "$test" -- --nocapture --test-threads 1
 done
+data-plane/freemarker/tests/oracle/install.sh
+data-plane/freemarker/tests/oracle/differential.sh --count 20000
 if [ -n "$soak" ]; then tests/soak.sh; fi
 if [ -n "$waiting" ]; then tests/waiting.sh; fi
 if [ -n "$large" ]; then tests/large_store.sh; fi
