@@ -6,6 +6,16 @@ use crate::ast::Macro;
 use crate::value::{Method, Text, Value};
 
 /// A macro or function of a template, or a directive that the engine gives.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let source = "<#macro hi who>Hi ${who}!</#macro><#assign f = hi?with_args({'who': 'Ada'})><@f/>";
+/// let mut out = Vec::new();
+/// Template::parse("t", source, &Settings::default())?.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"Hi Ada!");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Callable<'d>(pub(crate) Kind<'d>);
 
@@ -94,6 +104,16 @@ impl<'d> Callable<'d> {
 }
 
 /// The variables of a namespace, or of a layer of variables.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let source = "<#assign x = 1>${.main.x} ${.vars['x']} ${.globals.x!'none'}";
+/// let mut out = Vec::new();
+/// Template::parse("t", source, &Settings::default())?.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"1 1 none");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope(pub(crate) Layer);
 

@@ -8,6 +8,17 @@ use crate::{
 };
 
 /// What an [`Error`] is about.
+///
+/// ```
+/// use sluice_freemarker::{ErrorKind, Limits, Root, Settings, Template};
+///
+/// let error = Template::parse("t", "${", &Settings::default()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Parse);
+/// let template = Template::parse("t", "${x}", &Settings::default())?;
+/// let error = template.render(&Root::new(), &Limits::default(), &mut Vec::new()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Runtime);
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The template is no FreeMarker template, or one that this engine does not take.
@@ -57,6 +68,16 @@ struct Inner {
 
 /// A step of the way to the place of an error: the directive that failed, and the calls, inclusions
 /// and the like that led to it.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let template = Template::parse("t", "<#macro m>${x}</#macro><@m/>", &Settings::default())?;
+/// let error = template.render(&Root::new(), &Limits::default(), &mut Vec::new()).unwrap_err();
+/// let frames: Vec<_> = error.stack().iter().map(|frame| (frame.description(), frame.macro_name())).collect();
+/// assert_eq!(frames, [("${x}", Some("m")), ("@m", None)]);
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackFrame {
     pub(crate) description: String,

@@ -39,6 +39,16 @@ impl Default for Limits {
 }
 
 /// What one rendering used.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let template = Template::parse("t", "<#list 1..3 as i>${i}</#list>", &Settings::default())?;
+/// let usage = template.render(&Root::new(), &Limits::default(), &mut Vec::new())?;
+/// assert_eq!(usage.output_bytes, 3);
+/// assert!(usage.steps > 3);
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Steps, as [`Limits::max_steps`] counts them.

@@ -5,6 +5,16 @@ use crate::value::Text;
 
 /// A text in a language such as HTML: what `?esc` makes of a plain text, or what was captured where
 /// output escapes by itself.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let source = "<#outputformat 'HTML'>${'<'} ${'<'?no_esc} <#assign b><b>${'&'}</b></#assign>${b}</#outputformat>";
+/// let mut out = Vec::new();
+/// Template::parse("t", source, &Settings::default())?.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"&lt; < <b>&amp;</b>");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Markup<'d> {
     pub(crate) format: OutputFormat,

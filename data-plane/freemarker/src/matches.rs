@@ -6,6 +6,16 @@ use crate::regex::Found;
 use crate::value::{Text, Value};
 
 /// The matches of a regular expression in a text.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let source = r"<#list 'a1 b22'?matches(r'([a-z])(\d+)') as m>${m?groups[2]};</#list>";
+/// let mut out = Vec::new();
+/// Template::parse("t", source, &Settings::default())?.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"1;22;");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Matches<'d> {
     text: Text<'d>,
@@ -50,6 +60,16 @@ impl<'d> Matches<'d> {
 }
 
 /// One match of a regular expression: a string with groups.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let source = "<#list 'a1 b22'?matches('[a-z]') as m>${m?upper_case}</#list>";
+/// let mut out = Vec::new();
+/// Template::parse("t", source, &Settings::default())?.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"AB");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Match<'d> {
     text: Text<'d>,

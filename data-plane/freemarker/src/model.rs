@@ -9,6 +9,16 @@ use crate::number::Number;
 use crate::value::{Text, Value};
 
 /// A sequence of values.
+///
+/// ```
+/// use sluice_freemarker::{Number, Value};
+///
+/// let value = Value::sequence(vec![Value::Number(Number::Int(1)), Value::string("a")])?;
+/// let Value::Sequence(sequence) = value else { unreachable!() };
+/// assert_eq!(sequence.len(), Some(2));
+/// assert!(sequence.get(2).is_none());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Sequence<'d> {
@@ -51,6 +61,14 @@ impl<'d> Sequence<'d> {
 }
 
 /// The items of a sequence that was built, and how deep they nest.
+///
+/// ```
+/// use sluice_freemarker::{Sequence, Value};
+///
+/// let Value::Sequence(Sequence::List(list)) = Value::sequence(vec![Value::Bool(true)])? else { unreachable!() };
+/// assert_eq!(list.items().len(), 1);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug)]
 pub struct List<'d> {
     items: Vec<Value<'d>>,
@@ -82,6 +100,16 @@ fn one_deeper(inner: u32) -> Result<u32, String> {
 }
 
 /// `a..b`, `a..<b`, `a..*n` and `a..`: integers that are never laid out in memory.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template};
+///
+/// let mut out = Vec::new();
+/// let template = Template::parse("t", "<#list 3..1 as i>${i}</#list>", &Settings::default())?;
+/// template.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"321");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     pub(crate) start: i64,
@@ -113,6 +141,15 @@ impl Range {
 }
 
 /// Values by name, in the order of their first appearance.
+///
+/// ```
+/// use sluice_freemarker::Value;
+///
+/// let Value::Hash(hash) = Value::hash([("a", Value::Bool(true))])? else { unreachable!() };
+/// assert!(matches!(hash.get("a"), Value::Bool(true)));
+/// assert!(matches!(hash.get("b"), Value::Missing));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Hash<'d> {
@@ -168,6 +205,14 @@ impl<'d> Hash<'d> {
 const INDEX_FROM: usize = 12;
 
 /// The entries of a hash that was built.
+///
+/// ```
+/// use sluice_freemarker::{Hash, Value};
+///
+/// let Value::Hash(hash) = Value::hash([("a", Value::Bool(true))])? else { unreachable!() };
+/// assert!(matches!(hash, Hash::Map(_)));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Map<'d> {
     entries: Vec<(Text<'d>, Value<'d>)>,

@@ -23,6 +23,14 @@ const MAX_SCALE: i64 = MAX_NUMBER_DIGITS as i64;
 const MAX_BITS: u64 = (MAX_NUMBER_DIGITS as u64) * 10 / 3 + 4;
 
 /// A number of FreeMarker: exact, of up to [`MAX_NUMBER_DIGITS`] digits.
+///
+/// ```
+/// use sluice_freemarker::Number;
+///
+/// let number = Number::parse("12345678901234567890.10").unwrap();
+/// assert_eq!(number.to_plain_string(), "12345678901234567890.1");
+/// assert!(Number::parse("1e").is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub enum Number {
     /// An integer of 64 bits.

@@ -18,6 +18,16 @@ use crate::number::Number;
 /// A value: read in place from a JSON document, built by an expression, or given by the host.
 ///
 /// The set of variants grows with the engine, hence `non_exhaustive`.
+///
+/// ```
+/// use sluice_freemarker::{Limits, Root, Settings, Template, Value};
+///
+/// let mut out = Vec::new();
+/// let template = Template::parse("t", "${name?upper_case}", &Settings::default())?;
+/// template.render(&Root::new().with("name", Value::string("ada")), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"ADA");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value<'d> {
@@ -86,6 +96,16 @@ impl fmt::Debug for dyn Method {
 }
 
 /// A point in time, or a part of one.
+///
+/// ```
+/// use sluice_freemarker::{Date, DateKind, Value};
+///
+/// let value = Value::Date(Date { epoch_ms: 1_700_000_000_000, kind: DateKind::DateTime });
+/// let mut json = Vec::new();
+/// value.write_json(&mut json)?;
+/// assert_eq!(json, b"\"2023-11-14T22:13:20Z\"");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -256,6 +276,13 @@ impl<'d> Value<'d> {
 }
 
 /// A string: a slice of the data or the template, or one that was built.
+///
+/// ```
+/// use sluice_freemarker::Text;
+///
+/// let (borrowed, owned) = (Text::from("a"), Text::from("a".to_owned()));
+/// assert_eq!(&*borrowed, &*owned);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Text<'d> {

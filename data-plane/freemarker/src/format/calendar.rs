@@ -7,6 +7,14 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 const CUTOVER: i64 = -141_427;
 
 /// A wall clock's reading.
+///
+/// ```
+/// use sluice_freemarker::Civil;
+///
+/// let civil = Civil::from_utc_ms(1_700_000_000_000);
+/// assert_eq!((civil.year, civil.month, civil.day), (2023, 11, 14));
+/// assert_eq!(civil.utc_ms(), 1_700_000_000_000);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Civil {
     /// Astronomical year: 0 is 1 BC.

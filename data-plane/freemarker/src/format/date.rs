@@ -11,6 +11,17 @@ use super::zone::Zone;
 use crate::value::Date;
 
 /// Which parts of a [`Date`] count.
+///
+/// ```
+/// use sluice_freemarker::{Date, DateKind, Limits, Root, Settings, Template, Value};
+///
+/// let day = Value::Date(Date { epoch_ms: 1_700_000_000_000, kind: DateKind::Date });
+/// let mut out = Vec::new();
+/// let template = Template::parse("t", "${day?string.iso}", &Settings::default())?;
+/// template.render(&Root::new().with("day", day), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"2023-11-14");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DateKind {
     /// Year, month and day.
@@ -34,6 +45,31 @@ impl DateKind {
 
 /// A format of the host for dates, used as `@name` where FreeMarker takes a date format
 /// (manual: "Programmer's Guide / Custom number and date formats").
+///
+/// ```
+/// use std::sync::Arc;
+/// use sluice_freemarker::{DateContext, DateFormat, Limits, Root, Settings, Template};
+///
+/// /// Seconds since the epoch.
+/// struct Unix;
+///
+/// impl DateFormat for Unix {
+///     fn parse(&self, text: &str, _: &DateContext<'_>) -> Result<i64, String> {
+///         text.parse::<i64>().map(|seconds| seconds * 1_000).map_err(|_| "not a number of seconds".to_owned())
+///     }
+///
+///     fn format(&self, epoch_ms: i64, _: &DateContext<'_>) -> Result<String, String> {
+///         Ok((epoch_ms / 1_000).to_string())
+///     }
+/// }
+///
+/// let settings = Settings::default().with_date_format("unix", Arc::new(Unix));
+/// let template = Template::parse("t", "${'1700000000'?datetime('@unix')?string.iso}", &settings)?;
+/// let mut out = Vec::new();
+/// template.render(&Root::new(), &Limits::default(), &mut out)?;
+/// assert_eq!(out, b"2023-11-14T22:13:20Z");
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 pub trait DateFormat: Send + Sync {
     /// Reads a date; gives milliseconds since the epoch.
     ///
@@ -49,6 +85,23 @@ pub trait DateFormat: Send + Sync {
 }
 
 /// What a [`DateFormat`] is used for.
+///
+/// ```
+/// use sluice_freemarker::{DateContext, DateFormat};
+///
+/// /// The year alone, in the setting's time zone.
+/// struct Year;
+///
+/// impl DateFormat for Year {
+///     fn parse(&self, _: &str, context: &DateContext<'_>) -> Result<i64, String> {
+///         Err(format!("a {:?} cannot be read from a year", context.kind))
+///     }
+///
+///     fn format(&self, epoch_ms: i64, context: &DateContext<'_>) -> Result<String, String> {
+///         Ok(context.civil(epoch_ms).year.to_string())
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct DateContext<'a> {
     /// The kind of date to read or write.

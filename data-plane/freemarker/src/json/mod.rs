@@ -16,6 +16,15 @@ pub(crate) use key::Key;
 pub(crate) use write::write_json_string;
 
 /// The kind of a JSON value.
+///
+/// ```
+/// use sluice_freemarker::json::{Document, Kind};
+///
+/// let document = Document::parse(br#"[null, 1.10, "a"]"#, 8)?;
+/// let kinds: Vec<_> = document.root().items().map(|item| item.kind()).collect();
+/// assert_eq!(kinds, [Kind::Null, Kind::Number, Kind::String]);
+/// # Ok::<(), sluice_freemarker::json::JsonError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -33,6 +42,13 @@ pub enum Kind {
 }
 
 /// A text that is no JSON, or is nested too deeply.
+///
+/// ```
+/// use sluice_freemarker::json::Document;
+///
+/// let error = Document::parse(b"[1, oops]", 8).unwrap_err();
+/// assert_eq!(error.offset(), 4);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
     message: String,
@@ -58,6 +74,14 @@ impl std::error::Error for JsonError {}
 ///
 /// Numbers keep the text they were written with, objects keep the order of their keys. Of duplicate
 /// keys the first gives the place and the last the value, as FreeMarker's hashes have it.
+///
+/// ```
+/// use sluice_freemarker::json::Document;
+///
+/// let document = Document::parse(br#"{"price": 1.10, "id": 12345678901234567890}"#, 8)?;
+/// assert_eq!(document.root().get("price").and_then(|price| price.number_text()), Some("1.10"));
+/// # Ok::<(), sluice_freemarker::json::JsonError>(())
+/// ```
 #[derive(Debug)]
 pub struct Document<'a> {
     source: &'a str,
@@ -133,6 +157,15 @@ impl<'a> Document<'a> {
 }
 
 /// One value of a [`Document`]: as cheap to copy as a reference.
+///
+/// ```
+/// use sluice_freemarker::json::Document;
+///
+/// let document = Document::parse(br#"{"a": [true, "x"]}"#, 8)?;
+/// let list = document.root().get("a").unwrap();
+/// assert_eq!((list.len(), list.at(1).and_then(|item| item.as_str())), (2, Some("x")));
+/// # Ok::<(), sluice_freemarker::json::JsonError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Node<'d> {
     document: &'d Document<'d>,

@@ -11,6 +11,14 @@ use crate::span::Span;
 use crate::template::{Inner, Template};
 
 /// The kinds of traps.
+///
+/// ```
+/// use sluice_freemarker::{Settings, Template, lint::Rule};
+///
+/// let template = Template::parse("t", r#"{"name": "${input.name}"}"#, &Settings::default())?;
+/// assert!(template.lint().iter().any(|finding| finding.rule() == Rule::UnescapedString));
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {

@@ -41,6 +41,15 @@ pub struct Reference {
 }
 
 /// How much of a path may be missing where it is read.
+///
+/// ```
+/// use sluice_freemarker::{Guard, Settings, Template};
+///
+/// let template = Template::parse("t", "${a.b} ${a.c!} ${(a.d)!}", &Settings::default())?;
+/// let guards: Vec<_> = template.references().iter().map(|reference| reference.guard()).collect();
+/// assert_eq!(guards, [Guard::None, Guard::LastStep, Guard::All]);
+/// # Ok::<(), sluice_freemarker::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guard {
     /// Nothing: a missing value ends the rendering.
