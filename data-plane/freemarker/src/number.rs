@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bigdecimal::num_bigint::{BigInt, Sign};
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive, Zero};
 
+use crate::binary::Binary;
 use crate::limits::MAX_NUMBER_DIGITS;
 
 /// Products keep this many decimals, quotients have at least as many.
@@ -24,6 +25,8 @@ pub enum Number {
     Int(i64),
     /// Any other number.
     Decimal(Arc<BigDecimal>),
+    /// What `?float` or `?double` made.
+    Binary(Arc<Binary>),
 }
 
 /// Why an operation has no result.
@@ -92,14 +95,32 @@ impl Number {
         match self {
             Number::Int(int) => BigDecimal::from(*int),
             Number::Decimal(decimal) => (**decimal).clone(),
+            Number::Binary(binary) => binary.written().clone(),
+        }
+    }
+
+    /// The decimal that it is read as where not all of its digits count.
+    fn printed(&self) -> Option<&BigDecimal> {
+        match self {
+            Number::Int(_) => None,
+            Number::Decimal(decimal) => Some(decimal),
+            Number::Binary(binary) => Some(binary.printed()),
+        }
+    }
+
+    /// How a binary number compares with its digits, without their sign: a half is rounded by that.
+    pub(crate) fn excess(&self) -> Ordering {
+        match self {
+            Number::Binary(binary) => binary.excess(),
+            _ => Ordering::Equal,
         }
     }
 
     /// How much dearer than an integer's arithmetic this number's is, in steps.
     pub(crate) fn cost(&self) -> u64 {
-        match self {
-            Number::Int(_) => 0,
-            Number::Decimal(decimal) => {
+        match self.printed() {
+            None => 0,
+            Some(decimal) => {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
                 1 + unscaled.bits() / 64 + scale.unsigned_abs() / 64
             }
@@ -107,22 +128,23 @@ impl Number {
     }
 
     pub(crate) fn is_zero(&self) -> bool {
-        match self {
-            Number::Int(int) => *int == 0,
-            Number::Decimal(decimal) => decimal.is_zero(),
+        match (self, self.printed()) {
+            (Number::Int(int), _) => *int == 0,
+            (_, decimal) => decimal.is_some_and(BigDecimal::is_zero),
         }
     }
 
     pub(crate) fn is_negative(&self) -> bool {
-        match self {
-            Number::Int(int) => *int < 0,
-            Number::Decimal(decimal) => decimal.sign() == Sign::Minus,
+        match (self, self.printed()) {
+            (Number::Int(int), _) => *int < 0,
+            (_, decimal) => decimal.is_some_and(|decimal| decimal.sign() == Sign::Minus),
         }
     }
 
     pub(crate) fn negate(&self) -> Result<Number, NumberFault> {
         match self {
             Number::Int(int) if *int != i64::MIN => Ok(Number::Int(-int)),
+            Number::Binary(binary) => Ok(Number::Binary(Arc::new(binary.negated()))),
             other => Number::big(-other.to_big()),
         }
     }
@@ -164,7 +186,13 @@ impl Number {
 
     /// The product with all of its decimals.
     pub(crate) fn multiply_exactly(&self, factor: i64) -> Result<Number, NumberFault> {
-        Number::big(self.to_big() * BigDecimal::from(factor))
+        match self {
+            Number::Binary(binary) => {
+                let scaled = binary.scaled(factor).ok_or(NumberFault::TooManyDigits)?;
+                Ok(Number::Binary(Arc::new(scaled)))
+            }
+            _ => Number::big(self.to_big() * BigDecimal::from(factor)),
+        }
     }
 
     /// The quotient, rounded half up to the decimals of the operands or 12, whichever is more.
@@ -207,16 +235,10 @@ impl Number {
         }
     }
 
-    /// As Java's `floatValue`, or its `doubleValue`: the nearest binary number, and of that the
-    /// shortest decimal one that is read back as the same.
+    /// As Java's `floatValue`, or its `doubleValue`: the nearest binary number.
     pub(crate) fn to_binary(&self, single: bool) -> Result<Number, NumberFault> {
-        let text = self.to_plain_string();
-        let double = match single {
-            true => text.parse::<f32>().map(f64::from),
-            false => text.parse::<f64>(),
-        };
-        let double = double.ok().filter(|double| double.is_finite()).ok_or(NumberFault::TooManyDigits)?;
-        Number::parse(&format!("{double:e}")).ok_or(NumberFault::TooManyDigits)
+        let binary = Binary::nearest(&self.to_plain_string(), single).ok_or(NumberFault::TooManyDigits)?;
+        Ok(Number::Binary(Arc::new(binary)))
     }
 
     /// Truncated towards zero.
@@ -226,9 +248,9 @@ impl Number {
 
     /// Without decimals, rounded in the given way.
     pub(crate) fn rounded(&self, mode: RoundingMode) -> Result<Number, NumberFault> {
-        match self {
-            Number::Int(_) => Ok(self.clone()),
-            Number::Decimal(decimal) => Number::big(decimal.with_scale_round(0, mode)),
+        match self.printed() {
+            None => Ok(self.clone()),
+            Some(decimal) => Number::big(decimal.with_scale_round(0, mode)),
         }
     }
 
@@ -236,7 +258,7 @@ impl Number {
     pub(crate) fn round_half_up(&self) -> Result<Number, NumberFault> {
         match self {
             Number::Int(_) => Ok(self.clone()),
-            Number::Decimal(_) => {
+            Number::Decimal(_) | Number::Binary(_) => {
                 let half = Number::decimal(BigInt::from(5), 1)?;
                 self.add(&half)?.rounded(RoundingMode::Floor)
             }
@@ -245,9 +267,11 @@ impl Number {
 
     /// As Java's `longValue`: truncated, and the lowest 64 bits of that.
     pub(crate) fn to_long(&self) -> i64 {
-        match self {
-            Number::Int(int) => *int,
-            Number::Decimal(decimal) => {
+        match (self, self.printed()) {
+            (Number::Int(int), _) => *int,
+            (Number::Binary(binary), _) => binary.to_long(),
+            (_, None) => 0,
+            (_, Some(decimal)) => {
                 let whole = decimal.with_scale_round(0, RoundingMode::Down);
                 let (whole, _) = whole.into_bigint_and_scale();
                 let low = whole.magnitude().iter_u64_digits().next().unwrap_or(0) as i64;
@@ -258,7 +282,10 @@ impl Number {
 
     /// As Java's `intValue`: truncated, and the lowest 32 bits of that.
     pub(crate) fn to_int(&self) -> i32 {
-        self.to_long() as i32
+        match self {
+            Number::Binary(binary) => binary.to_int(),
+            _ => self.to_long() as i32,
+        }
     }
 
     /// The number as an index or a length: truncated to an int as Java's `intValue`.
@@ -269,9 +296,10 @@ impl Number {
     /// The decimal digits and how many of them come after the decimal separator (negative when
     /// zeros follow before it).
     pub(crate) fn digits(&self) -> (bool, String, i64) {
-        match self {
-            Number::Int(int) => (*int < 0, int.unsigned_abs().to_string(), 0),
-            Number::Decimal(decimal) => {
+        match (self, self.printed()) {
+            (Number::Int(int), _) => (*int < 0, int.unsigned_abs().to_string(), 0),
+            (_, None) => (false, "0".to_owned(), 0),
+            (_, Some(decimal)) => {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
                 (unscaled.sign() == Sign::Minus, unscaled.magnitude().to_string(), scale)
             }
@@ -304,7 +332,8 @@ impl Number {
         if scale == 0 {
             return if negative { format!("-{digits}") } else { digits };
         }
-        let plain = self.to_big().normalized().to_plain_string();
+        let big = self.printed().map_or_else(|| self.to_big(), BigDecimal::clone);
+        let plain = big.normalized().to_plain_string();
         if plain.contains('.') { plain.trim_end_matches('0').trim_end_matches('.').to_owned() } else { plain }
     }
 }

@@ -1,23 +1,27 @@
 //! Built-ins of hashes.
 
+use std::sync::Arc;
+
 use super::BuiltIn;
 use crate::ast::BuiltInCall;
-use crate::error::Raised;
+use crate::error::{Raised, limit};
 use crate::eval::Interp;
+use crate::model::{Hash, List, Sequence};
 use crate::value::Value;
 
 impl<'r> Interp<'r> {
     pub(super) fn hash_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let hash = match self.value(&call.target)? {
             Value::Hash(hash) => hash,
-            Value::Nothing => return self.built_sequence(Vec::new()),
+            Value::Nothing { .. } => Hash::Map(Arc::default()),
             other => return Err(self.expected("an extended hash", &other, &call.target)),
         };
         let keys = call.which == BuiltIn::Keys;
-        let items = (0..hash.len())
+        let items: Vec<_> = (0..hash.len())
             .filter_map(|place| hash.entry(place))
             .map(|(key, value)| if keys { Value::String(key) } else { value })
             .collect();
-        self.built_sequence(items)
+        self.charge_items(items.len())?;
+        Ok(Value::Sequence(Sequence::List(Arc::new(List::collection(items).map_err(limit)?))))
     }
 }

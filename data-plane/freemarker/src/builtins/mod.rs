@@ -8,6 +8,7 @@ pub(crate) mod escapes;
 mod flags;
 mod hashes;
 mod loops;
+mod methods;
 mod nodes;
 mod numbers;
 mod patterns;
@@ -18,6 +19,8 @@ mod strings;
 mod truncate;
 mod types;
 mod url;
+
+pub(crate) use methods::{Waiting, unfinished, when_called};
 
 use crate::settings::snake_case;
 

@@ -26,7 +26,7 @@ impl<'r> Interp<'r> {
             let whole = number.rounded(RoundingMode::HalfUp).map_err(|_| limit("the number has too many digits"))?;
             match whole {
                 Number::Int(epoch_ms) => Ok(Value::Date(Date { epoch_ms, kind })),
-                Number::Decimal(_) => {
+                Number::Decimal(_) | Number::Binary(_) => {
                     Err(runtime(format!("the number doesn't fit into 64 bits: {}", number.to_plain_string())))
                 }
             }

@@ -17,6 +17,7 @@ impl<'r> Interp<'r> {
             Value::Markup(markup) => markup,
             // numbers go from their format to the output
             Value::Number(number) => {
+                self.usable_number_format()?;
                 let text = self.number_text(&number).at(expr.span)?;
                 return if escaping.is_on() {
                     self.emit_escaped(escaping.format, &text)
