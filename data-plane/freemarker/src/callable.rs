@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ast::Macro;
+use crate::builtins::Waiting;
 use crate::value::{Method, Text, Value};
 
 /// A macro or function of a template, or a directive that the engine gives.
@@ -25,6 +26,8 @@ pub(crate) enum Kind<'d> {
     /// With arguments bound by `?with_args`.
     Bound(Arc<Bound<'d>>),
     BoundMethod(Arc<BoundMethod<'d>>),
+    /// `x?join` and the like, without their arguments.
+    BuiltIn(Arc<Waiting<'d>>),
     /// What `?interpret` gives: the number of the template.
     Interpreted(u32),
     /// `.pass`: a macro that does nothing.
@@ -93,7 +96,7 @@ impl<'d> Callable<'d> {
             Kind::Pass => "macro",
             Kind::Interpreted(_) => "transform",
             Kind::OptionalInclude(_) => "directive",
-            Kind::BoundMethod(_) | Kind::GetOptionalTemplate | Kind::OptionalImport(_) => "method",
+            Kind::BoundMethod(_) | Kind::BuiltIn(_) | Kind::GetOptionalTemplate | Kind::OptionalImport(_) => "method",
         }
     }
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod ast;
+mod binary;
 mod builtins;
 mod callable;
 mod collation;

@@ -73,12 +73,23 @@ impl<'d> Sequence<'d> {
 pub struct List<'d> {
     items: Vec<Value<'d>>,
     depth: u32,
+    /// `?keys` and `?values` give what is a collection, too.
+    is_collection: bool,
 }
 
 impl<'d> List<'d> {
     pub(crate) fn new(items: Vec<Value<'d>>) -> Result<Self, String> {
         let inner = items.iter().map(Value::depth).max().unwrap_or(0);
-        Ok(List { items, depth: one_deeper(inner)? })
+        Ok(List { items, depth: one_deeper(inner)?, is_collection: false })
+    }
+
+    /// The keys or values of a hash.
+    pub(crate) fn collection(items: Vec<Value<'d>>) -> Result<Self, String> {
+        List::new(items).map(|list| List { is_collection: true, ..list })
+    }
+
+    pub(crate) fn is_collection(&self) -> bool {
+        self.is_collection
     }
 
     pub(crate) fn depth(&self) -> u32 {
@@ -113,22 +124,24 @@ fn one_deeper(inner: u32) -> Result<u32, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     pub(crate) start: i64,
-    /// `None`: endless.
-    pub(crate) len: Option<u32>,
+    /// FreeMarker's int, below 0 when it overflows; `None`: endless.
+    pub(crate) len: Option<i32>,
     pub(crate) descending: bool,
     /// `a..*n` and `a..`: as a slice they stop at the end of what is sliced.
     pub(crate) adapts: bool,
+    /// `a..b`: as a slice of a string, `n+1..n` is empty.
+    pub(crate) inclusive: bool,
 }
 
 impl Range {
     /// How many integers; `None` when it never ends.
     pub fn len(&self) -> Option<usize> {
-        self.len.map(|len| len as usize)
+        self.len.map(|len| usize::try_from(len).unwrap_or(0))
     }
 
     /// Whether it has no integer at all.
     pub fn is_empty(&self) -> bool {
-        self.len == Some(0)
+        self.len() == Some(0)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<i64> {
@@ -219,9 +232,15 @@ pub struct Map<'d> {
     /// Places of the entries sorted by key, once there are more than a few.
     index: Vec<u32>,
     depth: u32,
+    /// Keys that a literal repeats: FreeMarker counts them in the literal's size.
+    pub(crate) repeated: usize,
 }
 
 impl<'d> Map<'d> {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn depth(&self) -> u32 {
         self.depth
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bigdecimal::num_bigint::{BigInt, Sign};
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive, Zero};
 
+use crate::binary::Binary;
 use crate::limits::MAX_NUMBER_DIGITS;
 use short::Parts;
 
@@ -45,6 +46,8 @@ pub enum Number {
     },
     /// Any other number.
     Decimal(Arc<BigDecimal>),
+    /// What `?float` or `?double` made.
+    Binary(Arc<Binary>),
 }
 
 /// Why an operation has no result.
@@ -115,6 +118,24 @@ impl Number {
             Number::Int(int) => BigDecimal::from(*int),
             Number::Short { unscaled, scale } => BigDecimal::new(BigInt::from(*unscaled), i64::from(*scale)),
             Number::Decimal(decimal) => (**decimal).clone(),
+            Number::Binary(binary) => binary.written().clone(),
+        }
+    }
+
+    /// The decimal that it is read as where not all of its digits count.
+    fn printed(&self) -> Option<&BigDecimal> {
+        match self {
+            Number::Int(_) | Number::Short { .. } => None,
+            Number::Decimal(decimal) => Some(decimal),
+            Number::Binary(binary) => Some(binary.printed()),
+        }
+    }
+
+    /// How a binary number compares with its digits, without their sign: a half is rounded by that.
+    pub(crate) fn excess(&self) -> Ordering {
+        match self {
+            Number::Binary(binary) => binary.excess(),
+            _ => Ordering::Equal,
         }
     }
 
@@ -124,24 +145,26 @@ impl Number {
         match self {
             Number::Int(_) => 0,
             Number::Short { unscaled, .. } => 1 + u64::from(*unscaled == i64::MIN),
-            Number::Decimal(decimal) => {
+            Number::Decimal(_) | Number::Binary(_) => self.printed().map_or(1, |decimal| {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
                 1 + unscaled.bits() / 64 + scale.unsigned_abs() / 64
-            }
+            }),
         }
     }
 
     pub(crate) fn is_zero(&self) -> bool {
         match self {
             Number::Int(int) | Number::Short { unscaled: int, .. } => *int == 0,
-            Number::Decimal(decimal) => decimal.is_zero(),
+            Number::Decimal(_) | Number::Binary(_) => self.printed().is_some_and(BigDecimal::is_zero),
         }
     }
 
     pub(crate) fn is_negative(&self) -> bool {
         match self {
             Number::Int(int) | Number::Short { unscaled: int, .. } => *int < 0,
-            Number::Decimal(decimal) => decimal.sign() == Sign::Minus,
+            Number::Decimal(_) | Number::Binary(_) => {
+                self.printed().is_some_and(|decimal| decimal.sign() == Sign::Minus)
+            }
         }
     }
 
@@ -151,6 +174,7 @@ impl Number {
             Number::Short { unscaled, scale } if *unscaled != i64::MIN => {
                 Ok(Number::Short { unscaled: -unscaled, scale: *scale })
             }
+            Number::Binary(binary) => Ok(Number::Binary(Arc::new(binary.negated()))),
             other => Number::big(-other.to_big()),
         }
     }
@@ -207,7 +231,13 @@ impl Number {
 
     /// The product with all of its decimals.
     pub(crate) fn multiply_exactly(&self, factor: i64) -> Result<Number, NumberFault> {
-        Number::big(self.to_big() * BigDecimal::from(factor))
+        match self {
+            Number::Binary(binary) => {
+                let scaled = binary.scaled(factor).ok_or(NumberFault::TooManyDigits)?;
+                Ok(Number::Binary(Arc::new(scaled)))
+            }
+            _ => Number::big(self.to_big() * BigDecimal::from(factor)),
+        }
     }
 
     /// The quotient, rounded half up to the decimals of the operands or 12, whichever is more.
@@ -258,16 +288,10 @@ impl Number {
         }
     }
 
-    /// As Java's `floatValue`, or its `doubleValue`: the nearest binary number, and of that the
-    /// shortest decimal one that is read back as the same.
+    /// As Java's `floatValue`, or its `doubleValue`: the nearest binary number.
     pub(crate) fn to_binary(&self, single: bool) -> Result<Number, NumberFault> {
-        let text = self.to_plain_string();
-        let double = match single {
-            true => text.parse::<f32>().map(f64::from),
-            false => text.parse::<f64>(),
-        };
-        let double = double.ok().filter(|double| double.is_finite()).ok_or(NumberFault::TooManyDigits)?;
-        Number::parse(&format!("{double:e}")).ok_or(NumberFault::TooManyDigits)
+        let binary = Binary::nearest(&self.to_plain_string(), single).ok_or(NumberFault::TooManyDigits)?;
+        Ok(Number::Binary(Arc::new(binary)))
     }
 
     /// Truncated towards zero.
@@ -277,9 +301,10 @@ impl Number {
 
     /// Without decimals, rounded in the given way.
     pub(crate) fn rounded(&self, mode: RoundingMode) -> Result<Number, NumberFault> {
-        match self {
-            Number::Int(_) => Ok(self.clone()),
-            _ => {
+        match (self, self.printed()) {
+            (Number::Int(_), _) => Ok(self.clone()),
+            (_, Some(decimal)) => Number::big(decimal.with_scale_round(0, mode)),
+            (_, None) => {
                 let short = Parts::of(self).and_then(|parts| match mode {
                     RoundingMode::Down => parts.truncate(),
                     RoundingMode::Floor => parts.floor(),
@@ -309,6 +334,7 @@ impl Number {
     pub(crate) fn to_long(&self) -> i64 {
         match self {
             Number::Int(int) => *int,
+            Number::Binary(binary) => binary.to_long(),
             _ => {
                 if let Some(Number::Int(int)) = Parts::of(self).and_then(Parts::truncate) {
                     return int;
@@ -323,7 +349,10 @@ impl Number {
 
     /// As Java's `intValue`: truncated, and the lowest 32 bits of that.
     pub(crate) fn to_int(&self) -> i32 {
-        self.to_long() as i32
+        match self {
+            Number::Binary(binary) => binary.to_int(),
+            _ => self.to_long() as i32,
+        }
     }
 
     /// The number as an index or a length: truncated to an int as Java's `intValue`.
@@ -334,12 +363,13 @@ impl Number {
     /// The decimal digits and how many of them come after the decimal separator (negative when
     /// zeros follow before it).
     pub(crate) fn digits(&self) -> (bool, String, i64) {
-        match self {
-            Number::Int(int) => (*int < 0, int.unsigned_abs().to_string(), 0),
-            Number::Short { unscaled, scale } => {
+        match (self, self.printed()) {
+            (Number::Int(int), _) => (*int < 0, int.unsigned_abs().to_string(), 0),
+            (Number::Short { unscaled, scale }, _) => {
                 (*unscaled < 0, unscaled.unsigned_abs().to_string(), i64::from(*scale))
             }
-            Number::Decimal(decimal) => {
+            (_, None) => (false, "0".to_owned(), 0),
+            (_, Some(decimal)) => {
                 let (unscaled, scale) = decimal.as_bigint_and_scale();
                 (unscaled.sign() == Sign::Minus, unscaled.magnitude().to_string(), scale)
             }
@@ -375,7 +405,8 @@ impl Number {
         if scale == 0 {
             return if negative { format!("-{digits}") } else { digits };
         }
-        let plain = self.to_big().normalized().to_plain_string();
+        let big = self.printed().map_or_else(|| self.to_big(), BigDecimal::clone);
+        let plain = big.normalized().to_plain_string();
         if plain.contains('.') { plain.trim_end_matches('0').trim_end_matches('.').to_owned() } else { plain }
     }
 }

@@ -75,7 +75,12 @@ impl Settings {
     fn try_set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let name = snake_case(name);
         if let Some(key) = SettingKey::find(&name) {
-            return self.formats.set(key, value, &self.custom_dates);
+            // the host is told of a malformed format at once
+            let mut formats = self.formats.clone();
+            formats.set(key, value, &self.custom_dates)?;
+            formats.check()?;
+            self.formats = formats;
+            return Ok(());
         }
         let bad = || format!("the setting {name} can't be \"{value}\"");
         let flag = || match value {
@@ -267,9 +272,10 @@ impl SettingKey {
 /// How values are printed; what `<#setting>` changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Formats {
-    pub(crate) number: NumberFormat,
+    /// Or what is wrong with it: `#setting` may set it to anything, as long as no number is printed.
+    pub(crate) number: Result<NumberFormat, String>,
     /// What the number format was made from.
-    number_source: String,
+    pub(crate) number_source: String,
     pub(crate) boolean: BooleanFormat,
     pub(crate) c: CFormat,
     pub(crate) date: NamedDateFormat,
@@ -286,27 +292,25 @@ pub(crate) struct Formats {
 #[derive(Clone, Debug)]
 pub(crate) struct NamedDateFormat {
     pub(crate) source: String,
-    pub(crate) format: CompiledDateFormat,
+    /// Or what is wrong with it.
+    pub(crate) format: Result<CompiledDateFormat, String>,
 }
 
 impl NamedDateFormat {
-    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats, locale: &'static Locale) -> Result<Self, String> {
-        let format = CompiledDateFormat::parse(text, kind, custom, locale)?;
-        Ok(NamedDateFormat { source: text.to_owned(), format })
+    fn parse(text: &str, kind: DateKind, custom: &CustomDateFormats, locale: &'static Locale) -> Self {
+        let format = CompiledDateFormat::parse(text, kind, custom, locale);
+        NamedDateFormat { source: text.to_owned(), format }
     }
 
     fn default_of(kind: DateKind) -> Self {
-        Self::parse("", kind, &Vec::new(), Locale::us()).unwrap_or_else(|_| NamedDateFormat {
-            source: "iso".into(),
-            format: CompiledDateFormat::Iso(crate::format::iso::PLAIN),
-        })
+        Self::parse("", kind, &Vec::new(), Locale::us())
     }
 }
 
 impl Default for Formats {
     fn default() -> Self {
         Formats {
-            number: NumberFormat::locale_default(),
+            number: Ok(NumberFormat::locale_default()),
             number_source: "number".into(),
             boolean: BooleanFormat::forbidden(),
             c: CFormat::Legacy,
@@ -326,19 +330,19 @@ impl Formats {
     pub(crate) fn set(&mut self, key: SettingKey, value: &str, custom: &CustomDateFormats) -> Result<(), String> {
         match key {
             SettingKey::NumberFormat => {
-                self.number = NumberFormat::parse(value, self.data)?;
+                self.number = NumberFormat::parse(value, self.data);
                 value.clone_into(&mut self.number_source);
             }
             SettingKey::CFormat => self.c = CFormat::parse(value)?,
             SettingKey::BooleanFormat => self.boolean = BooleanFormat::parse(value)?,
             SettingKey::DateFormat => {
-                self.date = NamedDateFormat::parse(value, DateKind::Date, custom, self.data)?;
+                self.date = NamedDateFormat::parse(value, DateKind::Date, custom, self.data);
             }
             SettingKey::TimeFormat => {
-                self.time = NamedDateFormat::parse(value, DateKind::Time, custom, self.data)?;
+                self.time = NamedDateFormat::parse(value, DateKind::Time, custom, self.data);
             }
             SettingKey::DatetimeFormat => {
-                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data)?;
+                self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data);
             }
             SettingKey::Locale => {
                 let name = value.replace('-', "_");
@@ -348,13 +352,13 @@ impl Formats {
                 })?;
                 self.locale = name;
                 // formats by name look different now
-                self.number = NumberFormat::parse(&self.number_source, self.data)?;
+                self.number = NumberFormat::parse(&self.number_source, self.data);
                 for (format, kind) in [
                     (&mut self.date, DateKind::Date),
                     (&mut self.time, DateKind::Time),
                     (&mut self.datetime, DateKind::DateTime),
                 ] {
-                    *format = NamedDateFormat::parse(&format.source, kind, custom, self.data)?;
+                    *format = NamedDateFormat::parse(&format.source, kind, custom, self.data);
                 }
             }
             SettingKey::TimeZone => {
@@ -369,6 +373,15 @@ impl Formats {
             SettingKey::SqlTimeZone => {}
         }
         Ok(())
+    }
+
+    /// Whether all formats are well-formed.
+    fn check(&self) -> Result<(), String> {
+        let dates = [&self.date, &self.time, &self.datetime].into_iter().map(|named| named.format.as_ref().err());
+        match self.number.as_ref().err().into_iter().chain(dates.flatten()).next() {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn date_format(&self, kind: DateKind) -> &NamedDateFormat {

@@ -54,7 +54,10 @@ pub enum Value<'d> {
     /// The variables of a namespace or another layer, looked up as they are at that time.
     Scope(Scope),
     /// What `x!` gives for a missing `x`: an empty string, sequence and hash at once.
-    Nothing,
+    Nothing {
+        /// Whether it is `false` and a method, too, as what `x?if_exists` gives.
+        is_boolean: bool,
+    },
 }
 
 /// A function that the host gives to templates, called as `name(a, b)`.
@@ -186,7 +189,7 @@ impl<'d> Value<'d> {
             Value::Bool(false) => out.extend_from_slice(b"false"),
             Value::Number(number) => out.extend_from_slice(number.to_plain_string().as_bytes()),
             Value::String(text) => write_json_string(text, out),
-            Value::Nothing => out.extend_from_slice(b"\"\""),
+            Value::Nothing { .. } => out.extend_from_slice(b"\"\""),
             Value::Date(date) => write_json_string(&crate::format::iso::utc(date.epoch_ms, date.kind), out),
             Value::Sequence(Sequence::Json(node)) | Value::Hash(Hash::Json(node)) => node.write_json(out),
             Value::Sequence(sequence) => {
@@ -236,6 +239,7 @@ impl<'d> Value<'d> {
         match self {
             Value::Bool(flag) => Some(*flag),
             Value::Sequence(Sequence::Matches(matches)) => Some(matches.is_whole()),
+            Value::Nothing { is_boolean: true } => Some(false),
             _ => None,
         }
     }
@@ -261,7 +265,7 @@ impl<'d> Value<'d> {
             Value::Scope(Scope(Layer::Namespace(_))) => "namespace",
             Value::Scope(Scope(Layer::DataModel)) => "extended_hash",
             Value::Scope(_) => "hash",
-            Value::Nothing => "string+sequence+hash (the empty default)",
+            Value::Nothing { .. } => "string+sequence+hash (the empty default)",
         }
     }
 

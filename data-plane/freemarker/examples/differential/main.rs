@@ -163,6 +163,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 
 fn show(seed: u64, place: usize, request: &Request, ours: &Answer, theirs: &Answer) {
     println!("-- template {place} of seed {seed}\n{:?}", request.template);
+    println!("   request {}", request.line());
     for (name, value) in &request.settings {
         println!("   {name} = {value:?}");
     }

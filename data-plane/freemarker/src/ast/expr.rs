@@ -25,6 +25,8 @@ pub(crate) enum ExprKind {
     Range(Box<RangeExpr>),
     Variable(Variable),
     Special(Special),
+    /// The left side of a built-in that is called as a value, or after that an argument.
+    Held(u32),
     Dot(Box<Member>),
     Index(Box<(Expr, Expr)>),
     Call {
@@ -151,6 +153,8 @@ pub(crate) struct BuiltInCall {
     pub(crate) loop_slot: u32,
     /// For `?esc`, `?interpret` and their like: the output format where it stands.
     pub(crate) escaping: Escaping,
+    /// Of a built-in that is a method to be called later: its calls, by the number of arguments, from the least.
+    pub(crate) when_called: Box<[BuiltInCall]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -179,6 +179,8 @@ pub(crate) enum AssignPlace {
 /// `<#if>`, `<#elseif>` or, without condition, `<#else>`.
 #[derive(Debug)]
 pub(crate) struct Branch {
+    /// The tag that begins it.
+    pub(crate) span: Span,
     pub(crate) condition: Option<Expr>,
     pub(crate) body: Block,
 }

@@ -10,7 +10,10 @@ use crate::value::{Text, Value};
 impl<'r> Interp<'r> {
     pub(crate) fn built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         use BuiltIn as B;
-        self.check_argument_count(call)?;
+        self.check_argument_count(call, expr)?;
+        if call.form == Form::Bare && call.which.is_method() {
+            return self.waiting(call, expr);
+        }
         match call.which {
             B::HasContent | B::Exists | B::IfExists | B::Default | B::BlankToNull | B::EmptyToNull | B::TrimToNull => {
                 self.existence(call)
@@ -25,7 +28,7 @@ impl<'r> Interp<'r> {
             | B::WithArgs
             | B::WithArgsLast
             | B::AbsoluteTemplateName => self.evaluator_built_in(call, expr),
-            B::Then | B::Switch => self.choice(call),
+            B::Then | B::Switch => self.choice(call, expr),
             B::Index
             | B::Counter
             | B::HasNext
@@ -54,7 +57,7 @@ impl<'r> Interp<'r> {
             | B::Chunk
             | B::Min
             | B::Max
-            | B::Sequence => self.sequence_built_in(call),
+            | B::Sequence => self.sequence_built_in(call, expr),
             B::Ancestors
             | B::Children
             | B::NodeName
@@ -68,7 +71,7 @@ impl<'r> Interp<'r> {
             | B::HasApi
             | B::New => self.refused(call),
             B::Keys | B::Values => self.hash_built_in(call),
-            B::C | B::Cn | B::String => self.printing(call),
+            B::C | B::Cn | B::String => self.printing(call, expr),
             B::Round
             | B::Floor
             | B::Ceiling
@@ -92,7 +95,7 @@ impl<'r> Interp<'r> {
             | B::DateIfUnknown
             | B::TimeIfUnknown
             | B::DatetimeIfUnknown
-            | B::Iso(_) => self.date_built_in(call),
+            | B::Iso(_) => self.date_built_in(call, expr),
             B::IsString
             | B::IsNumber
             | B::IsBoolean
@@ -124,7 +127,7 @@ impl<'r> Interp<'r> {
             | B::Xml
             | B::Rtf
             | B::Url
-            | B::UrlPath => self.escape(call),
+            | B::UrlPath => self.escape(call, expr),
             B::Contains
             | B::StartsWith
             | B::EndsWith
@@ -142,7 +145,7 @@ impl<'r> Interp<'r> {
             | B::KeepAfter
             | B::KeepBeforeLast
             | B::KeepAfterLast
-            | B::EnsureStartsWith => self.pattern_built_in(call),
+            | B::EnsureStartsWith => self.pattern_built_in(call, expr),
             B::Truncate | B::TruncateW | B::TruncateC | B::TruncateM | B::TruncateWM | B::TruncateCM => {
                 self.truncate(call)
             }
@@ -171,6 +174,9 @@ impl<'r> Interp<'r> {
             self.meter.step().at(call.target.span)?;
             return Ok(is);
         }
+        if let Some(is) = self.is_unfinished(call)? {
+            return Ok(is);
+        }
         let value = match self.follow(&call.target)? {
             Followed::Node(node) if !node.is_null() => Value::like(node),
             Followed::Node(_) | Followed::Missing => return Err(self.missing(&call.target)),
@@ -181,8 +187,8 @@ impl<'r> Interp<'r> {
 
     /// Most built-ins give methods, whose arguments are counted when they are called.
     #[inline]
-    pub(super) fn check_argument_count(&self, call: &'r BuiltInCall) -> Result<(), Raised> {
-        if call.fits { Ok(()) } else { Err(wrong_count(call)) }
+    pub(super) fn check_argument_count(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<(), Raised> {
+        if call.fits { Ok(()) } else { Err(self.miscounted(call, expr)) }
     }
 
     /// An argument that must be a string.
@@ -190,14 +196,25 @@ impl<'r> Interp<'r> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::String(text) => Ok(Some(text)),
-            Value::Nothing => Ok(Some(Text::Borrowed(""))),
-            other => Err(self.bad_argument(call.which.name(), place, "string", &other)),
+            Value::Nothing { .. } => Ok(Some(Text::Borrowed(""))),
+            other => Err(self.wrong_argument(call, place, "string", &other)),
         }
     }
 
     /// A string argument that the built-in can't do without.
     pub(crate) fn needed_text(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Text<'r>, Raised> {
         self.text_arg(call, place)?.ok_or_else(|| needs_arguments(call))
+    }
+
+    /// The error of an argument of the wrong type; those after it are evaluated before any is looked at.
+    #[cold]
+    fn wrong_argument(&mut self, call: &'r BuiltInCall, place: usize, wanted: &str, value: &Value<'r>) -> Raised {
+        for later in call.args.iter().skip(place + 1) {
+            if let Err(fault) = self.eval(later) {
+                return fault;
+            }
+        }
+        self.bad_argument(call.which.name(), place, wanted, value)
     }
 
     /// An argument that must be a number, as an index.
@@ -209,7 +226,7 @@ impl<'r> Interp<'r> {
         let Some(expr) = call.args.get(place) else { return Ok(None) };
         match self.eval(expr)? {
             Value::Number(number) => Ok(Some(number)),
-            other => Err(self.bad_argument(call.which.name(), place, "number", &other)),
+            other => Err(self.wrong_argument(call, place, "number", &other)),
         }
     }
 
@@ -233,20 +250,4 @@ impl<'r> Interp<'r> {
 /// The error of a built-in without its arguments; the parser lets none through.
 pub(super) fn needs_arguments(call: &BuiltInCall) -> Raised {
     runtime(format!("?{} needs arguments", call.which.name()))
-}
-
-#[cold]
-fn wrong_count(call: &BuiltInCall) -> Raised {
-    if call.form == Form::Bare {
-        return needs_arguments(call);
-    }
-    let (arguments, count) = (call.which.arguments(), call.args.len());
-    let wanted = match (arguments.min, arguments.max) {
-        (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
-        (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
-        (min, max) if min + 1 == max => format!("{min} or {max} arguments"),
-        (min, max) => format!("{min} to {max} arguments"),
-    };
-    let received = if count == 0 { "none".to_owned() } else { count.to_string() };
-    runtime(format!("?{}(...) expects {wanted} but has received {received}.", call.which.name()))
 }

@@ -1,13 +1,13 @@
 //! Built-ins that make strings safe for another language.
 
 use super::BuiltIn;
-use crate::ast::BuiltInCall;
+use crate::ast::{BuiltInCall, Expr};
 use crate::error::{Raised, runtime};
 use crate::eval::Interp;
 use crate::value::Value;
 
 impl<'r> Interp<'r> {
-    pub(super) fn escape(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    pub(super) fn escape(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let value = self.value(&call.target)?;
         if let Value::Markup(markup) = &value
             && markup.format.is_escaped_by(call.which.name())
@@ -15,6 +15,8 @@ impl<'r> Interp<'r> {
             return Ok(value);
         }
         let text = self.text_of(value, &call.target)?;
+        // for other built-ins there is none
+        let charset = self.printed_arg(call, 0)?;
         self.meter.scan(text.len())?;
         if needs_no_escape(call.which, &text) {
             return Ok(Value::String(text));
@@ -37,20 +39,11 @@ impl<'r> Interp<'r> {
                 }
             }
             _ => {
-                let given = self.text_arg(call, 0)?;
-                let name = match given {
-                    Some(name) => name.to_string(),
-                    None => {
-                        let formats = &*self.formats;
-                        let set = formats.url_charset.clone().or(formats.output_encoding.clone());
-                        set.ok_or_else(|| {
-                            runtime(format!(
-                                "?{0} needs to know the character set: write ?{0}(\"UTF-8\") or \
-                                 set url_escaping_charset",
-                                call.which.name()
-                            ))
-                        })?
-                    }
+                let formats = &*self.formats;
+                let set = || formats.url_charset.clone().or(formats.output_encoding.clone());
+                let Some(name) = charset.map(|name| name.to_string()).or_else(set) else {
+                    // it may still be called with one
+                    return Ok(super::methods::waiting_with(call, expr, Value::String(text)));
                 };
                 super::url::escape(&text, &name, call.which == BuiltIn::UrlPath, &mut out).map_err(runtime)?;
             }

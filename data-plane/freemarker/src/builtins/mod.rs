@@ -8,6 +8,7 @@ pub(crate) mod escapes;
 mod flags;
 mod hashes;
 mod loops;
+mod methods;
 mod nodes;
 mod numbers;
 mod patterns;
@@ -18,6 +19,8 @@ mod strings;
 mod truncate;
 mod types;
 mod url;
+
+pub(crate) use methods::{Waiting, unfinished, when_called};
 
 use crate::ast::Form;
 use crate::settings::snake_case;
@@ -36,17 +39,6 @@ pub(crate) struct Arguments {
     pub(crate) loop_variable: bool,
     /// A wrong number of arguments is found when parsing.
     pub(crate) counted_early: bool,
-}
-
-impl Arguments {
-    /// Whether a call has as many arguments as there must be.
-    pub(crate) fn fit(&self, form: Form, count: usize) -> bool {
-        match form {
-            // without parentheses it would be a method, which this engine does not have as a value
-            Form::Bare => self.min == 0 || self.optional,
-            Form::Called | Form::Keyed => (self.min..=self.max).contains(&count),
-        }
-    }
 }
 
 const NONE: Arguments = Arguments {
@@ -288,6 +280,13 @@ built_ins! {
 }
 
 impl BuiltIn {
+    /// Whether a call has as many arguments as there must be.
+    pub(crate) fn fits(self, form: Form, count: usize) -> bool {
+        let arguments = self.arguments();
+        // without parentheses it is a method at most; ?default counts them only where it has to do something
+        form == Form::Bare || self == BuiltIn::Default || (arguments.min..=arguments.max).contains(&count)
+    }
+
     /// Finds a built-in by its name, written either way.
     pub(crate) fn find(name: &str) -> Lookup {
         let snake = snake_case(name);

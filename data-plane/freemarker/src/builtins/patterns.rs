@@ -6,32 +6,33 @@ use std::sync::Arc;
 use super::BuiltIn;
 use super::dispatch::needs_arguments;
 use super::flags::{Flags, Haystack};
-use crate::ast::BuiltInCall;
+use crate::ast::{BuiltInCall, Expr};
 use crate::error::{Raised, limit, runtime};
 use crate::eval::Interp;
 use crate::matches::Matches;
 use crate::model::Sequence;
 use crate::regex::{Exhausted, Found, Regex, Replacement};
+use crate::span::Span;
 use crate::value::{Text, Value};
 
 /// Instructions of a regular expression that are as dear as one step of a template.
 const FUEL_PER_STEP: u64 = 16;
 
 impl<'r> Interp<'r> {
-    pub(super) fn pattern_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    pub(super) fn pattern_built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         match call.which {
             BuiltIn::Matches => self.matches(call),
             BuiltIn::Groups => self.groups(call),
-            BuiltIn::Replace => self.replace(call),
+            BuiltIn::Replace => self.replace(call, expr),
             BuiltIn::Split => self.split(call),
             BuiltIn::EnsureStartsWith => self.ensure_starts_with(call),
-            _ => self.keep(call),
+            _ => self.keep(call, expr),
         }
     }
 
     /// Whether the whole text matches, for a `?matches` that is only a condition.
-    pub(crate) fn matches_whole(&mut self, call: &'r BuiltInCall) -> Result<bool, Raised> {
-        self.check_argument_count(call)?;
+    pub(crate) fn matches_whole(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<bool, Raised> {
+        self.check_argument_count(call, expr)?;
         let text = self.text(&call.target)?;
         let (regex, _) = self.matches_args(call)?;
         self.whole_match(&regex, &text).map(|found| found.is_some())
@@ -140,7 +141,7 @@ impl<'r> Interp<'r> {
         Ok(self.regexes.keep(pattern, flags.of_regex, regex))
     }
 
-    fn replace(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn replace(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let text = self.text(&call.target)?;
         let (Some(wanted), Some(new)) = (self.printed_arg(call, 0)?, self.printed_arg(call, 1)?) else {
             return Err(needs_arguments(call));
@@ -148,7 +149,7 @@ impl<'r> Interp<'r> {
         let flags = Flags::parse(&self.printed_arg(call, 2)?.unwrap_or(Text::Borrowed("")));
         self.meter.scan(text.len() + wanted.len())?;
         if flags.regex {
-            return self.replace_matches(text, &wanted, &new, flags);
+            return self.replace_matches(text, &wanted, &new, flags, expr);
         }
         if wanted.is_empty() {
             let count = if flags.first_only { 1 } else { text.chars().count() + 1 };
@@ -189,7 +190,14 @@ impl<'r> Interp<'r> {
         self.built(out)
     }
 
-    fn replace_matches(&mut self, text: Text<'r>, pattern: &str, new: &str, flags: Flags) -> Result<Value<'r>, Raised> {
+    fn replace_matches(
+        &mut self,
+        text: Text<'r>,
+        pattern: &str,
+        new: &str,
+        flags: Flags,
+        expr: &'r Expr,
+    ) -> Result<Value<'r>, Raised> {
         let regex = self.regex(pattern, flags)?;
         let mut replacement = None;
         let mut out = String::new();
@@ -201,7 +209,7 @@ impl<'r> Interp<'r> {
                 // only looked at when there is something to replace, as in Java
                 None => {
                     let read = Replacement::parse(new, &regex)
-                        .map_err(|problem| runtime(format!("malformed replacement \"{new}\": {problem}")))?;
+                        .map_err(|problem| replacement_fault(new, &problem, expr.span))?;
                     replacement.insert(read)
                 }
             };
@@ -321,13 +329,21 @@ impl<'r> Interp<'r> {
     fn only_plain_flags(&self, call: &BuiltInCall, flags: Flags) -> Result<(), Raised> {
         let of_regex = flags.of_regex;
         if of_regex.multi_line || of_regex.dot_all || of_regex.comments {
-            return Err(runtime(format!("?{} takes the flags m, s and c only together with r", call.which.name())));
+            let flag = if of_regex.multi_line {
+                "m"
+            } else if of_regex.dot_all {
+                "s"
+            } else {
+                "c"
+            };
+            let name = call.which.name();
+            return Err(runtime(format!("?{name} doesn't support the \"{flag}\" flag without the \"r\" flag.")));
         }
         Ok(())
     }
 
     /// `?keep_before` and its three relatives.
-    fn keep(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn keep(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let text = self.text(&call.target)?;
         let wanted = self.needed_text(call, 0)?;
         let flags = Flags::parse(&self.text_arg(call, 1)?.unwrap_or(Text::Borrowed("")));
@@ -344,7 +360,7 @@ impl<'r> Interp<'r> {
         } else if last && wanted.is_empty() {
             Some((text.len(), text.len()))
         } else {
-            self.matched_part(&text, &wanted, flags, last)?
+            self.matched_part(&text, &wanted, flags, last, expr.span)?
         };
         match found {
             Some((start, _)) if before => self.part_of(&text, 0, start),
@@ -361,6 +377,7 @@ impl<'r> Interp<'r> {
         pattern: &str,
         flags: Flags,
         last: bool,
+        place: Span,
     ) -> Result<Option<(usize, usize)>, Raised> {
         let regex = self.regex(pattern, flags)?;
         let mut search = regex.search(text, self.fuel());
@@ -377,7 +394,8 @@ impl<'r> Interp<'r> {
                     }
                     if one.start() == text.len() {
                         // Java's matcher can't start beyond the end
-                        return Err(runtime(format!("\"{pattern}\" matches nothing at the end of the string")));
+                        let problem = format!("\"{pattern}\" matches nothing at the end of the string");
+                        return Err(runtime(problem).at(place));
                     }
                     search.go_on_after_start(&one);
                 }
@@ -385,4 +403,11 @@ impl<'r> Interp<'r> {
             }
         }
     }
+}
+
+/// What is wrong with a replacement. A group that is not there by its number is the expression's fault in FreeMarker,
+/// anything else the directive's.
+fn replacement_fault(new: &str, problem: &str, place: Span) -> Raised {
+    let fault = runtime(format!("malformed replacement \"{new}\": {problem}"));
+    if problem.starts_with("there is no group") && !problem.contains("named") { fault.at(place) } else { fault }
 }

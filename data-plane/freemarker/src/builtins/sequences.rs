@@ -1,15 +1,16 @@
 //! Built-ins of sequences.
 
 use super::BuiltIn;
-use super::sorting::sorted;
-use crate::ast::BuiltInCall;
-use crate::error::{Raised, runtime};
-use crate::eval::{Interp, ListIter, compare_values};
-use crate::model::Sequence;
-use crate::value::Value;
+use super::sorting::{Unsortable, sorted};
+use crate::ast::{BuiltInCall, Expr};
+use crate::error::{ErrorKind, Raised, runtime};
+use crate::eval::{Interp, ListIter, a_or_an, compare_values};
+use crate::model::{Hash, Range, Sequence};
+use crate::number::Number;
+use crate::value::{Text, Value};
 
 impl<'r> Interp<'r> {
-    pub(super) fn sequence_built_in(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    pub(super) fn sequence_built_in(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         match call.which {
             BuiltIn::Size => self.size(call),
             BuiltIn::Join => self.join(call),
@@ -18,8 +19,8 @@ impl<'r> Interp<'r> {
                 Ok(self.next_item(&mut items)?.map_or(Value::Missing, |item| item.first))
             }
             BuiltIn::SeqContains => {
-                let wanted = self.needed(call, 0)?;
                 let mut items = self.items_of(&call.target)?;
+                let wanted = self.needed(call, 0)?;
                 let mut index = 0;
                 while let Some(item) = self.next_item(&mut items)? {
                     if self.is_same(&item.first, &wanted, index)? {
@@ -31,14 +32,14 @@ impl<'r> Interp<'r> {
             }
             BuiltIn::SeqIndexOf => self.index_of_item(call),
             BuiltIn::Min | BuiltIn::Max => self.extreme(call),
-            _ => self.whole_sequence(call),
+            _ => self.whole_sequence(call, expr),
         }
     }
 
     fn sequence(&mut self, call: &'r BuiltInCall) -> Result<Sequence<'r>, Raised> {
         match self.value(&call.target)? {
             Value::Sequence(sequence) => Ok(sequence),
-            Value::Nothing => self.empty_sequence(),
+            Value::Nothing { .. } => self.empty_sequence(),
             other => Err(self.expected("a sequence", &other, &call.target)),
         }
     }
@@ -51,7 +52,7 @@ impl<'r> Interp<'r> {
     }
 
     /// Built-ins that need all items at once.
-    fn whole_sequence(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn whole_sequence(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let sequence = self.sequence(call)?;
         match call.which {
             BuiltIn::Last => {
@@ -84,9 +85,9 @@ impl<'r> Interp<'r> {
             BuiltIn::Sort => {
                 let items = self.laid_out(&sequence)?;
                 let keyed = items.iter().map(|item| (item.clone(), item.clone())).collect();
-                self.sort(keyed, call)
+                self.sort(keyed, "value", call, expr)
             }
-            BuiltIn::SortBy => self.sort_by(&sequence, call),
+            BuiltIn::SortBy => self.sort_by(&sequence, call, expr),
             BuiltIn::Chunk => self.chunk(&sequence, call),
             _ => Ok(Value::Sequence(sequence)),
         }
@@ -121,11 +122,18 @@ impl<'r> Interp<'r> {
     }
 
     fn size(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        if let Some(count) = self.count_unmapped(&call.target)? {
+            return Ok(Value::int(count));
+        }
         Ok(match self.value(&call.target)? {
+            Value::Sequence(Sequence::Range(Range { len: Some(len), .. })) => {
+                Value::Number(Number::Int(i64::from(len)))
+            }
             // an endless range says the most that a Java int can
             Value::Sequence(sequence) => Value::int(sequence.len().unwrap_or(i32::MAX as usize)),
+            Value::Hash(Hash::Map(map)) => Value::int(map.len() + map.repeated),
             Value::Hash(hash) => Value::int(hash.len()),
-            Value::Nothing => Value::int(0),
+            Value::Nothing { .. } => Value::int(0),
             other => {
                 return Err(self.expected("extended-hash or sequence or extended collection", &other, &call.target));
             }
@@ -146,10 +154,7 @@ impl<'r> Interp<'r> {
                     out.push_str(&separator);
                 }
                 any = true;
-                let text = self.text_of(item.first, &call.target).map_err(|mut fault| {
-                    fault.message = format!("?join, item {index}: {}", fault.message);
-                    fault
-                })?;
+                let text = self.joined_text(item.first, index, call)?;
                 self.meter.value(text.len() + separator.len())?;
                 out.push_str(&text);
             }
@@ -163,10 +168,31 @@ impl<'r> Interp<'r> {
         self.built(out)
     }
 
+    /// The text of an item that is joined. What goes wrong with it is no fault of an expression.
+    fn joined_text(&mut self, item: Value<'r>, index: usize, call: &'r BuiltInCall) -> Result<Text<'r>, Raised> {
+        let type_name = item.type_name();
+        self.text_of(item, &call.target).map_err(|mut fault| {
+            if fault.kind == ErrorKind::Limit {
+                return fault;
+            }
+            let message = match fault.blamed {
+                Some(_) => format!(
+                    "Expected a string or something automatically convertible to string (number, date or boolean), \
+                     but the expression has evaluated to {}.",
+                    a_or_an(type_name)
+                ),
+                None => std::mem::take(&mut fault.message),
+            };
+            runtime(format!(
+                "\"?join\" failed at index {index} with this error:\n\n---begin-message---\n{message}\n---end-message---"
+            ))
+        })
+    }
+
     fn index_of_item(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let mut items = self.items_of(&call.target)?;
         let wanted = self.needed(call, 0)?;
         let from = usize::try_from(self.index_arg(call, 1)?.unwrap_or(0)).unwrap_or(0);
-        let mut items = self.items_of(&call.target)?;
         let mut index = 0;
         while let Some(item) = self.next_item(&mut items)? {
             if index >= from && self.is_same(&item.first, &wanted, index)? {
@@ -207,7 +233,7 @@ impl<'r> Interp<'r> {
         Ok(best)
     }
 
-    fn sort_by(&mut self, sequence: &Sequence<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn sort_by(&mut self, sequence: &Sequence<'r>, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
         let path = match self.needed(call, 0)? {
             Value::String(name) => vec![name.to_string()],
             Value::Sequence(names) => {
@@ -215,58 +241,106 @@ impl<'r> Interp<'r> {
                 for name in self.laid_out(&names)? {
                     match name {
                         Value::String(name) => path.push(name.to_string()),
-                        _ => return Err(runtime("?sort_by needs names of entries")),
+                        Value::Nothing { .. } => path.push(String::new()),
+                        _ => {
+                            return Err(runtime(format!(
+                                "The argument to ?sort_by(key), when it's a sequence, must be a sequence of strings, \
+                                 but the item at index {} is not a string.",
+                                path.len()
+                            )));
+                        }
                     }
                 }
                 path
             }
-            _ => return Err(runtime("?sort_by needs the name of an entry, or a sequence of names")),
+            Value::Nothing { .. } => vec![String::new()],
+            _ => {
+                return Err(runtime(
+                    "The argument to ?sort_by(key) must be a string (the name of the subvariable), or a sequence of \
+                     strings (the \"path\" to the subvariable).",
+                ));
+            }
         };
         let mut keyed = Vec::new();
         for (index, item) in self.laid_out(sequence)?.into_iter().enumerate() {
             let mut key = item.clone();
+            let mut before: Option<&str> = None;
             for name in &path {
                 self.meter.step()?;
-                key = match key {
+                key = match self.settled(key)? {
                     Value::Hash(hash) => hash.get(name),
+                    Value::Nothing { .. } => Value::Missing,
+                    // FreeMarker asks what is not there for its entries
+                    Value::Missing => return Err(self.sort_fault(Unsortable::Missing { index }, call, expr)),
                     _ => {
-                        return Err(runtime(format!(
-                            "?sort_by: item {index} has no entries to sort by, it is a {}",
-                            key.type_name()
-                        ))
-                        .at(call.target.span));
+                        let what = match before {
+                            None => "Sequence items must be hashes when using ?sort_by. ".to_owned(),
+                            Some(before) => format!("The \"{before}\""),
+                        };
+                        let problem = format!(
+                            "{what} subvariable is not a hash, so ?sort_by can't proceed with getting the \"{name}\" \
+                             subvariable."
+                        );
+                        return Err(self.sort_fault(Unsortable::WrongType { index, problem }, call, expr));
                     }
                 };
-            }
-            if key.is_missing() {
-                return Err(
-                    runtime(format!("?sort_by: item {index} has no \"{}\"", path.join("."))).at(call.target.span)
-                );
+                if key.is_missing() {
+                    let problem = format!("The \"{name}\" subvariable was null or missing.");
+                    return Err(self.sort_fault(Unsortable::WrongType { index, problem }, call, expr));
+                }
+                before = Some(name);
             }
             keyed.push((key, item));
         }
-        self.sort(keyed, call)
+        let what = if path.is_empty() { "value" } else { "key value" };
+        self.sort(keyed, what, call, expr)
     }
 
-    fn sort(&mut self, keyed: Vec<(Value<'r>, Value<'r>)>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+    fn sort(
+        &mut self,
+        keyed: Vec<(Value<'r>, Value<'r>)>,
+        what: &str,
+        call: &'r BuiltInCall,
+        expr: &'r Expr,
+    ) -> Result<Value<'r>, Raised> {
         // n log n comparisons, each as long as the strings are
         let bytes: usize =
             keyed.iter().map(|(key, _)| if let Value::String(text) = key { text.len() } else { 0 }).sum();
         let rounds = u64::from(usize::BITS - keyed.len().leading_zeros());
         self.meter.steps((keyed.len() as u64 + bytes as u64 / 8) * rounds / 2)?;
-        let items = sorted(keyed).map_err(|problem| runtime(format!("?{}: {problem}", call.which.name())))?;
+        let items = sorted(keyed, what).map_err(|problem| self.sort_fault(problem, call, expr))?;
         self.sequence_of(items)
+    }
+
+    fn sort_fault(&self, problem: Unsortable, call: &BuiltInCall, expr: &Expr) -> Raised {
+        let name = if call.which == BuiltIn::Sort { "?sort" } else { "?sort_by(...)" };
+        let said = |index: usize, problem: &str| {
+            let base = if index == 0 { "" } else { " (0-based)" };
+            format!("{name} failed at sequence index {index}{base}: {problem}")
+        };
+        match problem {
+            Unsortable::WrongType { index, problem } => runtime(said(index, &problem)),
+            Unsortable::Missing { index } => self.blamed(said(index, "The item has no value."), expr, &[]),
+        }
     }
 
     fn chunk(&mut self, sequence: &Sequence<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let size = self.index_arg(call, 0)?.and_then(|size| usize::try_from(size).ok());
-        let Some(size) = size.filter(|size| *size > 0) else {
-            return Err(runtime("?chunk needs a size of at least 1"));
-        };
         let fill = match call.args.get(1) {
             Some(expr) => Some(self.eval(expr)?).filter(|fill| !fill.is_missing()),
             None => None,
         };
+        let Some(size) = size.filter(|size| *size > 0) else {
+            return Err(runtime("?chunk needs a size of at least 1"));
+        };
+        // FreeMarker counts the chunks with an int: of too many items there are less than none
+        if let Sequence::Range(range) = sequence {
+            let size = i32::try_from(size).unwrap_or(i32::MAX);
+            let count = range.len.unwrap_or(i32::MAX).wrapping_add(size).wrapping_sub(1) / size;
+            if count < 0 {
+                return Ok(Value::Sequence(Sequence::Range(Range { len: Some(count), ..*range })));
+            }
+        }
         let items = self.laid_out(sequence)?;
         let mut chunks = Vec::new();
         for chunk in items.chunks(size) {

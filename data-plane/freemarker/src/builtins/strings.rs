@@ -127,19 +127,18 @@ fn single(mut mapped: impl Iterator<Item = char>, original: char) -> char {
     }
 }
 
+/// Words begin with what Java makes of a string of their first UTF-16 unit.
 fn capitalize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut in_word = false;
-    for c in text.chars() {
-        let blank = matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{c}');
-        if blank {
-            out.push(c);
-        } else if in_word {
-            out.extend(c.to_lowercase());
-        } else {
-            out.push(single(c.to_uppercase(), c));
+    for word in text.split_inclusive(BLANKS) {
+        let mut rest = word.chars();
+        match rest.next() {
+            Some(first) if u32::from(first) <= 0xffff => out.extend(first.to_uppercase()),
+            first => out.extend(first),
         }
-        in_word = !blank;
+        out.push_str(&rest.as_str().to_lowercase());
     }
     out
 }
+
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];

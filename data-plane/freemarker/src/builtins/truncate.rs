@@ -149,7 +149,7 @@ impl<'r> Interp<'r> {
         match self.eval(expr)? {
             Value::Markup(markup) if takes_markup => Ok(Sign::Markup(markup)),
             Value::String(text) => Ok(Sign::Plain(text)),
-            Value::Nothing => Ok(Sign::Plain(Text::Borrowed(""))),
+            Value::Nothing { .. } => Ok(Sign::Plain(Text::Borrowed(""))),
             other => {
                 let wanted = if takes_markup { "string or markup output" } else { "string" };
                 Err(self.bad_argument(call.which.name(), 1, wanted, &other))

@@ -26,7 +26,7 @@ impl<'r> Interp<'r> {
                 Ok(node.get(key).map_or(Value::Missing, Value::json))
             }
             Value::Hash(hash) => Ok(hash.get(key)),
-            Value::Nothing => Ok(Value::Missing),
+            Value::Nothing { .. } => Ok(Value::Missing),
             Value::Scope(scope) => Ok(self.in_layer(scope.0, key)),
             other => Err(self.expected("hash", other, target)),
         }
@@ -34,10 +34,22 @@ impl<'r> Interp<'r> {
 
     pub(super) fn index(&mut self, target: &'r Expr, key: &'r Expr) -> Result<Value<'r>, Raised> {
         let value = self.present(target)?;
-        match self.value(key)? {
+        let found = self.value(key)?;
+        self.indexed(value, found, target, key)
+    }
+
+    /// The part of a value that `key` says, which has been evaluated.
+    pub(crate) fn indexed(
+        &mut self,
+        value: Value<'r>,
+        found: Value<'r>,
+        target: &Expr,
+        key: &Expr,
+    ) -> Result<Value<'r>, Raised> {
+        match found {
             Value::Number(number) => self.item(value, number.to_index(), target),
             Value::String(name) => self.member(&value, &name, target),
-            Value::Nothing => self.member(&value, "", target),
+            Value::Nothing { .. } => self.member(&value, "", target),
             Value::Sequence(Sequence::Range(range)) => self.slice(value, range, target, key),
             other => Err(self.expected("number, range, or string", &other, key)),
         }
@@ -49,7 +61,7 @@ impl<'r> Interp<'r> {
                 let item = usize::try_from(index).ok().and_then(|index| sequence.get(index));
                 return Ok(item.unwrap_or(Value::Missing));
             }
-            Value::Nothing => return Ok(Value::Missing),
+            Value::Nothing { .. } => return Ok(Value::Missing),
             Value::Hash(_) | Value::Scope(_) => {
                 return Err(self.expected_with(
                     "sequence or string or something automatically convertible to string (number, date or boolean)",
@@ -82,7 +94,11 @@ impl<'r> Interp<'r> {
     fn slice(&mut self, value: Value<'r>, range: Range, target: &Expr, key: &Expr) -> Result<Value<'r>, Raised> {
         let sequence = match value {
             Value::Sequence(sequence) => Some(sequence),
-            Value::Nothing | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => {
+            Value::Nothing { .. } => match self.built_sequence(Vec::new())? {
+                Value::Sequence(nothing) => Some(nothing),
+                _ => None,
+            },
+            Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => {
                 return Err(self.expected(
                     "sequence or string or something automatically convertible to string (number, date or boolean)",
                     &value,
@@ -96,7 +112,21 @@ impl<'r> Interp<'r> {
         };
         let Some(sequence) = sequence else { return Ok(Value::Missing) };
         let size = sequence.len().map_or(i64::from(i32::MAX), |len| len as i64);
-        let bounds = bounds(range, size).map_err(runtime).at(key.span)?;
+        // FreeMarker knows the size of what was filtered last
+        let filtered = super::listing::is_filtered(target);
+        let checked = if filtered {
+            bounds(range, i64::from(i32::MAX)).and_then(|_| bounds(range, size))
+        } else {
+            bounds(range, size)
+        };
+        let bounds = match checked {
+            Ok(bounds) => bounds,
+            Err(problem) if filtered && problem.starts_with("Range") => {
+                let fault = runtime(problem);
+                return Err(if range.descending { fault.at(target.span) } else { fault });
+            }
+            Err(problem) => return Err(runtime(problem).at(key.span)),
+        };
         let Some((start, count)) = bounds else { return self.built_sequence(Vec::new()) };
         self.charge_items(count)?;
         let items = (0..count as i64)
@@ -109,19 +139,15 @@ impl<'r> Interp<'r> {
     fn substring(&mut self, text: &Text<'r>, range: Range) -> Result<Value<'r>, Raised> {
         self.meter.scan(text.len())?;
         let len = utf16_len(text) as i64;
-        // [n+1..n] was always allowed to mean nothing
-        let legacy_empty = range.descending && range.len == Some(2) && !range.adapts;
-        if legacy_empty && range.start < len {
-            return Ok(Value::String(Text::Borrowed("")));
-        }
-        if range.descending && range.len.is_none_or(|len| len > 1) && !(range.adapts) {
-            return Err(runtime("a string can't be sliced backwards"));
-        }
         match bounds(range, len).map_err(runtime)? {
+            // [n+1..n] was always allowed to mean nothing
+            Some((_, 2)) if range.descending && range.inclusive => Ok(Value::String(Text::Borrowed(""))),
+            Some((start, count)) if range.descending && count > 1 => Err(runtime(format!(
+                "Decreasing ranges aren't allowed for slicing strings (as it would give reversed text). The index range \
+                 was: first = {start}, last = {}",
+                start + 1 - count as i64
+            ))),
             Some((start, count)) => {
-                if range.descending && count > 1 {
-                    return Err(runtime("a string can't be sliced backwards"));
-                }
                 let start = usize::try_from(start).unwrap_or(0);
                 self.part_in_units(text, start, start + count)
             }
@@ -140,19 +166,16 @@ impl<'r> Interp<'r> {
             Some(end) => Some(self.number(end)?.to_index()),
             None => None,
         };
-        let length = |count: i64| Some(u32::try_from(count).unwrap_or(u32::MAX));
-        let range = match (range.kind, end) {
-            (RangeKind::Counted, Some(count)) => {
-                Range { start, len: length(count.abs()), descending: count < 0, adapts: true }
-            }
-            (RangeKind::Inclusive, Some(end)) => {
-                Range { start, len: length((end - start).abs() + 1), descending: end < start, adapts: false }
-            }
-            (RangeKind::Exclusive, Some(end)) => {
-                Range { start, len: length((end - start).abs()), descending: end < start, adapts: false }
-            }
-            _ => Range { start, len: None, descending: false, adapts: true },
+        let length = |count: i64, more: i32| Some((count as i32).wrapping_abs().wrapping_add(more));
+        let (len, descending) = match (range.kind, end) {
+            (RangeKind::Counted, Some(count)) => (length(count, 0), count < 0),
+            (RangeKind::Inclusive, Some(end)) => (length(end - start, 1), end < start),
+            (RangeKind::Exclusive, Some(end)) => (length(end - start, 0), end < start),
+            _ => (None, false),
         };
+        let inclusive = range.kind == RangeKind::Inclusive;
+        let adapts = len.is_none() || range.kind == RangeKind::Counted;
+        let range = Range { start, len, descending, adapts, inclusive };
         Ok(Value::Sequence(Sequence::Range(range)))
     }
 }
@@ -166,21 +189,42 @@ pub(super) fn member_steps(object: Node<'_>) -> u64 {
 /// Where a slice starts and how many items it has, in something of `size` items; `None` for an
 /// empty one.
 fn bounds(range: Range, size: i64) -> Result<Option<(i64, usize)>, String> {
-    let wanted = range.len.map_or(i64::MAX, i64::from);
-    if wanted == 0 {
+    if range.len == Some(0) {
         return Ok(None);
     }
     let start = range.start;
+    if start < 0 {
+        return Err(format!("Negative range start index ({start}) isn't allowed for a range used for slicing."));
+    }
     // a slice may start right after the end if it may be empty
     let start_limit = if range.adapts && !range.descending { size + 1 } else { size };
-    if start < 0 || start >= start_limit {
-        return Err(format!("the range starts at {start}, which is outside of what is sliced: its size is {size}"));
+    if start >= start_limit {
+        return Err(format!(
+            "Range start index {start} is out of bounds, because what is sliced has only {size} items (note that \
+             indices are 0-based)."
+        ));
     }
     let available = if range.descending { start + 1 } else { size - start };
-    if wanted > available && !range.adapts {
-        return Err(format!("the range ends outside of what is sliced: its size is {size}"));
-    }
-    let count = wanted.min(available);
+    let count = match range.len {
+        None => available,
+        Some(len) => {
+            // an int, too
+            let steps = if range.descending { len.wrapping_sub(1).wrapping_neg() } else { len.wrapping_sub(1) };
+            let last = i64::from((start as i32).wrapping_add(steps));
+            if (0..size).contains(&last) {
+                i64::from(len)
+            } else if range.adapts {
+                available
+            } else if last < 0 {
+                return Err(format!("Negative range end index ({last}) isn't allowed for a range used for slicing."));
+            } else {
+                return Err(format!(
+                    "Range end index {last} is out of bounds, because what is sliced has only {size} items (note that \
+                     indices are 0-based)."
+                ));
+            }
+        }
+    };
     Ok((count > 0).then_some((start, usize::try_from(count).unwrap_or(0))))
 }
 

@@ -101,6 +101,9 @@ impl<'r> Interp<'r> {
         if value.is_missing() {
             return self.missing(expr);
         }
+        if let Some(problem) = value.lacks_charset().filter(|_| wanted.contains("string")) {
+            return runtime(problem);
+        }
         self.expected_at(wanted, value, expr.span, tips)
     }
 
@@ -133,6 +136,12 @@ impl<'r> Interp<'r> {
     /// Notes that an error passed a directive.
     #[cold]
     pub(super) fn traced(&self, fault: Raised, element: &'r Element) -> Raised {
+        self.traced_at(fault, element, element.span)
+    }
+
+    /// The same of a part of a directive.
+    #[cold]
+    pub(super) fn traced_at(&self, fault: Raised, element: &'r Element, span: Span) -> Raised {
         let mut fault = fault;
         if let Some(span) = fault.blamed.take() {
             // the innermost directive tells what the expression is in it
@@ -140,7 +149,7 @@ impl<'r> Interp<'r> {
                 fault.message = format!("For {part}: {}", fault.message);
             }
         }
-        let fault = fault.at(element.span);
+        let fault = fault.at(span);
         let shown = matches!(
             element.kind,
             ElementKind::Call(_) | ElementKind::Nested(_) | ElementKind::Include(_) | ElementKind::Import(_)
@@ -148,7 +157,7 @@ impl<'r> Interp<'r> {
         if !fault.stack.is_empty() && !shown {
             return fault;
         }
-        self.with_step(fault, element.span, matches!(element.kind, ElementKind::Nested(_)))
+        self.with_step(fault, span, matches!(element.kind, ElementKind::Nested(_)))
     }
 
     /// The same of the definition of a macro that could not be called.

@@ -182,7 +182,8 @@ impl Search<'_> {
             | ExprKind::Number(_)
             | ExprKind::Bool(_)
             | ExprKind::Variable(_)
-            | ExprKind::Special(_) => {}
+            | ExprKind::Special(_)
+            | ExprKind::Held(_) => {}
         }
     }
 }

@@ -92,6 +92,7 @@ impl<'r> Interp<'r> {
                 all.extend_from_slice(second);
                 self.call_method(bound.method.as_ref(), &all)
             }
+            Kind::BuiltIn(waiting) => self.call_waiting(waiting, args),
             Kind::GetOptionalTemplate => self.optional_template(args),
             Kind::OptionalImport(unit) => self.optional_import(*unit),
             _ => Err(runtime(format!("A {} cannot be called in an expression.", callable.type_name()))),

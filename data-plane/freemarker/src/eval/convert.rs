@@ -1,10 +1,12 @@
 //! Values as the types that operators need, and the errors when they are others.
 
 use super::Interp;
-use crate::ast::{Expr, ExprKind};
+use crate::ast::{Expr, ExprKind, Form};
 use crate::builtins::BuiltIn;
 use crate::error::{Place, Raised, runtime};
-use crate::model::Sequence;
+use crate::format::date::{CompiledDateFormat, DateKind};
+use crate::format::number::NumberFormat;
+use crate::model::{Range, Sequence};
 use crate::number::{Number, NumberFault};
 use crate::value::{Date, Text, Value};
 
@@ -51,9 +53,13 @@ impl<'r> Interp<'r> {
     pub(crate) fn text_of(&mut self, value: Value<'r>, expr: &Expr) -> Result<Text<'r>, Raised> {
         match value {
             Value::String(text) => Ok(text),
-            Value::Nothing => Ok(Text::Borrowed("")),
+            Value::Nothing { .. } => Ok(Text::Borrowed("")),
             Value::Sequence(Sequence::Matches(matches)) => self.text_of(Value::Bool(matches.is_whole()), expr),
-            Value::Number(number) => self.number_text(&number).map(Text::from).at(expr.span),
+            Value::Number(number) => {
+                // a malformed one is no fault of the expression
+                self.usable_number_format()?;
+                self.number_text(&number).map(Text::from).at(expr.span)
+            }
             Value::Bool(flag) => match self.formats.boolean.printed(flag) {
                 Some(word) => Ok(Text::from(word.to_owned())),
                 None => Err(runtime(
@@ -81,12 +87,39 @@ impl<'r> Interp<'r> {
 
     pub(crate) fn number_text(&mut self, number: &Number) -> Result<String, Raised> {
         self.meter.steps(number.cost())?;
-        self.formats.number.format(number).map_err(runtime)
+        self.usable_number_format()?.format(number).map_err(runtime)
     }
 
     pub(crate) fn date_text(&mut self, date: Date) -> Result<String, Raised> {
+        self.usable_date_format(date.kind)?.format(date, &self.formats.zone).map_err(runtime)
+    }
+
+    /// The setting's format, unless that is malformed.
+    pub(crate) fn usable_number_format(&self) -> Result<&NumberFormat, Raised> {
         let formats = &*self.formats;
-        formats.date_format(date.kind).format.format(date, &formats.zone).map_err(runtime)
+        formats.number.as_ref().map_err(|problem| {
+            runtime(format!(
+                "Failed to get number format object for the current number format string, \"{}\": {problem}",
+                formats.number_source
+            ))
+        })
+    }
+
+    /// The setting's format for dates of a kind, unless that is malformed.
+    pub(crate) fn usable_date_format(&self, kind: DateKind) -> Result<&CompiledDateFormat, Raised> {
+        let named = self.formats.date_format(kind);
+        named.format.as_ref().map_err(|problem| {
+            let setting = match kind {
+                DateKind::Date => "date_format",
+                DateKind::Time => "time_format",
+                DateKind::DateTime => "datetime_format",
+            };
+            runtime(format!(
+                "The value of the \"{setting}\" FreeMarker configuration setting is a malformed date/time/datetime format \
+                 string: \"{}\". Reason given: {problem}",
+                named.source
+            ))
+        })
     }
 
     /// `#{…}`
@@ -114,8 +147,8 @@ impl<'r> Interp<'r> {
         }
         // what conditions are made of mostly, without a value in between
         match &expr.kind {
-            ExprKind::BuiltIn(call) if call.which == BuiltIn::Matches => {
-                return self.matches_whole(call).at(expr.span);
+            ExprKind::BuiltIn(call) if call.which == BuiltIn::Matches && call.form == Form::Called => {
+                return self.matches_whole(call, expr);
             }
             ExprKind::Exists(target) => {
                 self.meter.step().at(expr.span)?;
@@ -132,6 +165,11 @@ impl<'r> Interp<'r> {
                 let is = self.is_of_type(call)?;
                 self.meter.leave();
                 return Ok(is);
+            }
+            // refused before its ends are looked at
+            ExprKind::Range(_) => {
+                let range = Range { start: 0, len: Some(0), descending: false, adapts: false, inclusive: false };
+                return Err(self.expected("boolean", &Value::Sequence(Sequence::Range(range)), expr));
             }
             _ => {}
         }

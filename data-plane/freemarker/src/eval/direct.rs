@@ -95,6 +95,7 @@ impl<'r> Interp<'r> {
             },
         };
         if call.which == BuiltIn::JsonString {
+            let value = self.settled(value)?;
             let text = self.text_of(value, &call.target)?;
             return self.print_literal(&text, call);
         }

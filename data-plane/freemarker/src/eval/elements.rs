@@ -25,7 +25,10 @@ impl<'r> Interp<'r> {
             ElementKind::If(branches) => {
                 for branch in branches {
                     let holds = match &branch.condition {
-                        Some(condition) => self.condition(condition)?,
+                        Some(condition) => match self.condition(condition) {
+                            Ok(holds) => holds,
+                            Err(fault) => return Err(self.traced_at(fault, element, branch.span)),
+                        },
                         None => true,
                     };
                     if holds {
@@ -65,7 +68,7 @@ impl<'r> Interp<'r> {
                 let text = Value::String(Text::from(text));
                 self.print(text, value, *escaping)?;
             }
-            ElementKind::Assign(assignments) => self.assign(assignments)?,
+            ElementKind::Assign(assignments) => self.assign(assignments, element)?,
             ElementKind::Setting { key, name, value } => {
                 let set = self.value(value)?;
                 let text = match set {
@@ -159,6 +162,11 @@ impl<'r> Interp<'r> {
                 self.recovered.pop();
                 Ok(flow)
             }
+            // what was printed before is dropped, as in FreeMarker
+            Ok(flow) if flow != Flow::Next => {
+                self.take_back_output(&mark);
+                Ok(flow)
+            }
             other => other,
         }
     }
@@ -183,10 +191,16 @@ impl<'r> Interp<'r> {
         }
     }
 
-    fn assign(&mut self, assignments: &'r Assignments) -> Result<(), Raised> {
+    fn assign(&mut self, assignments: &'r Assignments, element: &'r Element) -> Result<(), Raised> {
         let destination = self.destination(&assignments.place)?;
+        // each of several is a directive of its own in FreeMarker
+        let one = assignments.items.len() == 1;
         for assignment in &assignments.items {
-            let value = self.assigned(assignment, destination)?;
+            let value = match self.assigned(assignment, destination) {
+                Ok(value) => value,
+                Err(fault) if one => return Err(fault),
+                Err(fault) => return Err(self.traced_at(fault, element, assignment.span)),
+            };
             self.put(destination, assignment.target.id, value);
         }
         Ok(())
@@ -228,15 +242,21 @@ impl<'r> Interp<'r> {
     /// The first case that is equal is run, and on from there until a break; the default only if
     /// no case is, and then alone. With `#on` nothing is run but that case.
     fn switch(&mut self, switch: &'r Switch) -> Result<Flow, Raised> {
-        let value = self.value(&switch.value)?;
+        // looked at when there is something to compare it with
+        let mut wanted = None;
         let mut matched = false;
         for case in &switch.cases {
             for expr in &case.values {
                 if matched {
                     break;
                 }
+                let value = match wanted.take() {
+                    Some(value) => value,
+                    None => self.value(&switch.value)?,
+                };
                 let other = self.value(expr)?;
                 matched = self.equal(&value, &other, expr)?;
+                wanted = Some(value);
             }
             if !matched {
                 continue;

@@ -48,19 +48,19 @@ impl<'r> Interp<'r> {
                 match (&default.1, value.is_missing()) {
                     (_, false) => Ok(value),
                     (Some(fallback), true) => self.eval(fallback),
-                    (None, true) => Ok(Value::Nothing),
+                    (None, true) => Ok(Value::Nothing { is_boolean: false }),
                 }
             }
             ExprKind::Exists(target) => self.exists(target).map(Value::Bool),
             ExprKind::Not(operand) => Ok(Value::Bool(!self.condition(operand)?)),
-            ExprKind::Sign { negative, operand } => {
-                let number = self.number(operand)?;
-                if *negative {
-                    number.negate().map(Value::Number).map_err(number_fault)
-                } else {
-                    Ok(Value::Number(number))
-                }
+            ExprKind::Sign { negative: true, operand } => {
+                self.number(operand)?.negate().map(Value::Number).map_err(number_fault)
             }
+            // of what is missing it is missing, too
+            ExprKind::Sign { negative: false, operand } => match self.eval(operand)? {
+                value @ (Value::Number(_) | Value::Missing) => Ok(value),
+                other => Err(self.expected("number", &other, operand)),
+            },
             ExprKind::Chain(chain) => self.chain(chain),
             ExprKind::Compare(comparison) => self.comparison(comparison),
             ExprKind::And(operands) => {
@@ -91,6 +91,7 @@ impl<'r> Interp<'r> {
             ExprKind::Hash(entries) => self.hash(entries),
             ExprKind::Range(range) => self.range(range),
             ExprKind::Special(special) => self.special(*special),
+            ExprKind::Held(place) => Ok(self.held(*place)),
             ExprKind::Lambda(_) => Err(runtime("a lambda can only be an argument of ?filter, ?map and the like")),
             ExprKind::String(_) | ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Variable(_) => self.eval(expr),
         }
@@ -133,12 +134,23 @@ impl<'r> Interp<'r> {
                 Kind::Pass | Kind::Interpreted(_) | Kind::OptionalInclude(_) => {
                     Err(self.expected("method or function", &Value::Callable(callable.clone()), callee))
                 }
+                Kind::BuiltIn(waiting) => {
+                    let values = self.values(args)?;
+                    // what went wrong in it is the call's, wherever the built-in stands
+                    self.call_waiting(waiting, &values).map_err(|mut fault| {
+                        fault.span = fault.span.map(|_| callee.span);
+                        fault.blamed = None;
+                        fault
+                    })
+                }
                 _ => {
                     let values = self.values(args)?;
                     self.call_with_values(&callable, &values)
                 }
             },
             Value::Missing => Err(self.missing(callee)),
+            // it can be called, too
+            Value::Nothing { is_boolean: true } => self.values(args).map(|_| Value::Missing),
             other => Err(self.expected("method or function", &other, callee)),
         }
     }
@@ -216,12 +228,13 @@ impl<'r> Interp<'r> {
         for (key, value) in entries {
             let key = match self.value(key)? {
                 Value::String(text) => text,
-                Value::Nothing => Text::Borrowed(""),
+                Value::Nothing { .. } => Text::Borrowed(""),
                 other => return Err(self.expected("string", &other, key)),
             };
             let value = self.present(value)?;
             map.insert(key, value).map_err(limit)?;
         }
+        map.repeated = entries.len() - map.len();
         Ok(Value::Hash(Hash::Map(map.into())))
     }
 }

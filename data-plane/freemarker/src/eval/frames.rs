@@ -104,8 +104,7 @@ impl<'r> Interp<'r> {
     /// Goes back after an error; assignments stay.
     pub(super) fn unwind(&mut self, mark: &Mark) {
         self.go_to(mark.ctx);
-        self.out.truncate(mark.out);
-        self.meter.reset_output(mark.output_bytes);
+        self.take_back_output(mark);
         self.meter.set_depth(mark.depth);
         self.captures = mark.captures;
         self.locals.truncate(mark.locals);
@@ -114,6 +113,12 @@ impl<'r> Interp<'r> {
         self.frames.truncate(mark.frames);
         self.scopes.truncate(mark.scopes);
         self.recovered.truncate(mark.recovered);
+    }
+
+    /// Takes back what was printed since.
+    pub(super) fn take_back_output(&mut self, mark: &Mark) {
+        self.out.truncate(mark.out);
+        self.meter.reset_output(mark.output_bytes);
     }
 
     /// Changes the context.

@@ -7,7 +7,7 @@ use crate::ast::{BuiltInCall, Expr, ExprKind, Items, Lambda, List, LoopVariables
 use crate::builtins::BuiltIn;
 use crate::callable::Callable as FunctionValue;
 use crate::error::{Place, Raised, runtime};
-use crate::model::{Hash, Sequence};
+use crate::model::{Hash, Range, Sequence};
 use crate::span::Span;
 use crate::value::{Method, Value};
 
@@ -60,21 +60,28 @@ impl<'r> ListIter<'r> {
         ListIter { source: Source::Sequence { sequence, place: 0 }, ahead: None }
     }
 
+    /// Whether it is a range of so many items that FreeMarker counts less than none, which is not nothing.
+    fn has_overflown(&self) -> bool {
+        matches!(
+            &self.source,
+            Source::Sequence { sequence: Sequence::Range(Range { len: Some(len), .. }), .. } if *len < 0
+        )
+    }
+
     fn of_hash(hash: Hash<'r>) -> Self {
         ListIter { source: Source::Hash { hash, place: 0 }, ahead: None }
     }
 
     fn empty() -> Self {
-        Self::of(Sequence::Range(crate::model::Range { start: 0, len: Some(0), descending: false, adapts: false }))
+        let nothing = Range { start: 0, len: Some(0), descending: false, adapts: false, inclusive: false };
+        Self::of(Sequence::Range(nothing))
     }
 }
 
 impl<'r> Interp<'r> {
     /// The items that an expression gives; filters and the like in it work as they are asked.
     pub(crate) fn items_of(&mut self, expr: &'r Expr) -> Result<ListIter<'r>, Raised> {
-        if let ExprKind::BuiltIn(call) = &expr.kind
-            && let Some(how) = derivation(call.which)
-        {
+        if let Some((call, how)) = derived(expr) {
             self.meter.step()?;
             self.meter.enter()?;
             let inner = self.items_of(&call.target)?;
@@ -83,9 +90,24 @@ impl<'r> Interp<'r> {
         }
         match self.value(expr)? {
             Value::Sequence(sequence) => Ok(ListIter::of(sequence)),
-            Value::Nothing => Ok(ListIter::empty()),
+            Value::Nothing { .. } => Ok(ListIter::empty()),
             other => Err(self.expected("sequence or collection", &other, expr)),
         }
+    }
+
+    /// How many items there are, if they are what `?map` makes of others: it need not make them for that.
+    pub(crate) fn count_unmapped(&mut self, expr: &'r Expr) -> Result<Option<usize>, Raised> {
+        if derived(expr).is_none() || is_filtered(expr) {
+            return Ok(None);
+        }
+        let mut iter = self.items_of(expr)?;
+        while let Source::Derived { inner, .. } = iter.source {
+            iter = *inner;
+        }
+        Ok(match &iter.source {
+            Source::Sequence { sequence, .. } => sequence.len(),
+            _ => None,
+        })
     }
 
     fn derive(&mut self, call: &'r BuiltInCall, how: Derivation, inner: ListIter<'r>) -> Result<ListIter<'r>, Raised> {
@@ -123,20 +145,26 @@ impl<'r> Interp<'r> {
 
     fn accepts(&mut self, callable: &Callable<'r>, item: Value<'r>) -> Result<bool, Raised> {
         match self.call_for_item(callable, item)? {
-            Value::Bool(flag) => Ok(flag),
-            Value::Missing => Err(self.blamed_at(
-                "The filter expression has returned no return value (has returned null), rather than a boolean.",
-                callable.span(),
-                &[],
+            value if value.as_bool().is_some() => Ok(value.as_bool() == Some(true)),
+            Value::Missing => Err(self.wrong_result(
+                "The filter expression has returned no value (has returned null), rather than a boolean.",
+                callable,
             )),
             other => {
                 let message = format!(
                     "The filter expression had to return a boolean value, but it returned {} instead.",
                     super::blame::a_or_an(other.type_name())
                 );
-                Err(self.blamed_at(message, callable.span(), &[]))
+                Err(self.wrong_result(&message, callable))
             }
         }
+    }
+
+    /// The error of a lambda's result: it names the lambda, but is the directive's.
+    fn wrong_result(&self, message: &str, callable: &Callable<'r>) -> Raised {
+        let mut fault = self.blamed_at(message, callable.span(), &[]);
+        fault.span = None;
+        fault
     }
 
     /// Whether there is one more item.
@@ -183,10 +211,9 @@ impl<'r> Interp<'r> {
                 if *how == Derivation::Map {
                     let mapped = self.call_for_item(callable, item.first)?;
                     if mapped.is_missing() {
-                        return Err(self.blamed_at(
+                        return Err(self.wrong_result(
                             "The element mapper function has returned no return value (has returned null).",
-                            callable.span(),
-                            &[],
+                            callable,
                         ));
                     }
                     break Some(Item { first: mapped, second: None });
@@ -223,7 +250,7 @@ impl<'r> Interp<'r> {
             None => items_in(&list.body).is_some_and(|items| items.variables.second.is_some()),
         };
         let mut iter = self.listed(&list.source, pairs)?;
-        if !self.has_next(&mut iter)? {
+        if !self.has_next(&mut iter)? && !iter.has_overflown() {
             return match &list.otherwise {
                 Some(block) => self.block(block),
                 None => Ok(Flow::Next),
@@ -241,13 +268,13 @@ impl<'r> Interp<'r> {
     }
 
     fn listed(&mut self, source: &'r Expr, pairs: bool) -> Result<ListIter<'r>, Raised> {
-        if matches!(source.kind, ExprKind::BuiltIn(_)) && !pairs {
+        if derived(source).is_some() && !pairs {
             return self.items_of(source);
         }
         match (self.value(source)?, pairs) {
             (Value::Hash(hash), true) => Ok(ListIter::of_hash(hash)),
             (Value::Sequence(sequence), false) => Ok(ListIter::of(sequence)),
-            (Value::Nothing, _) => Ok(ListIter::empty()),
+            (Value::Nothing { .. }, _) => Ok(ListIter::empty()),
             (value @ Value::Sequence(_), true) => Err(runtime(format!(
                 "The value you try to list is {}, thus you must specify only one loop variable after the \"as\" (there's \
                      no separate key and value).",
@@ -320,6 +347,31 @@ fn items_in(block: &[crate::ast::Element]) -> Option<&Items> {
         ElementKind::Switch(switch) => switch.cases.iter().find_map(|case| items_in(&case.body)),
         _ => None,
     })
+}
+
+/// The filter or the like that an expression is, in parentheses or not.
+fn derived(expr: &Expr) -> Option<(&BuiltInCall, Derivation)> {
+    match &without_parentheses(expr).kind {
+        ExprKind::BuiltIn(call) => derivation(call.which).map(|how| (&**call, how)),
+        _ => None,
+    }
+}
+
+/// Whether it is not known before how many items there are.
+pub(super) fn is_filtered(expr: &Expr) -> bool {
+    match derived(expr) {
+        Some((call, Derivation::Map)) => is_filtered(&call.target),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+fn without_parentheses(expr: &Expr) -> &Expr {
+    let mut expr = expr;
+    while let ExprKind::Group(inner) = &expr.kind {
+        expr = inner;
+    }
+    expr
 }
 
 fn derivation(which: BuiltIn) -> Option<Derivation> {

@@ -17,13 +17,16 @@ impl<'r> Interp<'r> {
             Value::Markup(markup) => markup,
             // numbers go from their format to the output
             Value::Number(number) => {
-                if !escaping.is_on() {
+                if !escaping.is_on()
+                    && let Ok(format) = &self.formats.number
+                {
                     let start = self.out.len();
                     self.meter.steps(number.cost()).at(expr.span)?;
-                    self.formats.number.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
+                    format.write(&number, &mut self.out).map_err(runtime).at(expr.span)?;
                     let len = self.out.len() - start;
                     return self.count_output(len);
                 }
+                self.usable_number_format()?;
                 let text = self.number_text(&number).at(expr.span)?;
                 return self.emit_escaped(escaping.format, &text);
             }

@@ -23,6 +23,7 @@ mod special;
 mod variables;
 
 pub(crate) use access::{utf16_len, utf16_slice};
+pub(crate) use blame::a_or_an;
 pub(crate) use follow::Followed;
 pub(crate) use listing::ListIter;
 pub(crate) use operators::compare_values;
@@ -89,6 +90,9 @@ pub(crate) struct Interp<'r> {
     out: Vec<u8>,
     /// How many captures are open: then what is printed is a value in the making.
     captures: u32,
+    /// The left sides and arguments of built-ins that are called as values, and where those of the innermost begin.
+    pub(crate) held: Vec<Value<'r>>,
+    pub(crate) held_from: usize,
     /// What the function that just ended returned.
     returned: Value<'r>,
     /// The messages of the errors that the `<#recover>` blocks around handle.

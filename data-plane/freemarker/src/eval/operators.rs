@@ -6,7 +6,7 @@ use super::Interp;
 use super::convert::number_fault;
 use crate::ast::{BinaryOp, Chain, CompareOp, Comparison, Expr};
 use crate::collation;
-use crate::error::{Raised, limit};
+use crate::error::{Raised, limit, runtime};
 use crate::model::{Hash, Map, Sequence};
 use crate::span::Span;
 use crate::value::{Text, Value};
@@ -26,14 +26,11 @@ pub(crate) fn compare_values(left: &Value<'_>, right: &Value<'_>) -> Result<Orde
         (Value::Number(a), Value::Number(b)) => Ok(a.compare(b)),
         (Value::Date(a), Value::Date(b)) if a.kind == b.kind => Ok(a.epoch_ms.cmp(&b.epoch_ms)),
         (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
-        _ if left.as_bool().is_some() => {
-            left.as_bool().zip(right.as_bool()).map(|(a, b)| a.cmp(&b)).ok_or(Mismatch::Types)
-        }
         _ => match (scalar(left), scalar(right)) {
             (Some(a), Some(b)) if collation::equal(a, b) => Ok(Ordering::Equal),
             // nothing asks for the order of strings here
             (Some(a), Some(b)) => Ok(a.cmp(b).then(Ordering::Less)),
-            _ => Err(Mismatch::Types),
+            _ => left.as_bool().zip(right.as_bool()).map(|(a, b)| a.cmp(&b)).ok_or(Mismatch::Types),
         },
     }
 }
@@ -41,7 +38,7 @@ pub(crate) fn compare_values(left: &Value<'_>, right: &Value<'_>) -> Result<Orde
 fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
     match value {
         Value::String(text) => Some(text),
-        Value::Nothing => Some(""),
+        Value::Nothing { .. } => Some(""),
         _ => None,
     }
 }
@@ -72,7 +69,7 @@ impl<'r> Interp<'r> {
             }
             if right.is_missing() {
                 // a left side that can't be added to anything is the worse mistake
-                if *op == BinaryOp::Add && buffer.is_none() {
+                if *op == BinaryOp::Add && buffer.is_none() && !matches!(left, Value::Markup(_)) {
                     let place = if left_span == chain.first.span { &chain.first } else { expr };
                     self.printed(left, place)?;
                 }
@@ -152,8 +149,10 @@ impl<'r> Interp<'r> {
     ) -> Result<Value<'r>, Raised> {
         match (&left, &right) {
             (Value::Sequence(a), Value::Sequence(b)) => return self.join_sequences(a, b),
-            (Value::Nothing, Value::Sequence(_) | Value::Hash(_)) => return Ok(right),
-            (Value::Sequence(_) | Value::Hash(_), Value::Nothing) => return Ok(left),
+            (Value::Nothing { .. }, Value::Sequence(_) | Value::Hash(_)) => return Ok(right),
+            (Value::Nothing { .. }, Value::Nothing { .. }) => return self.built_sequence(Vec::new()),
+            (Value::Hash(hash), Value::Nothing { .. }) if hash.is_empty() => return Ok(right),
+            (Value::Sequence(_) | Value::Hash(_), Value::Nothing { .. }) => return Ok(left),
             (Value::Hash(a), Value::Hash(b)) => return self.join_hashes(a, b),
             _ => {}
         }
@@ -196,6 +195,9 @@ impl<'r> Interp<'r> {
     }
 
     fn join_hashes(&mut self, a: &Hash<'r>, b: &Hash<'r>) -> Result<Value<'r>, Raised> {
+        if a.is_empty() || b.is_empty() {
+            return Ok(Value::Hash(if a.is_empty() { b } else { a }.clone()));
+        }
         self.charge_items(2 * (a.len() + b.len()))?;
         let mut map = Map::default();
         for hash in [a, b] {
@@ -225,7 +227,7 @@ impl<'r> Interp<'r> {
             Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => Err(Mismatch::NoOrder),
             other => other,
         };
-        let ordering = ordering.map_err(|m| self.blamed_at(mismatch(m, &a, &b, *op), left.span.to(right.span), &[]))?;
+        let ordering = ordering.map_err(|m| self.incomparable(m, &a, &b, *op, left.span.to(right.span)))?;
         Ok(Value::Bool(match op {
             CompareOp::Equal => ordering.is_eq(),
             CompareOp::NotEqual => ordering.is_ne(),
@@ -246,7 +248,16 @@ impl<'r> Interp<'r> {
             self.meter.scan(a.len().min(b.len()))?;
         }
         let equal = compare_values(a, b).map(Ordering::is_eq);
-        equal.map_err(|m| self.blamed_at(mismatch(m, a, b, CompareOp::Equal), span, &[]))
+        equal.map_err(|m| self.incomparable(m, a, b, CompareOp::Equal, span))
+    }
+
+    #[cold]
+    fn incomparable(&self, why: Mismatch, a: &Value<'r>, b: &Value<'r>, op: CompareOp, span: Span) -> Raised {
+        let is_text = |value: &Value<'r>| scalar(value).is_some() || value.lacks_charset().is_some();
+        match a.lacks_charset().or_else(|| b.lacks_charset()) {
+            Some(problem) if is_text(a) && is_text(b) => runtime(problem),
+            _ => self.blamed_at(mismatch(why, a, b, op), span, &[]),
+        }
     }
 }
 

@@ -114,6 +114,8 @@ impl Renderer {
             scopes: recycled(std::mem::take(&mut self.scopes)),
             out,
             captures: 0,
+            held: Vec::new(),
+            held_from: 0,
             returned: Value::Missing,
             recovered: Vec::new(),
             evaluated: HashMap::new(),

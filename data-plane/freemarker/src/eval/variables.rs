@@ -195,7 +195,7 @@ impl<'r> Interp<'r> {
     }
 
     /// The variables of a layer as a hash of its own: what listing and the like work on.
-    pub(super) fn settled(&mut self, value: Value<'r>) -> Result<Value<'r>, Raised> {
+    pub(crate) fn settled(&mut self, value: Value<'r>) -> Result<Value<'r>, Raised> {
         let Value::Scope(crate::callable::Scope(layer)) = &value else { return Ok(value) };
         let mut map = Map::default();
         match layer {

@@ -1,5 +1,7 @@
 //! The digits of a number, and rounding them as Java does.
 
+use std::cmp::Ordering;
+
 use super::decimal_pattern::Rounding;
 use crate::number::Number;
 
@@ -8,14 +10,20 @@ pub(super) struct Digits {
     pub(super) digits: Vec<u8>,
     /// How many digits come before the decimal separator; negative when zeros follow it.
     pub(super) point: i64,
+    /// How the number compares with its digits: those of binary numbers don't say all.
+    excess: Ordering,
 }
 
 impl Digits {
     pub(super) fn of(number: &Number) -> Self {
         let (_, text, scale) = number.digits();
         let point = text.len() as i64 - scale;
-        let mut digits = Digits { digits: text.bytes().map(|b| b - b'0').collect(), point };
+        let mut digits = Digits { digits: text.bytes().map(|b| b - b'0').collect(), point, excess: number.excess() };
         digits.normalize();
+        // Java writes 0.0005 as 5.0E-4, and takes the zero for all there is after the 5
+        if digits.digits.len() == 1 && digits.point <= -3 && digits.excess.is_gt() {
+            digits.excess = Ordering::Less;
+        }
         digits
     }
 
@@ -47,11 +55,11 @@ impl Digits {
         let first = self.at(count);
         let rest_is_zero = self.digits.len() as i64 == count + 1;
         let half = if first < 5 {
-            std::cmp::Ordering::Less
+            Ordering::Less
         } else if first == 5 && rest_is_zero {
-            std::cmp::Ordering::Equal
+            self.excess
         } else {
-            std::cmp::Ordering::Greater
+            Ordering::Greater
         };
         let odd = count > 0 && self.at(count - 1) % 2 == 1;
         let up = match mode {

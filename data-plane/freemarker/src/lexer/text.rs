@@ -67,6 +67,10 @@ fn mark(rest: &str, syntax: Syntax) -> Option<(Mark<'_>, usize)> {
         }
         _ => {}
     }
+    if let Some(len) = sep_len(rest) {
+        let start = len - "sep".len();
+        return Some((Mark::Start { square: first == b'[', name: rest.get(start..len)? }, len));
+    }
     let square = match (first, syntax.tags) {
         (b'<', TagSyntax::Angle | TagSyntax::Detect) => false,
         (b'[', TagSyntax::Square | TagSyntax::Detect) => true,
@@ -100,6 +104,13 @@ fn mark(rest: &str, syntax: Syntax) -> Option<(Mark<'_>, usize)> {
         }
         _ => None,
     }
+}
+
+/// How long the start of a `<sep>`, `<#sep>` or `[#sep]` is, which are tags under any syntax.
+fn sep_len(rest: &str) -> Option<usize> {
+    let start = ["<sep", "<#sep", "[#sep"].into_iter().find(|start| rest.starts_with(start))?;
+    let after = rest.get(start.len()..)?.trim_start_matches([' ', '\t', '\n', '\r']);
+    after.starts_with(['>', ']']).then_some(start.len())
 }
 
 /// How long the name in an end tag is that is otherwise well formed.

@@ -98,6 +98,10 @@ impl<'p> Parser<'p, '_> {
             Directive::Visit | Directive::Recurse | Directive::Fallback | Directive::Transform => {
                 self.node_directive(directive, found)?
             }
+            Directive::Ftl if !self.ends_word(found.end) => {
+                let message = "#ftl is an existing directive, but the tag is malformed.";
+                return self.error_at(found.start + 1, message);
+            }
             Directive::Ftl => {
                 return self
                     .error_at(found.start, "Encountered \"<#ftl\", but #ftl must be the first thing in a template");
@@ -106,6 +110,12 @@ impl<'p> Parser<'p, '_> {
         };
         let span = self.span(found.start, self.pos);
         Ok(Some(Element { kind, span }))
+    }
+
+    /// Whether a directive's name ends as it must.
+    fn ends_word(&self, at: usize) -> bool {
+        let after = self.text.get(at..).unwrap_or_default();
+        after.starts_with([' ', '\t', '\n', '\r']) || after.strip_prefix('/').unwrap_or(after).starts_with(['>', ']'])
     }
 
     fn silent_tag(&mut self, kind: Kind, found: Found<'_>) -> Result<Option<Element>, Raised> {
@@ -128,11 +138,12 @@ impl<'p> Parser<'p, '_> {
         let mut start = found;
         let mut condition = Some(self.expression()?);
         self.end_tag(false)?;
+        let mut span = self.span(found.start, self.pos);
         loop {
             self.open_outline(Kind::Block, start.start);
             let ends: &[&str] = if condition.is_some() { &["elseif", "else_if", "else", "/if"] } else { &["/if"] };
             let (body, stop) = self.body("#if", ends)?;
-            branches.push(Branch { condition, body });
+            branches.push(Branch { span, condition, body });
             let Some(tag) = stop.found else { break };
             if stop.name == "/if" {
                 self.end(&stop)?;
@@ -145,6 +156,7 @@ impl<'p> Parser<'p, '_> {
             self.open_stop(&stop);
             condition = if stop.name == "else" { None } else { Some(self.expression()?) };
             self.end_tag(true)?;
+            span = self.span(tag.start, self.pos);
             start = tag;
         }
         self.close_outline(self.pos);

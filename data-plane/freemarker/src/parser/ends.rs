@@ -27,11 +27,17 @@ impl<'p> Parser<'p, '_> {
     pub(super) fn body(&mut self, shown: &'static str, ends: &[&str]) -> Result<(Block, Stop<'p>), Raised> {
         self.state.open.push(shown);
         let (block, stop) = self.block()?;
+        self.check_end(&stop, ends)?;
+        Ok((block, stop))
+    }
+
+    /// Whether a directive's block ends with one of its own tags.
+    pub(super) fn check_end(&mut self, stop: &Stop<'p>, ends: &[&str]) -> Result<(), Raised> {
         if stop.found.is_none() || !ends.contains(&stop.name.as_str()) {
-            return self.wrong_end(&stop);
+            return self.wrong_end(stop);
         }
         self.state.open.pop();
-        Ok((block, stop))
+        Ok(())
     }
 
     /// The error of a block that ends where it must not.

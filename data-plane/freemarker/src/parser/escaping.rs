@@ -31,7 +31,8 @@ impl<'p> Parser<'p, '_> {
         // read for its mistakes; what is escaped with it is put in place at each interpolation
         self.expression()?;
         self.end_tag(false)?;
-        self.state.escapes.push(Escape { name, start, square });
+        let escaping = self.state.escaping;
+        self.state.escapes.push(Escape { name, start, square, escaping });
         let body = self.content("#escape", "/escape", Kind::Block, found);
         self.state.escapes.pop();
         Ok(ElementKind::Plain(body?))
@@ -56,7 +57,10 @@ impl<'p> Parser<'p, '_> {
             let brackets = std::mem::take(&mut self.brackets);
             self.enter_expression(escape.start, Surroundings::Tag { square: escape.square });
             self.state.placeholder = Some((escape.name, value));
+            // what its built-ins may do was settled where it stands
+            let here = std::mem::replace(&mut self.state.escaping, escape.escaping);
             let escaped = self.expression();
+            self.state.escaping = here;
             self.state.placeholder = None;
             (self.pos, self.next, self.surroundings, self.parens) = before;
             self.brackets = brackets;

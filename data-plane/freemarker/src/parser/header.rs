@@ -18,7 +18,8 @@ impl Parser<'_, '_> {
         let Some(after) = rest.get(5..).filter(|_| square || rest.starts_with("<#ftl")) else {
             return Ok(());
         };
-        if after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        let ends = after.strip_prefix('/').unwrap_or(after).starts_with(['>', ']']);
+        if !ends && !after.starts_with([' ', '\t', '\n', '\r']) {
             return Ok(());
         }
         self.settle_tags(square);

@@ -17,8 +17,8 @@ impl Parser<'_, '_> {
         }
         let body = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
         let escaped = body.contains('\\');
-        let decoded = if escaped { decode(body) } else { String::new() };
-        let text = if escaped { &decoded } else { body };
+        let without_escapes = if escaped { decode(body) } else { String::new() };
+        let text = if escaped { &without_escapes } else { body };
         let interpolates = match self.state.syntax.interpolation {
             InterpolationSyntax::Legacy => body.contains("${") || body.contains("#{"),
             InterpolationSyntax::Dollar => body.contains("${"),
@@ -28,11 +28,16 @@ impl Parser<'_, '_> {
         if !interpolates || text.encode_utf16().nth(3).is_none() {
             return Ok(ExprKind::String(text.into()));
         }
-        let fixed = escaped.then(|| self.span(start, start + literal.len())).or(self.fixed);
+        let decoded = (escaped || self.decoded.is_some()).then(|| {
+            let quote = self.span(start, start).start as usize;
+            advanced(self.state.source, quote, 1)
+        });
+        let here = self.state.escaping;
+        self.state.escaping.policy = self.state.policy;
         let mut inner = Parser {
             text,
             pos: 0,
-            fixed,
+            decoded,
             base: self.base + start + 1,
             next: self.next,
             surroundings: Surroundings::Interpolation,
@@ -42,8 +47,17 @@ impl Parser<'_, '_> {
             in_name: false,
             state: &mut *self.state,
         };
-        let pieces = inner.pieces()?;
+        let pieces = inner.pieces();
+        self.state.escaping = here;
+        let pieces = pieces?;
         Ok(ExprKind::Template(pieces.into()))
+    }
+
+    /// The place in the source of an offset in a literal whose escapes are decoded: as many characters after the quote
+    /// as there are before it now, as in FreeMarker.
+    pub(super) fn decoded_place(&self, origin: usize, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        advanced(self.state.source, origin, before.encode_utf16().count())
     }
 
     fn pieces(&mut self) -> Result<Vec<Piece>, Raised> {
@@ -97,6 +111,11 @@ impl Parser<'_, '_> {
             let Token::Name(format) = self.next.token else {
                 return self.unexpected("m or M and a count of digits");
             };
+            let start = self.bump().start;
+            // what is missing comes before what is wrong
+            if self.next.token != Token::BraceClose {
+                return self.unexpected("\"}\"");
+            }
             let mut rest = format;
             while !rest.is_empty() {
                 let after = rest.get(1..).unwrap_or_default();
@@ -107,18 +126,15 @@ impl Parser<'_, '_> {
                     (Some(b'm'), Some(count)) if min.is_none() => min = Some(count),
                     (Some(b'M'), Some(count)) if max.is_none() => max = Some(count),
                     _ => {
-                        return self.error_at(
-                            self.next.start,
-                            format!("\"{format}\" is no format such as m2M4, of up to 50 digits"),
-                        );
+                        return self
+                            .error_at(start, format!("\"{format}\" is no format such as m2M4, of up to 50 digits"));
                     }
                 }
                 rest = tail;
             }
             if min.zip(max).is_some_and(|(min, max)| min > max) {
-                return self.error_at(self.next.start, "the fewest digits are more than the most");
+                return self.error_at(start, "the fewest digits are more than the most");
             }
-            self.bump();
         }
         self.end_interpolation(Token::BraceClose)?;
         let least = min.unwrap_or(0);
@@ -135,4 +151,17 @@ impl Parser<'_, '_> {
         self.pos = self.next.end;
         Ok(())
     }
+}
+
+/// The offset so many UTF-16 units further on.
+fn advanced(source: &str, from: usize, units: usize) -> usize {
+    let mut left = units;
+    let rest = source.get(from..).unwrap_or_default();
+    for (at, c) in rest.char_indices() {
+        if left == 0 {
+            return from + at;
+        }
+        left = left.saturating_sub(c.len_utf16());
+    }
+    source.len()
 }

@@ -58,7 +58,8 @@ impl<'p> Parser<'p, '_> {
         self.open_outline(Kind::Block, found.start);
         let has_variables = variables.is_some();
         self.state.around.push(Around::List { loop_slot, has_variables, items_seen: false });
-        let (body, mut stop) = self.body("#list", &["else", "/list"])?;
+        self.state.open.push("#list");
+        let (body, mut stop) = self.block()?;
         let around = self.state.around.pop();
         if let Some(variables) = &variables {
             self.forget(variables);
@@ -70,6 +71,7 @@ impl<'p> Parser<'p, '_> {
                 "#list must have either \"as loopVar\" parameter or nested #items that belongs to it.",
             );
         }
+        self.check_end(&stop, &["else", "/list"])?;
         let mut otherwise = None;
         let mut listed = None;
         if stop.name == "else" {
@@ -165,17 +167,23 @@ impl<'p> Parser<'p, '_> {
             let name = if camel { "#forEach" } else { "#foreach" };
             return self.error_at(found.start, format!("#sep must be inside a #list (or {name}) block."));
         };
-        self.end_tag(false)?;
+        // the tag ends with either bracket
+        let after = self.text.get(found.end..).unwrap_or_default();
+        let blank = after.len() - after.trim_start_matches([' ', '\t', '\n', '\r']).len();
+        match after.get(blank..blank + 1) {
+            Some(">" | "]") => self.pos = found.end + blank + 1,
+            _ => {
+                self.end_tag(false)?;
+            }
+        }
         self.open_outline(Kind::Block, found.start);
         self.state.open.push("#sep");
         let (body, stop) = self.block()?;
         match stop.found {
             Some(_) if stop.name == "/sep" => self.end(&stop)?,
             // without end tag it reaches to the end of what it is in: read that again
-            Some(tag) if matches!(stop.name.as_str(), "/list" | "/items" | "/foreach" | "else") => {
-                self.pos = tag.start;
-            }
-            _ => return self.wrong_end(&stop),
+            Some(tag) => self.pos = tag.start,
+            None => return self.wrong_end(&stop),
         }
         self.state.open.pop();
         self.close_outline(self.pos);

@@ -36,11 +36,10 @@ impl<'p> Parser<'p, '_> {
     }
 
     fn definition(&mut self, name: String, is_function: bool, found: Found<'p>) -> Result<Macro, Raised> {
-        let in_parentheses = self.take(Token::ParenOpen);
+        // either may be there without the other
+        self.take(Token::ParenOpen);
         let (params, catch_all) = self.params()?;
-        if in_parentheses {
-            self.take(Token::ParenClose);
-        }
+        self.take(Token::ParenClose);
         self.end_tag(false)?;
         self.open_outline(Kind::Macro, found.start);
         let (body, stop) = self.body("#macro or #function", &["/macro", "/function"])?;
@@ -145,7 +144,7 @@ pub(super) fn size_of_expr(expr: &Expr) -> usize {
     let all = |exprs: &[Expr]| exprs.iter().map(size_of_expr).sum::<usize>();
     1 + match &expr.kind {
         ExprKind::String(text) => text.len() / 16,
-        ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Variable(_) | ExprKind::Special(_) => 0,
+        ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Variable(_) | ExprKind::Special(_) | ExprKind::Held(_) => 0,
         ExprKind::Template(pieces) => pieces
             .iter()
             .map(|piece| match piece {

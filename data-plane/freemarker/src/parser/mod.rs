@@ -1,6 +1,7 @@
 //! From source to syntax tree, by recursive descent with a bound on its depth.
 
 mod assigns;
+mod built_ins;
 mod calls;
 mod checks;
 mod directive;
@@ -27,7 +28,7 @@ use crate::error::{Raised, limit, parse as parse_error};
 use crate::lexer::token::{Located, Token, lex};
 use crate::limits::MAX_NESTING;
 use crate::outline::Outline;
-use crate::output_format::Escaping;
+use crate::output_format::{AutoEscaping, Escaping};
 use crate::settings::{Naming, Syntax};
 use crate::span::{Lines, Span};
 use scope::Scope;
@@ -52,6 +53,10 @@ struct State<'l> {
     open: Vec<&'static str>,
     escaping: Escaping,
     /// The `#escape` blocks around this place, innermost last.
+    /// What the settings say of escaping, which is what counts within string literals.
+    policy: AutoEscaping,
+    /// Whether a tag was seen, which says what tags look like.
+    tags_settled: bool,
     escapes: Vec<Escape>,
     /// While the expression of an `#escape` is read: what stands for its placeholder.
     placeholder: Option<(String, Expr)>,
@@ -79,6 +84,8 @@ impl<'l> State<'l> {
             around: Vec::new(),
             open: Vec::new(),
             escaping,
+            policy: escaping.policy,
+            tags_settled: false,
             escapes: Vec::new(),
             placeholder: None,
             replacements: 200_000,
@@ -102,6 +109,8 @@ struct Escape {
     name: String,
     start: usize,
     square: bool,
+    /// How output is escaped where it stands.
+    escaping: Escaping,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +154,8 @@ struct Parser<'p, 'l> {
     text: &'p str,
     /// Where the next token or text is looked for.
     pos: usize,
-    /// Set in literals with escapes, whose text is not a slice of the source: where errors point.
-    fixed: Option<Span>,
+    /// Set in literals with escapes, whose text is not a slice of the source: where the text's first character is.
+    decoded: Option<usize>,
     /// Added to offsets, in literals without escapes.
     base: usize,
     /// The next token, while in an expression.
@@ -168,7 +177,7 @@ impl<'p, 'l> Parser<'p, 'l> {
         Parser {
             text,
             pos: 0,
-            fixed: None,
+            decoded: None,
             base: 0,
             next: Located { token: Token::End, start: 0, end: 0 },
             surroundings: Surroundings::Interpolation,
@@ -181,7 +190,10 @@ impl<'p, 'l> Parser<'p, 'l> {
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
-        self.fixed.unwrap_or_else(|| Span::new(self.base + start, self.base + end))
+        match self.decoded {
+            Some(origin) => Span::new(self.decoded_place(origin, start), self.decoded_place(origin, end)),
+            None => Span::new(self.base + start, self.base + end),
+        }
     }
 
     fn next_span(&self) -> Span {

@@ -2,15 +2,13 @@
 
 use super::checks::Literal;
 use super::{EXPRESSION, Parser};
-use crate::ast::{Bindings, BuiltInCall, Expr, ExprKind, Form, Lambda, Member};
-use crate::builtins::{Arguments, BuiltIn, Lookup};
+use crate::ast::{Bindings, Expr, ExprKind, Form, Lambda, Member};
+use crate::builtins::unfinished;
 use crate::error::{Raised, limit};
 use crate::json::Key;
 use crate::lexer::token::{Token, lex, plain_name};
 use crate::limits::MAX_NESTING;
 use crate::number::Number;
-use crate::output_format::AutoEscaping;
-use crate::parser::scope::LoopOf;
 
 impl Parser<'_, '_> {
     pub(super) fn primary(&mut self) -> Result<Expr, Raised> {
@@ -112,11 +110,11 @@ impl Parser<'_, '_> {
         if self.next.token != Token::BraceClose {
             loop {
                 let key = self.expression()?;
-                self.refuse(&key, &[Literal::Sequence, Literal::Hash, Literal::Number, Literal::Boolean], "string")?;
                 if !self.take(Token::Colon) {
                     self.expect(Token::Comma, "\":\"")?;
                 }
                 let value = self.expression()?;
+                self.refuse(&key, &[Literal::Sequence, Literal::Hash, Literal::Number, Literal::Boolean], "string")?;
                 entries.push((key, value));
                 if !self.take(Token::Comma) {
                     break;
@@ -145,6 +143,12 @@ impl Parser<'_, '_> {
         self.refuse(&target, &[Literal::String, Literal::Sequence, Literal::Boolean], "hash")?;
         let end = self.bump().end;
         let span = target.span.to(self.span(end, end));
+        if let Some(mut call) = unfinished(&target).filter(|call| call.which.arguments().keyed).cloned() {
+            call.args = Box::new([Expr { kind: ExprKind::String((*key).into()), span: self.span(end, end) }]);
+            call.form = Form::Keyed;
+            call.fits = call.which.fits(call.form, 1);
+            return Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span });
+        }
         Ok(Expr { kind: ExprKind::Dot(Box::new(Member { target, key })), span })
     }
 
@@ -154,17 +158,29 @@ impl Parser<'_, '_> {
         let end = self.close_bracket(Token::BracketClose, "\"]\"")?.end;
         self.refuse(&target, &[Literal::Number, Literal::Boolean], "sequence or hash")?;
         let span = target.span.to(self.span(end, end));
+        if let Some(mut call) = unfinished(&target).filter(|call| call.which.arguments().keyed).cloned() {
+            call.args = Box::new([key]);
+            call.form = Form::Keyed;
+            call.fits = call.which.fits(call.form, 1);
+            return Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span });
+        }
         Ok(Expr { kind: ExprKind::Index(Box::new((target, key))), span })
     }
 
     fn call(&mut self, callee: Expr) -> Result<Expr, Raised> {
         let args = self.arguments(false)?;
         let span = callee.span.to(self.span(args.1, args.1));
+        if let Some(mut call) = unfinished(&callee).cloned() {
+            call.args = args.0;
+            call.form = Form::Called;
+            call.fits = call.which.fits(call.form, call.args.len());
+            return Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span });
+        }
         Ok(Expr { kind: ExprKind::Call { callee: Box::new(callee), args: args.0 }, span })
     }
 
     /// Parses arguments in parentheses; gives them and the offset after them.
-    fn arguments(&mut self, lambdas: bool) -> Result<(Box<[Expr]>, usize), Raised> {
+    pub(super) fn arguments(&mut self, lambdas: bool) -> Result<(Box<[Expr]>, usize), Raised> {
         if self.next.token != Token::ParenOpen {
             return self.unexpected("\"(\"");
         }
@@ -244,7 +260,8 @@ impl Parser<'_, '_> {
         // `a=b! c=d`: in a call white space after the mark ends the argument
         let ends_argument = self.named_arguments && self.parens == 0 && self.next.start > end;
         self.named_arguments &= !ends_argument;
-        let fallback = if !ends_argument && self.begins_expression() && !self.at_end() {
+        let called = self.next.token == Token::ParenOpen && !self.holds_one_expression();
+        let fallback = if !ends_argument && !called && self.begins_expression() && !self.at_end() {
             let fallback = self.expression()?;
             span = target.span.to(fallback.span);
             Some(fallback)
@@ -254,133 +271,42 @@ impl Parser<'_, '_> {
         Ok(Expr { kind: ExprKind::Default(Box::new((target, fallback))), span })
     }
 
-    fn built_in(&mut self, target: Expr, target_name: Option<&str>) -> Result<Expr, Raised> {
-        self.bump();
-        let Token::Name(name) = self.next.token else {
-            return self.unexpected("the name of a built-in");
-        };
-        let start = self.next.start;
-        let which = match BuiltIn::find(name) {
-            Lookup::Found(which) => which,
-            Lookup::Unknown => {
-                let message = format!(
-                    "Unknown built-in: \"{name}\". Help (latest version): \
-                     http://freemarker.org/docs/ref_builtins.html"
-                );
-                return self.error_at(start, message);
-            }
-        };
-        self.check_naming(name, start)?;
-        let end = self.bump().end;
-        let escaping = self.state.escaping;
-        self.check_escaping_of(which, name, start)?;
-        let mut call =
-            BuiltInCall { which, target, args: Box::default(), form: Form::Bare, fits: false, loop_slot: 0, escaping };
-        let arguments = which.arguments();
-        if arguments.loop_variable {
-            let Some(variable) = target_name else {
-                let message =
-                    format!("Expression used as the left hand operand of ?{name} must be a simple loop variable name.");
-                return Err(crate::error::parse(call.target.span, message));
-            };
-            let problem = match self.state.scope.loop_of(variable) {
-                LoopOf::Loop(slot) => {
-                    call.loop_slot = slot;
-                    None
+    /// Whether the parentheses that come next hold one expression, and are no arguments.
+    fn holds_one_expression(&self) -> bool {
+        let (mut depth, mut at, mut any) = (0u32, self.next.end, false);
+        let mut after_operand = false;
+        loop {
+            let next = lex(self.text, at);
+            match next.token {
+                Token::ParenClose if depth == 0 => return any,
+                Token::Comma if depth == 0 => return false,
+                // two values in a row
+                Token::Name(name)
+                    if depth == 0 && after_operand && !matches!(name, "gt" | "gte" | "lt" | "lte" | "and" | "or") =>
+                {
+                    return false;
                 }
-                LoopOf::Content => Some(format!(
-                    "The left hand operand of ?{name} can't be the loop variable of an user defined directive: \
-                     {variable}"
-                )),
-                LoopOf::Nothing => Some(format!(
-                    "The left hand operand of ?{name} must be a loop variable, but there's no loop variable in scope \
-                     with this name: {variable}"
-                )),
-            };
-            if let Some(problem) = problem {
-                return Err(crate::error::parse(call.target.span, problem));
-            }
-        }
-        let end = self.built_in_arguments(&mut call, &arguments, name, end)?;
-        call.fits = arguments.fit(call.form, call.args.len());
-        let span = call.target.span.to(self.span(end, end));
-        Ok(Expr { kind: ExprKind::BuiltIn(Box::new(call)), span })
-    }
-
-    /// Built-ins that escape have no place where output escapes by itself, or can't.
-    fn check_escaping_of(&self, which: BuiltIn, name: &str, start: usize) -> Result<(), Raised> {
-        let escaping = self.state.escaping;
-        let format = escaping.format;
-        match which {
-            BuiltIn::Html | BuiltIn::WebSafe | BuiltIn::Xhtml | BuiltIn::Xml | BuiltIn::Rtf if escaping.is_on() => self
-                .error_at(
-                    start,
-                    format!(
-                        "Using ?{name} (legacy escaping) is not allowed when auto-escaping is on with a markup output \
-                         format ({format}), to avoid double-escaping mistakes."
-                    ),
-                ),
-            BuiltIn::NoEsc if escaping.policy == AutoEscaping::Forced => {
-                self.error_at(start, super::escaping::forced(&format!("The ?{name} expression")))
-            }
-            BuiltIn::Esc | BuiltIn::NoEsc if !format.is_markup() => self.error_at(
-                start,
-                format!(
-                    "?{name} can't be used here, as the current output format isn't a markup (escaping) format: \
-                     {format}"
-                ),
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn built_in_arguments(
-        &mut self,
-        call: &mut BuiltInCall,
-        arguments: &Arguments,
-        name: &str,
-        end: usize,
-    ) -> Result<usize, Raised> {
-        let start = self.next.start;
-        match self.next.token {
-            Token::ParenOpen if arguments.max > 0 => {
-                let (args, end) = self.arguments(arguments.lambda)?;
-                let count = args.len();
-                if arguments.counted_early && (count < arguments.min || count > arguments.max) {
-                    let wanted = match (arguments.min, arguments.max) {
-                        (min, max) if min == max => format!("{min}"),
-                        (min, usize::MAX) => format!("at least {min}"),
-                        (min, max) => format!("{min} to {max}"),
-                    };
-                    let s = if arguments.max == 1 { "" } else { "s" };
-                    return self.error_at(
-                        start,
-                        format!("?{name}(...) requires exactly {wanted} parameter{s}, but there are {count}."),
-                    );
+                Token::Integer(_) | Token::Decimal(_) | Token::String(_) if depth == 0 && after_operand => {
+                    return false;
                 }
-                call.args = args;
-                call.form = Form::Called;
-                Ok(end)
+                Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+                Token::ParenClose | Token::BracketClose | Token::BraceClose => depth = depth.saturating_sub(1),
+                Token::End => return true,
+                _ if next.end <= at => return true,
+                _ => {}
             }
-            Token::Dot if arguments.keyed => {
-                self.bump();
-                let Token::Name(key) = self.next.token else {
-                    return self.unexpected("the name of a format");
-                };
-                let span = self.next_span();
-                call.args = Box::new([Expr { kind: ExprKind::String(plain_name(key).into()), span }]);
-                call.form = Form::Keyed;
-                Ok(self.bump().end)
-            }
-            Token::BracketOpen if arguments.keyed => {
-                self.bump();
-                let key = self.expression()?;
-                call.args = Box::new([key]);
-                call.form = Form::Keyed;
-                Ok(self.expect(Token::BracketClose, "\"]\"")?.end)
-            }
-            _ if arguments.counted_early => self.unexpected("\"(\""),
-            _ => Ok(end),
+            any = true;
+            after_operand = matches!(
+                next.token,
+                Token::Name(_)
+                    | Token::Integer(_)
+                    | Token::Decimal(_)
+                    | Token::String(_)
+                    | Token::ParenClose
+                    | Token::BracketClose
+                    | Token::BraceClose
+            );
+            at = next.end;
         }
     }
 }

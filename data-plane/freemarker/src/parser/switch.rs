@@ -3,7 +3,7 @@
 use super::{Around, Parser};
 use crate::ast::{Block, Case, ElementKind, Expr, Switch};
 use crate::error::Raised;
-use crate::lexer::text::Found;
+use crate::lexer::text::{Found, next_mark};
 use crate::lexer::token::Token;
 use crate::outline::Kind;
 
@@ -13,6 +13,7 @@ impl<'p> Parser<'p, '_> {
         self.end_tag(false)?;
         self.open_outline(Kind::Block, found.start);
         let ends = ["case", "on", "default", "/switch"];
+        self.no_text()?;
         // nothing but white space and comments may come before the first case
         self.state.around.push(Around::Nothing);
         self.open_outline(Kind::Block, self.pos);
@@ -68,20 +69,33 @@ impl<'p> Parser<'p, '_> {
         Ok(values)
     }
 
+    /// Refuses text right after the tag, whatever comes later.
+    fn no_text(&self) -> Result<(), Raised> {
+        let text = self.text.get(self.pos..).unwrap_or_default();
+        let next = next_mark(self.text, self.pos, self.state.syntax).start;
+        let text = text.get(..next.saturating_sub(self.pos)).unwrap_or_default();
+        let shown = text.trim_start();
+        if shown.is_empty() { Ok(()) } else { self.text_before_case(self.pos + text.len() - shown.len(), shown) }
+    }
+
+    fn text_before_case(&self, start: usize, text: &str) -> Result<(), Raised> {
+        let shown: String = text.chars().take(20).collect();
+        self.error_at(
+            start,
+            format!(
+                "Encountered \"{shown}\", but between #switch and the first #case only white space and comments may \
+                 stand"
+            ),
+        )
+    }
+
     fn only_blank(&self, before: &Block) -> Result<(), Raised> {
         for element in before {
             let text = element.span.text(self.text);
             if !matches!(element.kind, ElementKind::Text(_)) || !text.trim().is_empty() {
                 let shown = text.trim_start();
                 let start = element.span.start as usize + (text.len() - shown.len());
-                let shown: String = shown.chars().take(20).collect();
-                return self.error_at(
-                    start,
-                    format!(
-                        "Encountered \"{shown}\", but between #switch and the first #case only white space and \
-                         comments may stand"
-                    ),
-                );
+                return self.text_before_case(start, shown);
             }
         }
         Ok(())

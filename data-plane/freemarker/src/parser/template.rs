@@ -105,6 +105,7 @@ impl<'p> Parser<'p, '_> {
             let start = self.pos;
             let found = next_mark(self.text, start, self.state.syntax);
             if found.start > start {
+                self.no_late_header(start, found.start)?;
                 self.text_part(start, found.start, &mut elements);
             }
             self.pos = found.end;
@@ -121,7 +122,10 @@ impl<'p> Parser<'p, '_> {
                     self.comment(found, square)?;
                 }
                 Mark::Start { name, square } => {
-                    self.settle_tags(square);
+                    // which is one under any syntax
+                    if name != "sep" {
+                        self.settle_tags(square);
+                    }
                     let directive = self.known(name, false, found)?;
                     if directive.continues() {
                         return Ok((elements.into(), stop_at(snake_case(name), found)));
@@ -152,6 +156,24 @@ impl<'p> Parser<'p, '_> {
     /// Under `tag_syntax=auto_detect` the first tag decides.
     pub(super) fn settle_tags(&mut self, square: bool) {
         self.state.syntax.tags = if square { TagSyntax::Square } else { TagSyntax::Angle };
+        self.state.tags_settled = true;
+    }
+
+    /// As long as there was no tag, a header is one under any syntax.
+    fn no_late_header(&self, start: usize, end: usize) -> Result<(), Raised> {
+        if self.state.tags_settled {
+            return Ok(());
+        }
+        let text = self.text.get(start..end).unwrap_or_default();
+        let is_header = |at: &usize| {
+            let rest = self.text.get(start + at + 5..).unwrap_or_default();
+            rest.trim_start_matches('/').starts_with(['>', ']']) || rest.starts_with([' ', '\t', '\n', '\r'])
+        };
+        let headers = ["[#ftl", "<#ftl"].into_iter().flat_map(|tag| text.match_indices(tag)).map(|(at, _)| at);
+        match headers.filter(is_header).min() {
+            Some(at) => self.error_at(start + at, "#ftl must be the first thing in a template"),
+            None => Ok(()),
+        }
     }
 
     fn text_part(&mut self, start: usize, end: usize, elements: &mut Vec<Element>) {

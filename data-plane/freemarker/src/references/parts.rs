@@ -91,6 +91,7 @@ pub(crate) fn parts(expr: &Expr) -> Vec<&Expr> {
         | ExprKind::Number(_)
         | ExprKind::Bool(_)
         | ExprKind::Variable(_)
-        | ExprKind::Special(_) => Vec::new(),
+        | ExprKind::Special(_)
+        | ExprKind::Held(_) => Vec::new(),
     }
 }

@@ -1,1 +1,1 @@
-<#function f x><#return many?map(f)?size></#function>${f(1)}
+<#function f x><#return many?map(f)?join("")></#function>${f(1)}

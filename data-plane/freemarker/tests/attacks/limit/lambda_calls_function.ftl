@@ -1,1 +1,1 @@
-<#function f x><#return [x, x]?map(y -> f(y))?size></#function>${f(1)}
+<#function f x><#return [x, x]?map(y -> f(y))?join("")></#function>${f(1)}

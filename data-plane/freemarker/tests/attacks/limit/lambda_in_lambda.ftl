@@ -1,1 +1,1 @@
-${many?map(x -> many?map(y -> many?filter(z -> z == x + y)?size)?size)?size}
+${many?map(x -> many?map(y -> many?filter(z -> z == x + y)?size)?join(""))?join("")}
