@@ -102,6 +102,12 @@ impl Backend {
         Self { address, state, task }
     }
 
+    /// Where it listens, as `OTEL_EXPORTER_OTLP_ENDPOINT` says it.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.address
+    }
+
     /// What sends everything here, at once when asked and hardly ever otherwise.
     #[must_use]
     pub fn config(&self) -> TelemetryConfig {
