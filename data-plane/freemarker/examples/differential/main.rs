@@ -143,7 +143,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     kinds.sort_by_key(|(_, places)| std::cmp::Reverse(places.len()));
     let mut shown = 0;
     for (signature, places) in kinds {
-        println!("\n== {} × {signature}", places.len());
+        let first: Vec<String> = places.iter().take(OF_A_KIND).map(usize::to_string).collect();
+        println!("\n== {} × {signature}\n   templates {}", places.len(), first.join(" "));
         // outputs that differ say nothing about their cause: more of them are shown
         let most = if options.all || signature.ends_with("[] []") { OF_A_KIND } else { 1 };
         let mut templates = BTreeSet::new();
@@ -157,6 +158,9 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
                 shown += 1;
             }
         }
+    }
+    if count > 0 {
+        println!("\nto repeat: --seed {} --count {} --show {count} --all", options.seed, options.count);
     }
     Ok(count == 0)
 }

@@ -6,7 +6,7 @@ use super::{Flow, Interp};
 use crate::ast::{
     AssignOp, AssignPlace, Assignment, Assignments, Attempt, BinaryOp, Block, Capture, Element, ElementKind, Switch,
 };
-use crate::error::{Place, Raised, runtime};
+use crate::error::{Raised, runtime};
 use crate::settings::SettingKey;
 use crate::value::{Text, Value};
 
@@ -236,7 +236,7 @@ impl<'r> Interp<'r> {
             )));
         }
         let right = self.present(&assignment.value)?;
-        self.operate(op, current, right, None, &assignment.value).at(assignment.span)
+        self.operate(op, current, right, None, &assignment.value)
     }
 
     /// The first case that is equal is run, and on from there until a break; the default only if

@@ -302,6 +302,7 @@ impl Parser<'_, '_> {
                     | Token::Integer(_)
                     | Token::Decimal(_)
                     | Token::String(_)
+                    | Token::QuestionQuestion
                     | Token::ParenClose
                     | Token::BracketClose
                     | Token::BraceClose
