@@ -11,6 +11,7 @@ mod copies;
 mod forget;
 mod keys;
 mod many;
+mod report_keys;
 mod reports;
 mod requests;
 mod rollups;
@@ -25,7 +26,7 @@ use sqlx::SqlitePool;
 use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
-use self::reports::KnownKeys;
+use self::report_keys::KnownKeys;
 pub(crate) use self::{
     alerts::{Finding, Notice, RuleChange, Turn},
     attempts::{AttemptQuery, AttemptScope},
