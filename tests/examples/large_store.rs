@@ -16,8 +16,9 @@ use prost_types::Timestamp;
 use sluice_client::{Connection, connect, sync_client};
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptOutcome, AttemptTimings, Ending, EndingOutcome, GetSyncMetricsRequest, ListAttemptsRequest,
-        MetricsWindow, delivery_service_client::DeliveryServiceClient, get_sync_metrics_request::Period,
+        Attempt, AttemptFilter, AttemptOutcome, AttemptTimings, Ending, EndingOutcome, GetSyncMetricsRequest,
+        ListAttemptsRequest, MetricsWindow, delivery_service_client::DeliveryServiceClient,
+        get_sync_metrics_request::Period,
     },
     node::v1::{
         Report, ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
@@ -150,7 +151,7 @@ fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
     let spread = (mixed(at as u64) >> 11) as f64 / (1_u64 << 53) as f64;
     let index = ((spread * spread * spread) * uids.len() as f64) as usize;
     let failed = at % 20 == 7;
-    let (delivery, event_id) = (format!("{:032x}", mixed128(at as u64, 1)), format!("{:032x}", mixed128(at as u64, 2)));
+    let (delivery, event_id) = (format!("{:032x}", mixed128(at as u64, 1)), event_id(at));
     let delivery = format!("{}/deliveries/{delivery}", sync_name(&format!("s{index}")));
     let time = |ms: u64| Some(Timestamp { seconds: (ms / 1_000) as i64, nanos: (ms % 1_000) as i32 * 1_000_000 });
     let took = |micros: i32| Some(prost_types::Duration { seconds: 0, nanos: micros * 1_000 });
@@ -198,6 +199,10 @@ fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
     [Kind::Attempt(attempt), Kind::Ended(ending)].map(|report| Report { report: Some(report) })
 }
 
+fn event_id(at: usize) -> String {
+    format!("{:032x}", mixed128(at as u64, 2))
+}
+
 /// Asks as people do, one question after the other.
 async fn ask_for_ever(control_plane: String, syncs: usize, answers: Answers) {
     let channel: Connection = connect(&control_plane).await.unwrap();
@@ -211,9 +216,9 @@ async fn ask_for_ever(control_plane: String, syncs: usize, answers: Answers) {
             period: Some(Period::Window(window.into())),
         };
         let began = Instant::now();
-        let question = match number % 6 {
+        let question = match number % 7 {
             0 => {
-                let filter = if number % 12 == 0 { "" } else { "enabled = true" }.to_owned();
+                let filter = if number % 14 == 0 { "" } else { "enabled = true" }.to_owned();
                 let request =
                     ListSyncsRequest { parent: "projects/default".into(), page_size: 50, filter, ..Default::default() };
                 list.list_syncs(request).await.unwrap();
@@ -230,6 +235,14 @@ async fn ask_for_ever(control_plane: String, syncs: usize, answers: Answers) {
             4 => {
                 figures.get_sync_metrics(metrics(MetricsWindow::TwoWeeks)).await.unwrap();
                 "metrics of two weeks"
+            }
+            5 => {
+                // Of one of the first: all that has come since lies before it.
+                let filter = AttemptFilter { event_id: event_id(number as usize), ..AttemptFilter::default() };
+                let parent = "projects/default/syncs/-".to_owned();
+                let request = ListAttemptsRequest { parent, filter: Some(filter), ..Default::default() };
+                figures.list_attempts(request).await.unwrap();
+                "attempts of an event"
             }
             _ => {
                 let request = ListAttemptsRequest { parent: name, page_size: 50, ..Default::default() };

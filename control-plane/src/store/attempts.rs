@@ -4,7 +4,10 @@ use prost::Message as _;
 use sluice_proto::delivery::v1::Attempt;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::{Store, StoreError, reports::id_bytes};
+use super::{
+    Store, StoreError,
+    reports::{id_bytes, minute},
+};
 
 /// Which attempts. Every field that is set must hold.
 pub(crate) struct AttemptQuery {
@@ -51,10 +54,22 @@ impl Store {
         after: Option<(i64, i64)>,
         limit: i64,
     ) -> Result<Vec<ListedAttempt>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT start_ms, id, content FROM attempts WHERE ");
+        let mut sql = QueryBuilder::<Sqlite>::default();
         // A `+` keeps SQLite from using an index on that column: ids single out far fewer rows than a sync does, and of a
         // whole project's attempts the newest are wanted.
         let by_id = !(query.event_id.is_empty() && query.delivery_id.is_empty());
+        if by_id {
+            // What an id is found by begins with the minute: each minute that there is is asked for it.
+            let first = query.start_ms_inclusive.map_or(i64::MIN, minute);
+            let last = query.end_ms_exclusive.map_or(i64::MAX, minute);
+            sql.push("WITH RECURSIVE minutes (at) AS (SELECT min(minute) FROM attempts WHERE minute >= ");
+            sql.push_bind(first)
+                .push(" UNION ALL SELECT (SELECT min(minute) FROM attempts WHERE minute > at) FROM minutes");
+            sql.push(" WHERE at < ").push_bind(last);
+            sql.push(") SELECT start_ms, id, content FROM minutes CROSS JOIN attempts ON minute = at WHERE ");
+        } else {
+            sql.push("SELECT start_ms, id, content FROM attempts WHERE ");
+        }
         match &query.scope {
             AttemptScope::Sync(uid) => {
                 sql.push(if by_id { "+sync IN " } else { "sync IN " });

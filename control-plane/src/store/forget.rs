@@ -21,8 +21,8 @@ impl Fate {
                 "DELETE FROM attempts WHERE id IN
                  (SELECT id FROM attempts WHERE start_ms >= ?1 AND start_ms < ?2 AND outcome = 1 ORDER BY start_ms LIMIT ?3)
                  RETURNING start_ms",
-                "DELETE FROM endings WHERE (delivery, schedule) IN
-                 (SELECT delivery, schedule FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome = 1
+                "DELETE FROM endings WHERE id IN
+                 (SELECT id FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome = 1
                   ORDER BY end_ms LIMIT ?3)
                  RETURNING end_ms",
             ],
@@ -30,8 +30,8 @@ impl Fate {
                 "DELETE FROM attempts WHERE id IN
                  (SELECT id FROM attempts WHERE start_ms >= ?1 AND start_ms < ?2 AND outcome <> 1 ORDER BY start_ms LIMIT ?3)
                  RETURNING start_ms",
-                "DELETE FROM endings WHERE (delivery, schedule) IN
-                 (SELECT delivery, schedule FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome <> 1
+                "DELETE FROM endings WHERE id IN
+                 (SELECT id FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome <> 1
                   ORDER BY end_ms LIMIT ?3)
                  RETURNING end_ms",
             ],

@@ -124,6 +124,11 @@ pub(crate) fn id_bytes(id: &str) -> Vec<u8> {
     if id.len() == 32 { packed() } else { None }.unwrap_or_else(|| id.as_bytes().to_vec())
 }
 
+/// The minute in which a moment lies, milliseconds since the epoch: reports are found by it first.
+pub(super) fn minute(at_ms: i64) -> i64 {
+    at_ms / 60_000
+}
+
 impl Store {
     /// The last sequence that is stored of a spool's reports; none: it is unknown.
     pub(crate) async fn reports_position(&self, spool_id: &str) -> Result<Option<u64>, StoreError> {
@@ -240,6 +245,7 @@ type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
 fn bind_attempt(query: SqliteQuery, row: &AttemptRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
     Ok(query
+        .bind(minute(row.start_ms))
         .bind(row.delivery.clone())
         .bind(row.attempt.round)
         .bind(row.attempt.attempt)
@@ -253,6 +259,7 @@ fn bind_attempt(query: SqliteQuery, row: &AttemptRow, keys: &Keys) -> Result<Sql
 
 fn bind_ending(query: SqliteQuery, row: &EndingRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
     Ok(query
+        .bind(minute(row.end_ms))
         .bind(row.delivery.clone())
         .bind(row.schedule)
         .bind(keys.sync(&row.sync)?)
@@ -298,14 +305,14 @@ async fn attempts_after(connection: &mut SqliteConnection, id: i64) -> Result<Ve
 }
 
 static ATTEMPTS: Many = Many::new(
-    "INSERT INTO attempts (delivery, round, attempt, instance, sync, event, outcome, start_ms, content) VALUES",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO attempts (minute, delivery, round, attempt, instance, sync, event, outcome, start_ms, content) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "ON CONFLICT DO NOTHING",
 );
 
 static ENDINGS: Many = Many::new(
-    "INSERT INTO endings (delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count) VALUES",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO endings (minute, delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count) VALUES",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "ON CONFLICT DO NOTHING RETURNING delivery, schedule",
 );
 

@@ -33,14 +33,14 @@ pub(super) fn count_attempts(rollups: &mut Rollups, attempts: &[Attempt]) {
 static LATENCIES: Many = Many::new(
     "SELECT resolution_ms, sync_uid, start_ms, latencies FROM (VALUES",
     "(?, ?, ?)",
-    ") AS asked CROSS JOIN rollups ON resolution_ms = column1 AND sync_uid = column2 AND start_ms = column3",
+    ") AS asked CROSS JOIN rollups ON resolution_ms = column1 AND start_ms = column3 AND sync_uid = column2",
 );
 
 static COUNTS: Many = Many::new(
     "INSERT INTO rollups (resolution_ms, sync_uid, start_ms, attempts, delivered, delivered_first_attempt,
          delivered_after_retry, expired, discarded, latencies) VALUES",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "ON CONFLICT (resolution_ms, sync_uid, start_ms) DO UPDATE SET
+    "ON CONFLICT (resolution_ms, start_ms, sync_uid) DO UPDATE SET
          attempts = attempts + excluded.attempts, delivered = delivered + excluded.delivered,
          delivered_first_attempt = delivered_first_attempt + excluded.delivered_first_attempt,
          delivered_after_retry = delivered_after_retry + excluded.delivered_after_retry,
@@ -147,26 +147,24 @@ pub(super) async fn build(writer: &SqlitePool) -> Result<(), StoreError> {
         add(&mut transaction, &rollups).await?;
         note_health(&mut transaction, &attempts).await?;
     }
-    let mut after = (Vec::new(), -1_i64);
+    last_id = 0;
     loop {
         let rows = sqlx::query(
-            "SELECT delivery, schedule, uid, outcome, attempt_count, accept_ms, end_ms
-             FROM endings JOIN reported_syncs ON key = endings.sync
-             WHERE (delivery, schedule) > (?, ?) ORDER BY delivery, schedule LIMIT ?",
+            "SELECT endings.id, uid, outcome, attempt_count, accept_ms, end_ms
+             FROM endings JOIN reported_syncs ON key = endings.sync WHERE endings.id > ? ORDER BY endings.id LIMIT ?",
         )
-        .bind(&after.0)
-        .bind(after.1)
+        .bind(last_id)
         .bind(STEP)
         .fetch_all(&mut *transaction)
         .await?;
         let Some(last) = rows.last() else { break };
-        after = (last.try_get(0)?, last.try_get(1)?);
+        last_id = last.try_get(0)?;
         let mut rollups = Rollups::default();
         for row in &rows {
-            let (accept_ms, end_ms): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
-            let (outcome, attempt_count): (i32, i32) = (row.try_get(3)?, row.try_get(4)?);
+            let (accept_ms, end_ms): (i64, i64) = (row.try_get(4)?, row.try_get(5)?);
+            let (outcome, attempt_count): (i32, i32) = (row.try_get(2)?, row.try_get(3)?);
             let add = |counts: &mut Counts| counts.ending(outcome, attempt_count, end_ms - accept_ms);
-            rollups.add(row.try_get(2)?, end_ms, add);
+            rollups.add(row.try_get(1)?, end_ms, add);
         }
         add(&mut transaction, &rollups).await?;
     }
@@ -267,8 +265,8 @@ impl Store {
         limit: i64,
     ) -> Result<u64, StoreError> {
         let forgotten = sqlx::query(
-            "DELETE FROM rollups WHERE (resolution_ms, sync_uid, start_ms) IN
-             (SELECT resolution_ms, sync_uid, start_ms FROM rollups
+            "DELETE FROM rollups WHERE (resolution_ms, start_ms, sync_uid) IN
+             (SELECT resolution_ms, start_ms, sync_uid FROM rollups
               WHERE resolution_ms = ? AND start_ms < ? ORDER BY start_ms LIMIT ?)",
         )
         .bind(resolution.ms())
@@ -280,6 +278,7 @@ impl Store {
     }
 }
 
+/// Counts of one sync. All syncs of a minute lie together, so that each minute that there is is asked for the sync.
 async fn read(
     connection: &mut SqliteConnection,
     sync_uid: &str,
@@ -287,13 +286,19 @@ async fn read(
     interval: Range<i64>,
 ) -> Result<Vec<(i64, Counts)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT start_ms, attempts, delivered, delivered_first_attempt, delivered_after_retry, expired, discarded, latencies
-         FROM rollups WHERE resolution_ms = ? AND sync_uid = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms",
+        "WITH RECURSIVE starts (at_ms) AS (
+             SELECT min(start_ms) FROM rollups WHERE resolution_ms = ?1 AND start_ms >= ?2 AND start_ms < ?3
+             UNION ALL
+             SELECT (SELECT min(start_ms) FROM rollups WHERE resolution_ms = ?1 AND start_ms > at_ms AND start_ms < ?3)
+             FROM starts WHERE at_ms IS NOT NULL
+         )
+         SELECT start_ms, attempts, delivered, delivered_first_attempt, delivered_after_retry, expired, discarded, latencies
+         FROM starts CROSS JOIN rollups ON resolution_ms = ?1 AND start_ms = at_ms AND sync_uid = ?4 ORDER BY start_ms",
     )
     .bind(resolution.ms())
-    .bind(sync_uid)
     .bind(interval.start)
     .bind(interval.end)
+    .bind(sync_uid)
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, counts(row)?))).collect()

@@ -138,7 +138,11 @@ mod tests {
     use sluice_proto::{name::SyncName, sync::v1::Sync};
 
     use super::*;
-    use crate::{publish::Publisher, store::Store};
+    use crate::{
+        figures::rollup::Resolution,
+        publish::Publisher,
+        store::{AttemptQuery, AttemptScope, Store, attempts::ListedAttempt},
+    };
 
     /// A store whose tables have the form of the first `count` migrations, with a sync from then.
     async fn store_of(folder: &Path, count: usize) {
@@ -174,6 +178,48 @@ mod tests {
             assert_eq!(store.sync(&name).await.unwrap().unwrap().uid, "u", "from form {count}");
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn reports_of_before_they_went_by_the_minute_are_found_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        store_of(folder.path(), MIGRATOR.iter().filter(|migration| migration.version < 60).count()).await;
+        let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO reported_syncs VALUES (1, 'u', 'default', 'a');
+             INSERT INTO reported_instances VALUES (1, 'i');
+             INSERT INTO attempts VALUES (7, x'64', 1, 1, 1, 1, x'65', 2, 90000, x''), (8, x'64', 2, 1, 1, 1, x'65', 1, 400000, x'');
+             INSERT INTO endings VALUES (x'64', 1, 1, x'65', 1, 0, 90000, 400010, 2);
+             INSERT INTO rollups VALUES (60000, 'u', 60000, 1, 0, 0, 0, 0, 0, x''), (60000, 'u', 360000, 1, 1, 0, 1, 0, 0, x'');
+             UPDATE kept SET rollups_built = 1;",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+
+        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        for (event_id, delivery_id) in [("e", ""), ("", "d"), ("e", "d")] {
+            let query = AttemptQuery {
+                scope: AttemptScope::Project("default".into()),
+                outcomes: Vec::new(),
+                start_ms_inclusive: None,
+                end_ms_exclusive: None,
+                event_id: event_id.into(),
+                delivery_id: delivery_id.into(),
+            };
+            let ids = |found: Vec<ListedAttempt>| found.iter().map(|attempt| attempt.id).collect::<Vec<_>>();
+            assert_eq!(ids(store.attempts(&query, None, 10).await.unwrap()), [8, 7]);
+            let later = AttemptQuery { start_ms_inclusive: Some(90_001), ..query };
+            assert_eq!(ids(store.attempts(&later, None, 10).await.unwrap()), [8]);
+            let sooner = AttemptQuery { start_ms_inclusive: None, end_ms_exclusive: Some(400_000), ..later };
+            assert_eq!(ids(store.attempts(&sooner, None, 10).await.unwrap()), [7]);
+        }
+        let minutes = store.series("u", Resolution::Minute, 0..i64::MAX).await.unwrap();
+        assert_eq!(minutes.iter().map(|(at_ms, _)| *at_ms).collect::<Vec<_>>(), [60_000, 360_000]);
+        let (counts, _) = store.metrics("u", 400_000, 400_020, 0).await.unwrap();
+        assert_eq!((counts.attempts, counts.delivered_after_retry), (1, 1));
+        store.close().await;
     }
 
     #[tokio::test]
