@@ -8,7 +8,6 @@ use prost::Message as _;
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
     delivery::{DeliveryState, Next, Round, Step, heeded},
-    event::WebhookId,
     outcome::{self, Failure},
     request::{self, RenderError},
     sync::CompiledSync,
@@ -91,7 +90,7 @@ impl Courier {
     /// Makes the round to its end; the spool has been told when this returns.
     pub async fn round(&self, round: RoundWork) -> RoundEnd {
         let event = &round.work.event;
-        let subject = Subject { key: &round.key, event: event.id, accept_ms: event.accept_ms };
+        let subject = Subject::of(&round.key, event.id, event.accept_ms);
         let (telemetry, began) = (self.meters.telemetry(), self.clock.elapsed());
         let trace = RoundTrace::begin(telemetry, &round.sync, &round.work, self.clock.now_ms(), began);
         // What is logged meanwhile has the ids of the trace.
@@ -180,7 +179,7 @@ impl Making<'_> {
             Ok(rendered) => rendered.body,
             Err(error) => return self.not_rendered(round.state(), &error, timings, began_ms),
         };
-        let headers = request::headers(sync, WebhookId::new(work.event.id, &sync.uid));
+        let headers = request::headers(sync, self.subject.webhook);
         loop {
             let made = round.attempt();
             let mut headers = headers.clone();

@@ -27,6 +27,16 @@ pub struct Subject<'a> {
     pub event: EventId,
     /// When the event was accepted.
     pub accept_ms: i64,
+    /// The delivery.
+    pub webhook: WebhookId,
+}
+
+impl<'a> Subject<'a> {
+    /// The delivery of that event by that sync.
+    #[must_use]
+    pub fn of(key: &'a LaneKey, event: EventId, accept_ms: i64) -> Self {
+        Self { key, event, accept_ms, webhook: WebhookId::new(event, &key.uid) }
+    }
 }
 
 /// How a delivery ended.
@@ -87,7 +97,7 @@ impl Reporter {
 }
 
 fn delivery_name(subject: &Subject<'_>) -> String {
-    format!("{}/deliveries/{}", subject.key.name, WebhookId::new(subject.event, &subject.key.uid))
+    format!("{}/deliveries/{}", subject.key.name, subject.webhook)
 }
 
 /// Milliseconds since the epoch as a timestamp.

@@ -454,7 +454,7 @@ impl Dispatcher {
         let (sync, event) = (&*key.name, damaged.event.to_string());
         tracing::error!(sync, event, "the stored event does not match its checksum: its delivery is discarded");
         let ending = self.courier.reporter.ending(
-            &Subject { key, event: damaged.event, accept_ms: damaged.accept_ms },
+            &Subject::of(key, damaged.event, damaged.accept_ms),
             &End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms: self.clock.now_ms() },
         );
         self.courier.spool.settle(Settlement {

@@ -314,7 +314,7 @@ impl Reference {
                 _ => lane.counts.discarded += 1,
             }
             delivery.place = Place::Dead { outcome, reason, end_ms: now_ms, exported: false };
-            let subject = Subject { key: &lane.key, event: delivery.event.id, accept_ms: delivery.event.accept_ms };
+            let subject = Subject::of(&lane.key, delivery.event.id, delivery.event.accept_ms);
             let (schedule, attempts) = (delivery.state.schedule, delivery.state.attempts);
             let end = End { schedule, attempts, outcome, reason, end_ms: now_ms };
             let report = self.reporter.ending(&subject, &end).encode_to_vec();

@@ -201,7 +201,7 @@ impl Commit<'_> {
         DeliveryRow::delete(self.sql, row.lane, row.delivery)?;
         let event = self.bury(row, None, outcome, reason)?;
         let ending = self.reporter.ending(
-            &report::Subject { key, event: event.id, accept_ms: event.accept_ms },
+            &report::Subject::of(key, event.id, event.accept_ms),
             &report::End {
                 schedule: row.state.schedule,
                 attempts: row.state.attempts,
