@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::{
     Store, StoreError,
-    reports::{id_bytes, minute},
+    reports::{id_bytes, slot},
 };
 
 /// Which attempts. Every field that is set must hold.
@@ -59,14 +59,13 @@ impl Store {
         // whole project's attempts the newest are wanted.
         let by_id = !(query.event_id.is_empty() && query.delivery_id.is_empty());
         if by_id {
-            // What an id is found by begins with the minute: each minute that there is is asked for it.
-            let first = query.start_ms_inclusive.map_or(i64::MIN, minute);
-            let last = query.end_ms_exclusive.map_or(i64::MAX, minute);
-            sql.push("WITH RECURSIVE minutes (at) AS (SELECT min(minute) FROM attempts WHERE minute >= ");
-            sql.push_bind(first)
-                .push(" UNION ALL SELECT (SELECT min(minute) FROM attempts WHERE minute > at) FROM minutes");
+            // What an id is found by begins with a slot of time: each slot that there is is asked for it.
+            let first = query.start_ms_inclusive.map_or(i64::MIN, slot);
+            let last = query.end_ms_exclusive.map_or(i64::MAX, slot);
+            sql.push("WITH RECURSIVE slots (at) AS (SELECT min(slot) FROM attempts WHERE slot >= ");
+            sql.push_bind(first).push(" UNION ALL SELECT (SELECT min(slot) FROM attempts WHERE slot > at) FROM slots");
             sql.push(" WHERE at < ").push_bind(last);
-            sql.push(") SELECT start_ms, id, content FROM minutes CROSS JOIN attempts ON minute = at WHERE ");
+            sql.push(") SELECT start_ms, id, content FROM slots CROSS JOIN attempts ON slot = at WHERE ");
         } else {
             sql.push("SELECT start_ms, id, content FROM attempts WHERE ");
         }

@@ -124,9 +124,9 @@ pub(crate) fn id_bytes(id: &str) -> Vec<u8> {
     if id.len() == 32 { packed() } else { None }.unwrap_or_else(|| id.as_bytes().to_vec())
 }
 
-/// The minute in which a moment lies, milliseconds since the epoch: reports are found by it first.
-pub(super) fn minute(at_ms: i64) -> i64 {
-    at_ms / 60_000
+/// The slot of five minutes in which a moment lies, milliseconds since the epoch: reports are found by it first.
+pub(super) fn slot(at_ms: i64) -> i64 {
+    at_ms / 300_000
 }
 
 impl Store {
@@ -245,7 +245,7 @@ type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
 
 fn bind_attempt(query: SqliteQuery, row: &AttemptRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
     Ok(query
-        .bind(minute(row.start_ms))
+        .bind(slot(row.start_ms))
         .bind(row.delivery.clone())
         .bind(row.attempt.round)
         .bind(row.attempt.attempt)
@@ -259,7 +259,7 @@ fn bind_attempt(query: SqliteQuery, row: &AttemptRow, keys: &Keys) -> Result<Sql
 
 fn bind_ending(query: SqliteQuery, row: &EndingRow, keys: &Keys) -> Result<SqliteQuery, StoreError> {
     Ok(query
-        .bind(minute(row.end_ms))
+        .bind(slot(row.end_ms))
         .bind(row.delivery.clone())
         .bind(row.schedule)
         .bind(keys.sync(&row.sync)?)
@@ -305,13 +305,13 @@ async fn attempts_after(connection: &mut SqliteConnection, id: i64) -> Result<Ve
 }
 
 static ATTEMPTS: Many = Many::new(
-    "INSERT INTO attempts (minute, delivery, round, attempt, instance, sync, event, outcome, start_ms, content) VALUES",
+    "INSERT INTO attempts (slot, delivery, round, attempt, instance, sync, event, outcome, start_ms, content) VALUES",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "ON CONFLICT DO NOTHING",
 );
 
 static ENDINGS: Many = Many::new(
-    "INSERT INTO endings (minute, delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count) VALUES",
+    "INSERT INTO endings (slot, delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count) VALUES",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "ON CONFLICT DO NOTHING RETURNING delivery, schedule",
 );

@@ -264,16 +264,25 @@ impl Store {
         before_ms: i64,
         limit: i64,
     ) -> Result<u64, StoreError> {
-        let forgotten = sqlx::query(
-            "DELETE FROM rollups WHERE (resolution_ms, start_ms, sync_uid) IN
-             (SELECT resolution_ms, start_ms, sync_uid FROM rollups
-              WHERE resolution_ms = ? AND start_ms < ? ORDER BY start_ms LIMIT ?)",
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        // A range costs what goes; a list of keys is looked for one by one among all syncs of their time.
+        let first_kept: Option<(i64, String)> = sqlx::query_as(
+            "SELECT start_ms, sync_uid FROM rollups
+             WHERE resolution_ms = ? AND start_ms < ? ORDER BY start_ms, sync_uid LIMIT 1 OFFSET ?",
         )
         .bind(resolution.ms())
         .bind(before_ms)
         .bind(limit)
-        .execute(&self.writer)
+        .fetch_optional(&mut *transaction)
         .await?;
+        let (start_ms, sync_uid) = first_kept.unwrap_or((before_ms, String::new()));
+        let forgotten = sqlx::query("DELETE FROM rollups WHERE resolution_ms = ? AND (start_ms, sync_uid) < (?, ?)")
+            .bind(resolution.ms())
+            .bind(start_ms)
+            .bind(sync_uid)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(forgotten.rows_affected())
     }
 }
