@@ -23,13 +23,14 @@ use sluice_proto::{
         Report, ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
         report::Report as Kind, report_attempts_request::Message, report_attempts_response,
     },
-    sync::v1::{ApplySyncsRequest, GetSyncRequest, ListSyncsRequest, Sync},
+    sync::v1::{GetSyncRequest, ListSyncsRequest, Sync},
 };
 use sluice_tests::{
     cluster::sync_name,
     events::sync_to,
     measure::{cpu_time, folder_bytes, rss_bytes},
     process::Plane,
+    syncs,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -74,20 +75,9 @@ async fn main() {
 
 /// Stores the syncs; gives their uids.
 async fn apply(plane: &Plane, count: usize) -> Vec<String> {
-    let mut client = sync_client(connect(&plane.url()).await.unwrap());
+    let named = |id| Sync { name: sync_name(&format!("s{id}")), ..sync_to("https://hooks.example/orders") };
     let began = Instant::now();
-    let ids: Vec<usize> = (0..count).collect();
-    let mut uids = Vec::with_capacity(count);
-    for some in ids.chunks(1_000) {
-        let named = |id: &usize| Sync { name: sync_name(&format!("s{id}")), ..sync_to("https://hooks.example/orders") };
-        let request = ApplySyncsRequest {
-            parent: "projects/default".to_owned(),
-            syncs: some.iter().map(named).collect(),
-            ..ApplySyncsRequest::default()
-        };
-        let applied = client.apply_syncs(request).await.unwrap().into_inner().syncs;
-        uids.extend(applied.into_iter().map(|applied| applied.sync.unwrap().uid));
-    }
+    let uids = syncs::apply(&plane.url(), (0..count).map(named).collect()).await;
     println!("{count} syncs applied in {:.1} s", began.elapsed().as_secs_f64());
     uids
 }

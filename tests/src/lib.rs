@@ -21,3 +21,4 @@ pub mod process;
 pub mod producer;
 pub mod random;
 pub mod scenario;
+pub mod syncs;
