@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a failure here is a failed run
 #![allow(clippy::disallowed_methods)] // its sockets lead to its own processes
 
+pub mod batches;
 pub mod child;
 pub mod clock;
 pub mod event;

@@ -51,9 +51,9 @@ pub struct Args {
     /// Where the sink tells what it has counted
     #[arg(long)]
     sink: Option<SocketAddr>,
-    /// How many requests each event makes
-    #[arg(long, default_value_t = 1)]
-    requests: u64,
+    /// How many requests each event makes, on average
+    #[arg(long, default_value_t = 1.0)]
+    requests: f64,
 }
 
 /// What was sent.
@@ -82,7 +82,9 @@ pub struct Load {
     pub nodes: Vec<String>,
     /// This event.
     pub shape: Shape,
-    /// Of this many types, `t0` and so on, by turns.
+    /// Of types that begin so,
+    pub event_type: String,
+    /// of which there are so many, `t0` and so on, by turns.
     pub types: usize,
     /// So often.
     pub count: u64,
@@ -99,8 +101,8 @@ pub enum Pace {
     Ahead {
         /// Events under way.
         events: u64,
-        /// Requests each makes.
-        requests: u64,
+        /// Requests that each makes, on average.
+        requests: f64,
         /// Whom to ask how many have come.
         sink: SocketAddr,
     },
@@ -115,7 +117,7 @@ impl Load {
         let nodes = self.nodes.join(",");
         let (count, types) = (self.count.to_string(), self.types.to_string());
         let mut arguments = vec!["load", "--node", &nodes, "--shape", self.shape.name(), "--count", &count];
-        arguments.extend(["--types", &types]);
+        arguments.extend(["--event-type", &self.event_type, "--types", &types]);
         let more: Vec<String> = match self.pace {
             Pace::Rate(rate) => vec!["--rate".into(), rate.to_string()],
             Pace::Ahead { events, requests, sink } => vec![
@@ -151,7 +153,7 @@ pub async fn run(args: Args) {
             Some(rate) => began_ns + intended(number, rate),
             None => {
                 if let (Some(delivered), Some(ahead)) = (&delivered, args.ahead) {
-                    while number >= delivered.load(Ordering::Relaxed) / args.requests + ahead {
+                    while number as f64 >= delivered.load(Ordering::Relaxed) as f64 / args.requests + ahead as f64 {
                         std::thread::sleep(Duration::from_millis(1));
                     }
                 }
@@ -164,7 +166,7 @@ pub async fn run(args: Args) {
             std::thread::sleep(Duration::from_nanos(wait));
         }
         let at = usize::try_from(number).expect("a count that fits");
-        let event = makers[at % makers.len()].event(intended_ns);
+        let event = makers[at % makers.len()].event(intended_ns, began_ns + number);
         publishers[at % publishers.len()].send(event).await.expect("a node that takes events");
     }
     let mut count = 0;

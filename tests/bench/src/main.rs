@@ -6,9 +6,9 @@ use std::{fs, path::PathBuf, time::SystemTime};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use sluice_bench::{
-    load,
+    batches, load,
     machine::Machine,
-    report::{Report, markdown, table},
+    report::{Report, markdown, plot, table},
     scenario::{Context, Options, Scenario},
     sink, stage,
     yardstick::{self, Yardstick},
@@ -43,6 +43,9 @@ enum Command {
     /// Part of the bench: sends
     #[command(hide = true)]
     Load(load::Args),
+    /// Part of the bench: sends in batches
+    #[command(hide = true)]
+    Batches(batches::Args),
     /// Part of the bench: what it is compared with
     #[command(hide = true, subcommand)]
     Yardstick(Yardstick),
@@ -61,6 +64,7 @@ async fn main() {
         }
         Command::Sink(args) => sink::run(args).await,
         Command::Load(args) => load::run(args).await,
+        Command::Batches(args) => batches::run(args).await,
         Command::Yardstick(yardstick) => yardstick::run(yardstick).await,
     }
 }
@@ -81,6 +85,9 @@ async fn measure(options: Options, scenarios: &[Scenario]) {
     let file = options.dir.join(format!("{began}.json"));
     fs::write(&file, serde_json::to_string_pretty(&report).expect("plain data")).expect("room on the disk");
     println!("{}", file.display());
+    for plot in plot::draw(&report, &options.dir.join(began.to_string())).expect("room on the disk") {
+        println!("{}", plot.display());
+    }
 }
 
 fn list() {

@@ -38,6 +38,9 @@ fn every_scenario_runs_and_is_told() {
         }
     }
     assert!(report.measured.iter().any(|measured| measured.scenario == "yardstick"));
+    let svg = std::fs::read_dir(file.with_extension("")).unwrap().map(|entry| entry.unwrap().path());
+    let svg: Vec<_> = svg.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    assert!(svg.len() >= 5 && svg.iter().all(|svg| svg.contains("<polyline")), "{} plots", svg.len());
     let page = bench(folder.path(), &["report", file.to_str().unwrap()]);
     assert!(page.contains("| original |") && page.contains("smoke test"), "{page}");
 }

@@ -156,10 +156,12 @@ impl Measured {
         those.map(|usage| usage.cpu_per_thousand_ms).sum()
     }
 
-    /// With a ratio more.
+    /// With a ratio more; none if too little was measured for one.
     #[must_use]
     pub fn ratio(mut self, what: &str, value: f64, goal: Option<Goal>) -> Self {
-        self.ratios.push(Ratio { what: what.to_owned(), value, goal });
+        if value.is_finite() {
+            self.ratios.push(Ratio { what: what.to_owned(), value, goal });
+        }
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod figures;
 pub mod markdown;
+pub mod plot;
 pub mod table;
 
 pub use figures::{Axis, Fact, Goal, Measured, Point, Ratio, Report, Series, Spread};

@@ -43,8 +43,9 @@ type Case<'a> = &'a Vec<&'a Measured>;
 fn compared(cases: &[Case<'_>]) -> Rows {
     let mut rows = Vec::new();
     for case in cases {
-        for (at, ratio) in case[0].ratios.iter().enumerate() {
-            let values = case.iter().filter_map(|run| run.ratios.get(at)).map(|ratio| ratio.value);
+        for ratio in &case[0].ratios {
+            let those = case.iter().flat_map(|run| &run.ratios).filter(|other| other.what == ratio.what);
+            let values = those.map(|ratio| ratio.value);
             rows.push(judged(case[0], &ratio.what, Spread::of(values), "", ratio.goal));
         }
     }
@@ -58,8 +59,9 @@ fn compared(cases: &[Case<'_>]) -> Rows {
 fn facts(cases: &[Case<'_>]) -> Rows {
     let mut rows = Vec::new();
     for case in cases {
-        for (at, fact) in case[0].facts.iter().enumerate() {
-            let values = case.iter().filter_map(|run| run.facts.get(at)).map(|fact| fact.value);
+        for fact in &case[0].facts {
+            let those = case.iter().flat_map(|run| &run.facts).filter(|other| other.what == fact.what);
+            let values = those.map(|fact| fact.value);
             rows.push(judged(case[0], &fact.what, Spread::of(values), &fact.unit, fact.goal));
         }
     }

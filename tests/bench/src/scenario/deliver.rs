@@ -1,6 +1,7 @@
 //! Events in, requests out: what most scenarios do, each with other syncs.
 
 use sluice_proto::sync::v1::Sync;
+use sluice_tests::measure::rss_bytes;
 
 use super::Context;
 use crate::{
@@ -29,10 +30,10 @@ pub(super) struct Case {
     pub(super) shape: Shape,
     /// How many types of events there are, by turns.
     pub(super) types: usize,
-    /// Numbers of the syncs that take events, and how many requests each event makes over all of them.
-    pub(super) takers: Vec<usize>,
-    /// Requests for each event.
-    pub(super) requests: u64,
+    /// Requests that are answered at once for each event, on average.
+    pub(super) requests: f64,
+    /// How many syncs take events, the first ones, each as many as the others; 0: what is still open is not waited for.
+    pub(super) takers: u64,
     /// Whether what it costs is held to the goals.
     pub(super) judged: bool,
 }
@@ -47,8 +48,8 @@ impl Case {
             plan: Plan::default(),
             shape: Shape::Small,
             types: 1,
-            takers: vec![0],
-            requests: 1,
+            requests: 1.0,
+            takers: 1,
             judged: true,
         }
     }
@@ -80,6 +81,8 @@ impl Phase {
 pub(super) struct Delivering {
     /// The stage.
     pub(super) stage: Stage,
+    /// Memory of a node that has served nothing yet but has the catalog.
+    pub(super) idle_bytes: u64,
     case: Case,
     delivered: u64,
 }
@@ -89,73 +92,96 @@ impl Delivering {
     pub(super) async fn start(context: &Context, case: Case, syncs: impl FnOnce(&Stage) -> Vec<Sync>) -> Self {
         let stage = Stage::start(&context.options.dir, case.plan.clone()).await;
         stage.serve(syncs(&stage)).await;
-        let mut delivering = Self { stage, case, delivered: 0 };
+        let idle_bytes = rss_bytes(stage.nodes[0].id());
+        let mut delivering = Self { stage, idle_bytes, case, delivered: 0 };
         delivering.phase(context.options.warm_up(), None).await;
         delivering
     }
 
     /// Sends so many events, at a rate or as fast as they are delivered, and waits until everything has arrived and was reported.
+    /// There are a few more if their types do not go up evenly.
     pub(super) async fn phase(&mut self, count: u64, rate: Option<f64>) -> Phase {
+        let case = &self.case;
+        let count = count.next_multiple_of(case.types as u64);
+        let expected = (count as f64 * case.requests).round() as u64;
         self.stage.sink.reset().await;
-        let requests = self.case.requests;
-        let pace = rate.map_or(Pace::Ahead { events: AHEAD, requests, sink: self.stage.sink.admin() }, Pace::Rate);
-        let load = Load { nodes: self.stage.node_urls(), shape: self.case.shape, types: self.case.types, count, pace };
+        let ahead = Pace::Ahead { events: AHEAD, requests: case.requests, sink: self.stage.sink.admin() };
+        let load = Load {
+            nodes: self.stage.node_urls(),
+            shape: case.shape,
+            event_type: "t".to_owned(),
+            types: case.types,
+            count,
+            pace: rate.map_or(ahead, Pace::Rate),
+        };
         let mut child = load.start();
         let mut processes = self.stage.processes();
         processes.push(("load".to_owned(), child.id()));
         let watch = Watch::begin(&processes);
         let sent: Sent = child.says().await;
         assert_eq!(sent.count, count, "all events are taken");
-        let stats = self.stage.sink.wait_for(count * requests, |stats| stats.ok.count).await;
-        assert_eq!(stats.ok.count, count * requests, "each event comes once to each sync that takes it");
-        self.delivered += count * requests;
-        let each = self.delivered / self.case.takers.len() as u64;
-        let reported: Vec<(usize, u64)> = self.case.takers.iter().map(|taker| (*taker, each)).collect();
-        self.stage.reported(&reported).await;
-        Phase { sent, stats, processes: watch.end(count * requests) }
+        let stats = self.stage.sink.wait_for(expected, |stats| stats.ok.count).await;
+        assert_eq!(stats.ok.count, expected, "each event comes once to each sync that takes it");
+        self.delivered += expected;
+        if let Some(each) = self.delivered.checked_div(case.takers) {
+            self.stage.reported(case.takers, each).await;
+        }
+        Phase { sent, stats, processes: watch.end(expected) }
     }
 }
 
-/// Full load, then half of it, beside the yardstick; gives what full load came to.
-pub(super) async fn measure(context: &mut Context, case: Case, syncs: impl FnOnce(&Stage) -> Vec<Sync>) -> Measured {
+/// What a case came to.
+pub(super) struct Outcome {
+    /// At full load.
+    pub(super) full: Measured,
+    /// At half of it.
+    pub(super) half: Measured,
+    /// As in [`Delivering`].
+    pub(super) idle_bytes: u64,
+}
+
+/// Full load, then half of it, beside the yardstick.
+pub(super) async fn measure(context: &mut Context, case: Case, syncs: impl FnOnce(&Stage) -> Vec<Sync>) -> Outcome {
     let mut delivering = Delivering::start(context, case, syncs).await;
-    let full = delivering.phase(context.options.events(), None).await;
-    let body_bytes = usize::try_from(full.stats.ok.bytes / full.stats.ok.count).expect("a body that fits");
+    let events = (context.options.events() as f64 / delivering.case.requests.max(1.0)).ceil() as u64;
+    let full = delivering.phase(events, None).await;
     delivering.stage.sink.reset().await;
+    let body_bytes = usize::try_from(full.stats.ok.bytes / full.stats.ok.count).expect("a body that fits");
     let bare = context.post(&delivering.stage, body_bytes).await;
-    let rate = (context.options.events() as f64 / full.seconds() / 2.0).max(1.0);
-    let count = (rate * context.options.seconds()).ceil() as u64;
-    let half = delivering.phase(count, Some(rate)).await;
-    let full = measured(&delivering.case, "full load", &full, bare);
-    context.add(full.clone());
-    let half = measured(&delivering.case, "half load", &half, bare);
-    context.add(half);
-    full
+    let rate = (full.sent.count as f64 / full.seconds() / 2.0).max(1.0);
+    let half = delivering.phase((rate * context.options.seconds()).ceil() as u64, Some(rate)).await;
+    Outcome {
+        full: measured(&delivering.case, "full load", &full, bare),
+        half: measured(&delivering.case, "half load", &half, bare),
+        idle_bytes: delivering.idle_bytes,
+    }
+}
+
+/// A phase at full load, compared with nothing yet.
+pub(super) fn measured_full(scenario: &str, name: &str, phase: &Phase) -> Measured {
+    Measured {
+        scenario: scenario.to_owned(),
+        case: name.to_owned(),
+        unit: "deliveries".to_owned(),
+        count: phase.stats.ok.count,
+        seconds: phase.seconds(),
+        processes: phase.processes.clone(),
+        ..Measured::default()
+    }
 }
 
 fn measured(case: &Case, load: &str, phase: &Phase, bare: Done) -> Measured {
-    let (full, count) = (load == "full load", phase.stats.ok.count);
-    let measured = Measured {
-        scenario: case.scenario.to_owned(),
-        case: case.name(load),
-        unit: "deliveries".to_owned(),
-        count,
-        seconds: phase.seconds(),
-        // At full load it says how many are under way, and no more.
-        latency: (!full).then_some(phase.stats.ok.latency),
-        processes: phase.processes.clone(),
-        ..Measured::default()
-    };
+    let mut measured = measured_full(case.scenario, &case.name(load), phase);
     let goal = |goal| case.judged.then_some(goal);
     let cpu = measured.cpu("node") / bare.cpu_per_thousand_ms;
-    let mut measured = measured.ratio("node's CPU ÷ bare client's", cpu, goal(Goal::AtMost(2.0)));
-    if full {
+    measured = measured.ratio("node's CPU ÷ bare client's", cpu, goal(Goal::AtMost(2.0)));
+    if load == "full load" {
         let rate = measured.rate() / bare.rate();
-        measured = measured.ratio("deliveries/s ÷ bare requests/s", rate, goal(Goal::AtLeast(0.45)));
-    } else {
-        let latency = phase.stats.ok.latency;
-        measured = measured.fact("first byte, p50", latency.p50, "ms", goal(Goal::AtMost(2.0)));
-        measured = measured.fact("first byte, p99", latency.p99, "ms", goal(Goal::AtMost(10.0)));
+        return measured.ratio("deliveries/s ÷ bare requests/s", rate, goal(Goal::AtLeast(0.45)));
     }
-    measured
+    // At full load it would say how many are under way, and no more.
+    let latency = phase.stats.ok.latency;
+    measured.latency = Some(latency);
+    measured = measured.fact("first byte, p50", latency.p50, "ms", goal(Goal::AtMost(2.0)));
+    measured.fact("first byte, p99", latency.p99, "ms", goal(Goal::AtMost(10.0)))
 }

@@ -1,7 +1,18 @@
 //! What is measured.
 
 mod deliver;
+mod down;
+mod growth;
+mod hang;
+mod ingest;
+mod many_syncs;
 mod original;
+mod reports;
+mod restart;
+mod telemetry;
+mod template;
+mod ten_match;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -17,11 +28,49 @@ use crate::{
 pub enum Scenario {
     /// Events go out as they came, to one endpoint
     Original,
+    /// The documented event through the documented template
+    Template,
+    /// Ten syncs take every event
+    TenMatch,
+    /// 10,000 syncs, of which one takes the event, beside ten
+    ManySyncs,
+    /// As original, over TLS
+    Tls,
+    /// As original, over HTTP/2 and TLS
+    H2,
+    /// One in ten of 1,000 endpoints hangs
+    Hang,
+    /// All endpoints are down: what waits grows, then drains
+    Down,
+    /// A restart while a million deliveries wait
+    Restart,
+    /// What it costs to tell OpenTelemetry
+    Telemetry,
+    /// Intake alone, beside appends to a plain file
+    Ingest,
+    /// More and more events, syncs, nodes
+    Growth,
+    /// What the control plane stores of what nodes report
+    Reports,
 }
 
 impl Scenario {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 1] = [Self::Original];
+    pub const ALL: [Self; 13] = [
+        Self::Original,
+        Self::Template,
+        Self::TenMatch,
+        Self::ManySyncs,
+        Self::Tls,
+        Self::H2,
+        Self::Hang,
+        Self::Down,
+        Self::Restart,
+        Self::Telemetry,
+        Self::Ingest,
+        Self::Growth,
+        Self::Reports,
+    ];
 }
 
 /// How much is measured.
@@ -36,6 +85,9 @@ pub struct Options {
     /// How long each case runs at half load [default: 10]
     #[arg(long, global = true, value_name = "SECONDS")]
     seconds: Option<f64>,
+    /// Deliveries that wait when a node is started again [default: 1000000]
+    #[arg(long, global = true, value_name = "COUNT")]
+    waiting: Option<u64>,
     /// How often everything is measured
     #[arg(long, global = true, value_name = "COUNT", default_value_t = 1)]
     pub runs: usize,
@@ -59,6 +111,12 @@ impl Options {
     #[must_use]
     pub fn warm_up(&self) -> u64 {
         (self.events() / 20).clamp(20, 5_000)
+    }
+
+    /// Deliveries that wait when a node is started again.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.pick(self.waiting, 500, 1_000_000)
     }
 
     /// Seconds of each case at half load.
@@ -92,6 +150,18 @@ impl Context {
     pub async fn run(&mut self, scenario: Scenario) {
         match scenario {
             Scenario::Original => original::run(self).await,
+            Scenario::Template => template::run(self).await,
+            Scenario::TenMatch => ten_match::run(self).await,
+            Scenario::ManySyncs => many_syncs::run(self).await,
+            Scenario::Tls => tls::run(self, "tls", Protocol::Tls).await,
+            Scenario::H2 => tls::run(self, "h2", Protocol::H2).await,
+            Scenario::Hang => hang::run(self).await,
+            Scenario::Down => down::run(self).await,
+            Scenario::Restart => restart::run(self).await,
+            Scenario::Telemetry => telemetry::run(self).await,
+            Scenario::Ingest => ingest::run(self).await,
+            Scenario::Growth => growth::run(self).await,
+            Scenario::Reports => reports::run(self).await,
         }
     }
 
@@ -137,4 +207,8 @@ impl Context {
             ..Measured::default()
         });
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Appends all of them; the file is gone afterwards.
 pub(super) fn run(args: &Args) -> Done {
-    let event = args.shape.maker("t0").event(0);
+    let event = args.shape.maker("t0").event(0, 0);
     let path = args.folder.join("append");
     let batches = args.count.div_ceil(args.batch as u64);
     let stopwatch = Stopwatch::start();

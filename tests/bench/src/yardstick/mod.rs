@@ -91,6 +91,28 @@ pub async fn parse(shape: Shape, count: u64) -> Done {
     told("parse", &["--shape", shape.name(), "--count", &count.to_string()]).await
 }
 
+/// A server that acks and does nothing else.
+pub struct Echo {
+    child: Child,
+    /// Where it takes events.
+    pub url: String,
+}
+
+impl Echo {
+    /// Starts one.
+    pub async fn start() -> Self {
+        let mut child = Child::start(&["yardstick", "echo"]);
+        let listening: echo::Listening = child.says().await;
+        Self { child, url: format!("http://{}", listening.address) }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 async fn told(name: &str, arguments: &[&str]) -> Done {
     Child::start(&[&["yardstick", name], arguments].concat()).says().await
 }

@@ -18,7 +18,7 @@ pub struct Args {
 
 /// Reads the event so often, on one thread.
 pub(super) fn run(args: &Args) -> Done {
-    let event = args.shape.maker("t0").event(0);
+    let event = args.shape.maker("t0").event(0, 0);
     let stopwatch = Stopwatch::start();
     for _ in 0..args.count {
         black_box(serde_json::from_slice::<serde_json::Value>(black_box(&event)).expect("an event"));
