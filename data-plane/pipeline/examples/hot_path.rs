@@ -1,6 +1,6 @@
 //! The work of one event, so often, for `tests/bench/instructions.sh` to count its instructions.
 //!
-//! `hot_path parse|match|render|all COUNT`
+//! `hot_path parse|match_type|match_property|render|all COUNT`
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a script: a failure here is a failed run
 
 #[path = "../benches/fixture/mod.rs"]
@@ -8,7 +8,7 @@ mod fixture;
 
 use std::hint::black_box;
 
-use sluice_pipeline::{event::Event, request::render_body};
+use sluice_pipeline::{catalog::Catalog, event::Event, request::render_body};
 
 use fixture::{By, NOW_MS, catalog, event, sync};
 
@@ -20,26 +20,25 @@ fn main() {
     let (stage, count) = (arguments.next().expect("a stage"), arguments.next().expect("a count"));
     let count: usize = count.parse().expect("a count");
     let (event, sync) = (event(), sync());
-    let catalogs = [By::Type, By::Property].map(|by| catalog(SYNCS, by));
+    let (by_type, by_property) = (catalog(SYNCS, By::Type), catalog(SYNCS, By::Property));
     let parsed = Event::parse(&event).unwrap();
-    let mut takers = Vec::new();
-    let mut matched = |event: &Event<'_>| {
-        for catalog in &catalogs {
-            takers.clear();
-            catalog.matching("default", event, &mut takers);
-            assert_eq!(takers.len(), 1);
-        }
-    };
     for _ in 0..count {
         match stage.as_str() {
             "parse" => drop(black_box(Event::parse(black_box(&event)).unwrap())),
-            "match" => matched(black_box(&parsed)),
+            "match_type" => matched(&by_type, black_box(&parsed)),
+            "match_property" => matched(&by_property, black_box(&parsed)),
             "render" => drop(black_box(render_body(&sync, black_box(&event), NOW_MS).unwrap())),
             "all" => {
-                matched(&Event::parse(black_box(&event)).unwrap());
+                matched(&by_type, &Event::parse(black_box(&event)).unwrap());
                 drop(black_box(render_body(&sync, &event, NOW_MS).unwrap()));
             }
             other => panic!("{other} is no stage"),
         }
     }
+}
+
+fn matched(catalog: &Catalog, event: &Event<'_>) {
+    let mut takers = Vec::new();
+    catalog.matching("default", event, &mut takers);
+    assert_eq!(takers.len(), 1);
 }

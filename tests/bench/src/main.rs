@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a failure here is a failed run
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use sluice_bench::{
@@ -34,6 +38,9 @@ enum Command {
     Report {
         /// File that the run has written
         file: PathBuf,
+        /// Page whose figures it replaces, such as docs/benchmarks.md
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
     },
     #[command(flatten)]
     One(Scenario),
@@ -58,10 +65,7 @@ async fn main() {
         Command::All => measure(options, &Scenario::ALL).await,
         Command::One(scenario) => measure(options, &[scenario]).await,
         Command::List => list(),
-        Command::Report { file } => {
-            let text = fs::read_to_string(&file).expect("the file can be read");
-            print!("{}", markdown::page(&serde_json::from_str(&text).expect("a run of this bench")));
-        }
+        Command::Report { file, into } => tell(&file, into.as_deref()),
         Command::Sink(args) => sink::run(args).await,
         Command::Load(args) => load::run(args).await,
         Command::Batches(args) => batches::run(args).await,
@@ -88,6 +92,18 @@ async fn measure(options: Options, scenarios: &[Scenario]) {
     for plot in plot::draw(&report, &options.dir.join(began.to_string())).expect("room on the disk") {
         println!("{}", plot.display());
     }
+}
+
+fn tell(file: &Path, into: Option<&Path>) {
+    let text = fs::read_to_string(file).expect("the file can be read");
+    let report: Report = serde_json::from_str(&text).expect("a run of this bench");
+    let Some(into) = into else {
+        print!("{}", markdown::page(&report));
+        return;
+    };
+    let page = fs::read_to_string(into).expect("the page can be read");
+    let page = markdown::replace(&page, &report).expect("a page with a place for figures");
+    fs::write(into, page).expect("the page can be written");
 }
 
 fn list() {
