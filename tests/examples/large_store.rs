@@ -12,33 +12,23 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use prost_types::Timestamp;
 use sluice_client::{Connection, connect, sync_client};
 use sluice_proto::{
     delivery::v1::{
-        Attempt, AttemptFilter, AttemptOutcome, AttemptTimings, Ending, EndingOutcome, GetSyncMetricsRequest,
-        ListAttemptsRequest, MetricsWindow, delivery_service_client::DeliveryServiceClient,
-        get_sync_metrics_request::Period,
+        AttemptFilter, GetSyncMetricsRequest, ListAttemptsRequest, MetricsWindow,
+        delivery_service_client::DeliveryServiceClient, get_sync_metrics_request::Period,
     },
-    node::v1::{
-        Report, ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
-        report::Report as Kind, report_attempts_request::Message, report_attempts_response,
-    },
-    sync::v1::{ApplySyncsRequest, GetSyncRequest, ListSyncsRequest, Sync},
+    sync::v1::{GetSyncRequest, ListSyncsRequest, Sync},
 };
 use sluice_tests::{
     cluster::sync_name,
     events::sync_to,
     measure::{cpu_time, folder_bytes, rss_bytes},
     process::Plane,
+    reports::{Reporting, event_id},
+    syncs,
 };
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-/// Attempts and endings in one batch, as nodes send them.
-const BATCH: usize = 1_000;
-/// Batches that are under way.
-const WINDOW: usize = 8;
 /// Between two questions.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 /// What the answers of people may take while reports are stored.
@@ -75,49 +65,18 @@ async fn main() {
 
 /// Stores the syncs; gives their uids.
 async fn apply(plane: &Plane, count: usize) -> Vec<String> {
-    let mut client = sync_client(connect(&plane.url()).await.unwrap());
+    let named = |id| Sync { name: sync_name(&format!("s{id}")), ..sync_to("https://hooks.example/orders") };
     let began = Instant::now();
-    let ids: Vec<usize> = (0..count).collect();
-    let mut uids = Vec::with_capacity(count);
-    for some in ids.chunks(1_000) {
-        let named = |id: &usize| Sync { name: sync_name(&format!("s{id}")), ..sync_to("https://hooks.example/orders") };
-        let request = ApplySyncsRequest {
-            parent: "projects/default".to_owned(),
-            syncs: some.iter().map(named).collect(),
-            ..ApplySyncsRequest::default()
-        };
-        let applied = client.apply_syncs(request).await.unwrap().into_inner().syncs;
-        uids.extend(applied.into_iter().map(|applied| applied.sync.unwrap().uid));
-    }
+    let uids = syncs::apply(&plane.url(), (0..count).map(named).collect()).await;
     println!("{count} syncs applied in {:.1} s", began.elapsed().as_secs_f64());
     uids
 }
 
 /// Sends the reports as a node does, and prints what each tenth of them costs.
 async fn report(plane: &Plane, folder: &Path, uids: &[String], attempts: usize, answers: &Answers) {
-    let channel = connect(&plane.url()).await.unwrap();
-    let (sender, requests) = mpsc::channel(WINDOW);
-    let open = ReportsOpen { node: "nodes/n1".into(), spool_id: "large".into(), first_sequence: 1 };
-    sender.send(ReportAttemptsRequest { message: Some(Message::Open(open)) }).await.unwrap();
-    let mut client = NodeSessionServiceClient::new(channel);
-    let mut acks = client.report_attempts(ReceiverStream::new(requests)).await.unwrap().into_inner();
-    acks.message().await.unwrap().expect("opened");
-
     let began_ms = now_ms() - SIX_DAYS_MS;
     let all = 2 * attempts as u64;
-    let uids = uids.to_vec();
-    let sending = tokio::spawn(async move {
-        let step = SIX_DAYS_MS as f64 / attempts as f64;
-        let mut first = 0;
-        while first < attempts {
-            let count = (BATCH / 2).min(attempts - first);
-            let made = (first..first + count).flat_map(|at| reports(at, began_ms + (at as f64 * step) as u64, &uids));
-            let batch = ReportBatch { first_sequence: 1 + 2 * first as u64, reports: made.collect() };
-            sender.send(ReportAttemptsRequest { message: Some(Message::Batch(batch)) }).await.unwrap();
-            first += count;
-        }
-        sender
-    });
+    let mut reporting = Reporting::start(&plane.url(), uids.to_vec(), attempts, began_ms, SIX_DAYS_MS).await;
     println!(
         "{:>12} {:>10} {:>16} {:>8} {:>9} {:>9}",
         "reports", "reports/s", "µs CPU a report", "RSS MiB", "files MiB", "p99 ms"
@@ -125,9 +84,7 @@ async fn report(plane: &Plane, folder: &Path, uids: &[String], attempts: usize, 
     let (mut acked, mut told) = (0, 0);
     let (mut began, mut cpu) = (Instant::now(), cpu_time(plane.id()));
     while acked < all {
-        let ack = acks.message().await.unwrap().expect("acks");
-        let Some(report_attempts_response::Message::Ack(ack)) = ack.message else { panic!("an ack") };
-        acked = ack.acked_sequence_inclusive;
+        acked = reporting.acked().await;
         if acked - told >= all / 10 || acked == all {
             let count = (acked - told) as f64;
             let spent = cpu_time(plane.id()).saturating_sub(cpu);
@@ -142,65 +99,7 @@ async fn report(plane: &Plane, folder: &Path, uids: &[String], attempts: usize, 
             (told, began, cpu) = (acked, Instant::now(), cpu_time(plane.id()));
         }
     }
-    drop(sending.await.unwrap());
-}
-
-/// The attempt and the ending of one delivery.
-fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
-    // A few syncs have most of the events.
-    let spread = (mixed(at as u64) >> 11) as f64 / (1_u64 << 53) as f64;
-    let index = ((spread * spread * spread) * uids.len() as f64) as usize;
-    let failed = at % 20 == 7;
-    let (delivery, event_id) = (format!("{:032x}", mixed128(at as u64, 1)), event_id(at));
-    let delivery = format!("{}/deliveries/{delivery}", sync_name(&format!("s{index}")));
-    let time = |ms: u64| Some(Timestamp { seconds: (ms / 1_000) as i64, nanos: (ms % 1_000) as i32 * 1_000_000 });
-    let took = |micros: i32| Some(prost_types::Duration { seconds: 0, nanos: micros * 1_000 });
-    let timings = AttemptTimings {
-        queue: took(800),
-        render: took(40),
-        first_byte: took(9_000),
-        total: took(9_400),
-        ..AttemptTimings::default()
-    };
-    let attempt = Attempt {
-        delivery: delivery.clone(),
-        sync_uid: uids[index].clone(),
-        sync_revision: 1,
-        event_id: event_id.clone(),
-        event_type: "Order Completed".into(),
-        node: "nodes/n1".into(),
-        instance: "5f8e9a4e-2c0c-4f0e-9d0b-0a8f4f1f1c11".into(),
-        round: 1,
-        attempt: 1,
-        outcome: if failed { AttemptOutcome::Expired } else { AttemptOutcome::Delivered }.into(),
-        http_status: if failed { 400 } else { 200 },
-        error_message: if failed { "the endpoint answered 400 Bad Request" } else { "" }.into(),
-        accept_time: time(ms),
-        start_time: time(ms + 1),
-        duration: took(9_400),
-        request_bytes: 700,
-        timings: Some(timings),
-        connection_reused: true,
-        schedule: 1,
-        http_version: "1.1".into(),
-        ..Attempt::default()
-    };
-    let ending = Ending {
-        delivery,
-        sync_uid: uids[index].clone(),
-        event_id,
-        schedule: 1,
-        outcome: if failed { EndingOutcome::Expired } else { EndingOutcome::Delivered }.into(),
-        accept_time: time(ms),
-        end_time: time(ms + 10),
-        attempt_count: 1,
-        ..Ending::default()
-    };
-    [Kind::Attempt(attempt), Kind::Ended(ending)].map(|report| Report { report: Some(report) })
-}
-
-fn event_id(at: usize) -> String {
-    format!("{:032x}", mixed128(at as u64, 2))
+    reporting.end().await;
 }
 
 /// Asks as people do, one question after the other.
@@ -287,8 +186,4 @@ fn mixed(number: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-fn mixed128(number: u64, kind: u64) -> u128 {
-    u128::from(mixed(number ^ (kind << 56))) << 64 | u128::from(mixed(number.rotate_left(7) ^ (kind << 48)))
 }

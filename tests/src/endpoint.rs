@@ -238,7 +238,8 @@ impl Drop for Endpoint {
 }
 
 /// TLS with a certificate for `localhost` that the CA written to `ca_file` has signed, and these protocols by ALPN.
-pub(crate) fn tls_acceptor(ca_file: &Path, protocols: &[&str]) -> TlsAcceptor {
+#[must_use]
+pub fn tls_acceptor(ca_file: &Path, protocols: &[&str]) -> TlsAcceptor {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

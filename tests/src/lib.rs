@@ -20,4 +20,6 @@ pub mod otlp;
 pub mod process;
 pub mod producer;
 pub mod random;
+pub mod reports;
 pub mod scenario;
+pub mod syncs;

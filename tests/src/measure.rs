@@ -5,9 +5,27 @@ use std::{fs, path::Path, time::Duration};
 /// Resident memory of a process; 0 if it is gone.
 #[must_use]
 pub fn rss_bytes(process: u32) -> u64 {
+    status_bytes(process, "VmRSS:")
+}
+
+/// The most that its resident memory has been; 0 if it is gone.
+#[must_use]
+pub fn peak_rss_bytes(process: u32) -> u64 {
+    status_bytes(process, "VmHWM:")
+}
+
+fn status_bytes(process: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1_024
+}
+
+/// Bytes that a process has given to disks so far; 0 if it is gone.
+#[must_use]
+pub fn written_bytes(process: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{process}/io")).unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:")).unwrap_or_default();
+    line.trim().parse().unwrap_or_default()
 }
 
 /// Time that a process has had on processors so far, to 10 ms; none if it is gone.

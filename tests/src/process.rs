@@ -19,10 +19,11 @@ use crate::endpoint::PATIENCE;
 /// Path of a binary of this workspace. `cargo test --workspace` builds them all.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.exists(), "{} is not built: run cargo build --workspace --bins first", path.display());
-    path
+    let own = std::env::current_exe().unwrap();
+    // Binaries lie in the profile's folder, tests and examples one below it.
+    let paths: Vec<PathBuf> = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).collect();
+    let built = paths.iter().find(|path| path.exists());
+    built.unwrap_or_else(|| panic!("{name} is not built: run cargo build --workspace --bins first")).clone()
 }
 
 /// Asks another process until there is an answer; gives up after [`PATIENCE`]. Unlike [`crate::cluster::eventually`] it leaves
@@ -43,6 +44,8 @@ pub async fn asked_again<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>)
 /// What a node gets beside its folder, its address and its control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
+    /// Its name, if not `n1`.
+    pub name: Option<String>,
     /// Variables of its environment.
     pub env: Vec<(&'static str, OsString)>,
     /// More arguments.
@@ -108,7 +111,7 @@ impl Plane {
     fn node_command(data_dir: &Path, listen: &str, control_plane: SocketAddr, setup: &Setup) -> Command {
         let mut command = Command::new(binary("sluice-node"));
         command.args(["--insecure-open", "--allow-http", "--allow-private-destinations"]);
-        command.args(["--name", "n1", "--log", "warn"]);
+        command.args(["--name", setup.name.as_deref().unwrap_or("n1"), "--log", "warn"]);
         command.args(["--listen", listen, "--control-plane", &format!("http://{control_plane}")]);
         command.arg("--data-dir").arg(data_dir).args(&setup.args).envs(setup.env.iter().cloned());
         if let Some(path) = &setup.log {

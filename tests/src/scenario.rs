@@ -23,7 +23,7 @@ use sluice_client::{Backoff, Publisher, connect};
 use sluice_proto::{
     delivery::v1::{DeadLetter, EndingReason},
     event::v1::{Event, SendEventsRequest},
-    sync::v1::{CreateSyncRequest, GetSyncRequest, Limits, PropertyOperator, RetryPolicy, Sync},
+    sync::v1::{CreateSyncRequest, Limits, PropertyOperator, RetryPolicy, Sync},
 };
 use tempfile::TempDir;
 use tonic::Code;
@@ -34,6 +34,7 @@ use crate::{
     events::{SyncBuilder as _, sync_to},
     ledger::{self, Counted},
     process::{Plane, Setup, asked_again},
+    syncs,
 };
 
 /// Deliveries of one sync that may be in flight, and so come again after a crash.
@@ -392,7 +393,7 @@ fn definition(id: &str, endpoint: &Endpoint) -> Sync {
 
 /// Creates a sync and waits until the connected node serves it.
 pub async fn create(control_plane: &str, id: &str, sync: Sync) {
-    let mut syncs = sluice_client::sync_client(connect(control_plane).await.unwrap());
+    let mut client = sluice_client::sync_client(connect(control_plane).await.unwrap());
     let request = CreateSyncRequest {
         parent: "projects/default".to_owned(),
         sync_id: id.to_owned(),
@@ -400,10 +401,6 @@ pub async fn create(control_plane: &str, id: &str, sync: Sync) {
         validate_only: false,
         ..Default::default()
     };
-    syncs.create_sync(request).await.unwrap();
-    asked_again(&format!("the node serves {id}"), async || {
-        let sync = syncs.get_sync(GetSyncRequest { name: sync_name(id) }).await.unwrap().into_inner();
-        sync.rollout.filter(|rollout| rollout.serving_count == 1)
-    })
-    .await;
+    client.create_sync(request).await.unwrap();
+    syncs::served(control_plane, &sync_name(id), 1).await;
 }
