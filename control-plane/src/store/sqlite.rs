@@ -169,7 +169,10 @@ mod tests {
         for count in 1..=MIGRATOR.iter().count() {
             let folder = tempfile::tempdir().unwrap();
             store_of(folder.path(), count).await;
-            let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+            let store =
+                Store::open(folder.path(), &SecretsKey::random(), Publisher::new(sluice_host::clock::Clock::system()))
+                    .await
+                    .unwrap();
             let name = SyncName { project: "default".into(), sync: "a".into() };
             assert_eq!(store.sync(&name).await.unwrap().unwrap().uid, "u", "from form {count}");
             store.close().await;
@@ -183,7 +186,10 @@ mod tests {
         let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
         sqlx::query("UPDATE change_log SET catalog_hash = 'e3b0c442'").execute(&pool).await.unwrap();
         pool.close().await;
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        let store =
+            Store::open(folder.path(), &SecretsKey::random(), Publisher::new(sluice_host::clock::Clock::system()))
+                .await
+                .unwrap();
         let hash = store.newest().await.unwrap().hash;
         assert_eq!(hash, CatalogHash::of([("u", "e")].into_iter()).to_string());
         store.close().await;
@@ -202,7 +208,9 @@ mod tests {
         .await
         .unwrap();
         pool.close().await;
-        let refused = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await;
+        let refused =
+            Store::open(folder.path(), &SecretsKey::random(), Publisher::new(sluice_host::clock::Clock::system()))
+                .await;
         let error = refused.map(drop).unwrap_err().to_string();
         assert!(error.contains("newer version") && error.contains("9999"), "{error}");
     }
