@@ -134,7 +134,7 @@ async fn verdicts(context: &Context, rule: &AlertRule, now_ms: i64) -> Result<Ve
     let Some(condition) = &rule.condition else { return Ok(Vec::new()) };
     if let Condition::NodeGone(gone) = condition {
         let gone_ms = ms(gone.duration.as_ref());
-        let nodes = context.nodes.list("", usize::MAX, |_| true).into_iter().map(|node| {
+        let nodes = context.nodes.list("", usize::MAX, |_| true, |_| None).into_iter().map(|node| {
             let since_ms = millis(node.state_change_time.as_ref());
             let is_gone = !node.connected && now_ms.saturating_sub(since_ms) >= gone_ms;
             let wrong = is_gone.then(|| format!("{} has been away since {}", node.name, timestamp(since_ms)));

@@ -118,7 +118,10 @@ mod tests {
     /// A store with so many syncs, each of which makes a chunk of its own.
     async fn store(syncs: usize) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        let store =
+            Store::open(folder.path(), &SecretsKey::random(), Publisher::new(sluice_host::clock::Clock::system()))
+                .await
+                .unwrap();
         for number in 0..syncs {
             put(&store, number).await;
         }

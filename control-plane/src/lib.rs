@@ -5,6 +5,7 @@
 //! | `api` | the gRPC services |
 //! | `store` | what is kept: SQLite, and all SQL |
 //! | `changelog`, `session` | pure: where a catalog stands, and what a node lacks |
+//! | `recent` | pure: since when a node has been behind |
 //! | `updates`, `feed` | what nodes are sent, made once for all; what goes to one node next |
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
@@ -33,6 +34,7 @@ mod figures;
 mod keys;
 mod nodes;
 mod publish;
+mod recent;
 mod retention;
 mod secrets;
 mod server;

@@ -56,6 +56,8 @@ struct Entry {
     /// By the uid of a sync.
     backlogs: BTreeMap<String, Backlog>,
     draining: bool,
+    in_flight_count: i64,
+    spool_bytes: i64,
 }
 
 /// What waits for one sync on a node.
@@ -106,6 +108,8 @@ impl Nodes {
             acks: VecDeque::new(),
             backlogs: BTreeMap::new(),
             draining: false,
+            in_flight_count: 0,
+            spool_bytes: 0,
         };
         if let Some(older) = registry.nodes.insert(hello.node.clone(), entry) {
             older.replaced.cancel();
@@ -116,11 +120,17 @@ impl Nodes {
     }
 
     /// Up to `limit` nodes whose names follow `after`, in the order of their names. What they count, they count of the syncs whose uid
-    /// is `counted`.
-    pub(crate) fn list(&self, after: &str, limit: usize, counted: impl Fn(&str) -> bool) -> Vec<Node> {
+    /// is `counted`; `behind_since_ms` tells since when what a node serves has been behind.
+    pub(crate) fn list(
+        &self,
+        after: &str,
+        limit: usize,
+        counted: impl Fn(&str) -> bool,
+        behind_since_ms: impl Fn(&Position) -> Option<i64>,
+    ) -> Vec<Node> {
         let registry = self.lock();
         let following = registry.nodes.iter().filter(|(name, _)| name.as_str() > after);
-        following.take(limit).map(|(name, entry)| entry.shown(name, &counted)).collect()
+        following.take(limit).map(|(name, entry)| entry.shown(name, &counted, &behind_since_ms)).collect()
     }
 
     /// The names of all, in their order.
@@ -228,6 +238,14 @@ impl Membership {
         });
     }
 
+    /// The node has so many rounds under way, and so many bytes in its spool.
+    pub(crate) fn holds(&self, in_flight_count: i64, spool_bytes: i64) {
+        self.update(|entry| {
+            entry.in_flight_count = in_flight_count.max(0);
+            entry.spool_bytes = spool_bytes.max(0);
+        });
+    }
+
     /// The node has so many open deliveries by sync, and drains or not.
     pub(crate) fn loads(&self, loads: Vec<SyncLoad>, draining: bool) {
         let now_ms = (self.now_ms)();
@@ -290,7 +308,12 @@ impl Entry {
         }
     }
 
-    fn shown(&self, name: &str, counted: impl Fn(&str) -> bool) -> Node {
+    fn shown(
+        &self,
+        name: &str,
+        counted: impl Fn(&str) -> bool,
+        behind_since_ms: impl Fn(&Position) -> Option<i64>,
+    ) -> Node {
         let refused = self.refused.iter().filter(|refused| counted(&refused.uid)).count();
         let backlogs = self.backlogs.iter().filter(|(uid, _)| counted(uid));
         Node {
@@ -306,6 +329,9 @@ impl Entry {
             pending_count: backlogs.fold(0, |sum, (_, backlog)| sum.saturating_add(backlog.pending_count)),
             ingest_address: self.ingest_address.clone(),
             draining: self.draining,
+            behind_since_time: if self.connected { behind_since_ms(&self.serves).map(timestamp) } else { None },
+            in_flight_count: if self.connected { self.in_flight_count } else { 0 },
+            spool_bytes: self.spool_bytes,
         }
     }
 }
@@ -329,9 +355,9 @@ mod tests {
         let second = nodes.join(hello("a"), || 2);
         assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
         drop(first);
-        assert!(nodes.list("", 9, |_| true)[0].connected, "the end of the older says nothing");
+        assert!(nodes.list("", 9, |_| true, |_| None)[0].connected, "the end of the older says nothing");
         drop(second);
-        let node = nodes.list("", 9, |_| true).remove(0);
+        let node = nodes.list("", 9, |_| true, |_| None).remove(0);
         assert!(!node.connected);
         assert_eq!(node.state_change_time, Some(timestamp(2)));
     }
@@ -343,7 +369,7 @@ mod tests {
         drop(nodes.join(hello("b"), || 1));
         let _connected = nodes.join(hello("c"), || 0);
         nodes.lock().forget_beyond(2);
-        let left: Vec<_> = nodes.list("", 9, |_| true).into_iter().map(|node| node.name).collect();
+        let left: Vec<_> = nodes.list("", 9, |_| true, |_| None).into_iter().map(|node| node.name).collect();
         assert_eq!(left, ["nodes/a", "nodes/c"]);
     }
 
@@ -403,8 +429,8 @@ mod tests {
         assert_eq!(nodes.pending_count("u"), 7);
         drop(a);
         assert_eq!(nodes.pending_count("u"), 4);
-        assert_eq!(nodes.list("nodes/a", 9, |_| true).len(), 1);
-        let counted = |uid: &'static str| nodes.list("nodes/a", 9, move |one| one == uid)[0].pending_count;
+        assert_eq!(nodes.list("nodes/a", 9, |_| true, |_| None).len(), 1);
+        let counted = |uid: &'static str| nodes.list("nodes/a", 9, move |one| one == uid, |_| None)[0].pending_count;
         assert_eq!((counted("u"), counted("another project's")), (4, 0));
     }
 

@@ -1,14 +1,15 @@
 //! Tells whoever listens what has just been committed: sessions the newest revision, watchers the newest attempts.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
+use sluice_host::clock::Clock;
 use sluice_proto::delivery::v1::Attempt;
 use tokio::sync::{broadcast, watch};
 
-use crate::changelog::Position;
+use crate::{changelog::Position, recent::Recent};
 
 /// Attempts that are told together, and how many such batches a watcher may be behind before it misses some: what a slow
 /// one holds in memory.
@@ -19,6 +20,8 @@ const BATCHES: usize = 128;
 #[derive(Clone)]
 pub(crate) struct Publisher {
     newest: watch::Sender<Position>,
+    recent: Arc<Mutex<Recent>>,
+    clock: Clock,
     attempts: broadcast::Sender<Arc<StoredAttempts>>,
     published_count: Arc<AtomicU64>,
 }
@@ -33,9 +36,11 @@ pub(crate) struct StoredAttempts {
 
 impl Publisher {
     /// A publisher that has nothing to tell yet.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             newest: watch::Sender::new(Position::default()),
+            recent: Arc::default(),
+            clock,
             attempts: broadcast::Sender::new(BATCHES),
             published_count: Arc::default(),
         }
@@ -43,6 +48,9 @@ impl Publisher {
 
     /// The newest revision is `position`. Called in the order of the commits.
     pub(crate) fn revision(&self, position: Position) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.changed(&position, self.clock.now_ms());
+        drop(recent);
         self.newest.send_replace(position);
     }
 
@@ -69,6 +77,11 @@ impl Publisher {
     /// The newest revision, and word of every later one.
     pub(crate) fn watch_revision(&self) -> watch::Receiver<Position> {
         self.newest.subscribe()
+    }
+
+    /// When the oldest change was made that is not in `serves`; none if that is the newest revision.
+    pub(crate) fn behind_since_ms(&self, serves: &Position) -> Option<i64> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).behind_since_ms(serves)
     }
 
     /// Every batch of attempts that is stored from now on.

@@ -110,7 +110,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let telemetry =
         Telemetry::start(config.telemetry, "sluice-control-plane", env!("CARGO_PKG_VERSION"), &instance).await?;
-    let publisher = Publisher::new();
+    let publisher = Publisher::new(config.clock.clone());
     let key = match config.secrets_key {
         Some(key) => key,
         None => SecretsKey::of_folder(&folder)?,
@@ -149,7 +149,7 @@ pub async fn start(config: Config) -> Result<ControlPlane, StartError> {
     let told = telemetry.register(Arc::new(ControlPlaneSource {
         telemetry: telemetry.clone(),
         nodes: context.nodes.clone(),
-        newest: context.publisher.watch_revision(),
+        publisher: context.publisher.clone(),
         clock: context.clock.clone(),
     }));
     let rpcs = RpcLayer::new(telemetry.clone(), |path| sluice_access::roles::allowed(path).is_some(), true);

@@ -25,7 +25,7 @@ use sluice_host::{
     tls::{TlsError, TlsFiles},
 };
 use sluice_pipeline::sync::Rules;
-use sluice_telemetry::{TelemetryConfig, TelemetryError};
+use sluice_telemetry::{TelemetryConfig, TelemetryError, config::DEFAULT_LABELS};
 use thiserror::Error;
 
 const DEFAULT_DATA_DIR: &str = "data/control-plane";
@@ -118,6 +118,10 @@ pub(crate) struct Flags {
     /// Address on which Prometheus may scrape metrics, at /metrics, without a key [default: none]
     #[arg(long, env = "SLUICE_CONTROL_PLANE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
+    /// Nodes that metrics tell apart; all beyond are one, `_other` [default: 1000]
+    #[arg(long, env = "SLUICE_CONTROL_PLANE_TELEMETRY_NODES", value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    telemetry_nodes: Option<u32>,
     /// What to log to standard error, such as `warn` or `sluice_control_plane=debug,info`; RUST_LOG counts before it;
     /// or @ and a file with such a filter, which is read again at SIGHUP
     /// [default: info]
@@ -220,6 +224,7 @@ struct File {
     insecure_plaintext: Option<bool>,
     insecure_open: Option<bool>,
     metrics_listen: Option<SocketAddr>,
+    telemetry_nodes: Option<u32>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -275,6 +280,10 @@ impl Settings {
             tls,
             telemetry: TelemetryConfig {
                 scrape: flags.metrics_listen.or(file.metrics_listen),
+                labels: flags
+                    .telemetry_nodes
+                    .or(file.telemetry_nodes)
+                    .map_or(DEFAULT_LABELS, |count| usize::try_from(count).unwrap_or(usize::MAX)),
                 ..TelemetryConfig::from_env()?
             },
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -342,6 +351,14 @@ mod tests {
         assert!(settings.rules.allow_http && settings.rules.allow_private_destinations);
         assert_eq!(settings.log_format, LogFormat::Json);
         assert!(!read(&["--allow-http=false"], file).unwrap().rules.allow_http);
+    }
+
+    #[test]
+    fn how_many_nodes_are_told_apart_can_be_said() {
+        assert_eq!(read(&[], "").unwrap().telemetry.labels, DEFAULT_LABELS);
+        assert_eq!(read(&[], "telemetry-nodes = 7").unwrap().telemetry.labels, 7);
+        assert_eq!(read(&["--telemetry-nodes=8"], "telemetry-nodes = 7").unwrap().telemetry.labels, 8);
+        assert!(Flags::try_parse_from(["sluice-control-plane", "--telemetry-nodes=0"]).is_err());
     }
 
     #[test]

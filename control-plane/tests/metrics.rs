@@ -78,6 +78,7 @@ async fn metrics_count_exactly() {
         discarded_count: 2,
         attempt_count: 121,
         pending_count: 0,
+        waiting_since_time: None,
     };
     assert_eq!(counted, expected);
 
@@ -164,6 +165,32 @@ async fn pending_deliveries_are_summed_over_connected_nodes() {
     expect(7).await;
     nodes.pop();
     expect(3).await;
+}
+
+#[tokio::test]
+async fn since_when_the_oldest_delivery_waits_is_told() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    assert_eq!(metrics(&plane, &sync, ten_minutes()).await.waiting_since_time, None);
+    let mut node = plane.node("a", &Held::default()).await;
+    node.welcome().await;
+    node.settle().await;
+    let oldest_wait = Some(prost_types::Duration { seconds: 90, nanos: 0 });
+    let beat = NodeHeartbeat {
+        epoch: node.held.epoch.clone(),
+        revision: 1,
+        catalog_hash: node.held.hash(),
+        loads: vec![SyncLoad { sync_uid: sync.uid.clone(), pending_count: 1, oldest_wait }],
+        ..Default::default()
+    };
+    node.send(sync_catalog_request::Message::Heartbeat(beat)).await;
+    let since = loop {
+        match metrics(&plane, &sync, ten_minutes()).await.waiting_since_time {
+            Some(since) => break since,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(since, timestamp(START_MS - 90_000));
 }
 
 #[tokio::test]

@@ -327,6 +327,8 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
         catalog_hash: members[1].held.hash(),
         loads,
         draining: true,
+        in_flight_count: 3,
+        spool_bytes: 4_096,
         ..Default::default()
     };
     plane.hand.advance(Duration::from_secs(1));
@@ -352,6 +354,34 @@ async fn nodes_are_listed_with_what_they_say_of_themselves() {
     let request = ListNodesRequest { page_size: 2, page_token: first.next_page_token };
     let rest = plane.nodes().list_nodes(request).await.unwrap().into_inner();
     assert_eq!((rest.nodes.len(), rest.nodes[0].name.as_str(), rest.next_page_token.as_str()), (1, "nodes/c", ""));
+    assert_eq!((node.in_flight_count, node.spool_bytes, node.behind_since_time), (3, 4_096, None));
+
+    // What a node has not acked yet it is behind with, from when it was changed.
+    plane.create("b", sync()).await;
+    plane.hand.advance(Duration::from_secs(1));
+    plane.create("c", sync()).await;
+    for _ in 0..2 {
+        members[0].settle().await;
+    }
+    let list = async || plane.nodes().list_nodes(ListNodesRequest::default()).await.unwrap().into_inner();
+    let page = loop {
+        let page = list().await;
+        if page.nodes[2].behind_since_time.is_none() {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(page.revision, 3);
+    assert_eq!(page.nodes[0].behind_since_time, Some(support::timestamp(support::START_MS + 1_000)));
+    drop(members.remove(1));
+    loop {
+        let node = list().await.nodes.remove(0);
+        if !node.connected {
+            assert_eq!((node.behind_since_time, node.in_flight_count, node.spool_bytes), (None, 0, 4_096));
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

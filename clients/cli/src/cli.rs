@@ -30,6 +30,7 @@ Then, in a second terminal:
   sluice events send events.ndjson            # send some
   sluice attempts tail                        # watch them arrive
   sluice metrics orders                       # count what became of them
+  sluice top                                  # watch syncs and nodes
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 invalid input   4 not found, or changed by somebody else
@@ -112,6 +113,8 @@ pub(crate) enum Command {
     DeadLetters(commands::dead_letters::DeadLettersCommand),
     /// Count what became of a sync's deliveries
     Metrics(commands::metrics::MetricsArgs),
+    /// Watch syncs and nodes, live
+    Top(commands::top::TopArgs),
     /// Show the nodes, and drain one
     #[command(subcommand)]
     Nodes(commands::nodes::NodesCommand),

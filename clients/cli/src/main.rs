@@ -18,6 +18,7 @@ mod rollout;
 mod sending;
 mod substitute;
 mod suggest;
+mod top;
 mod unreachable;
 mod violation;
 
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Attempts(command) => commands::attempts::run(&context, command).await,
         Command::DeadLetters(command) => commands::dead_letters::run(&context, command).await,
         Command::Metrics(args) => commands::metrics::run(&context, args).await,
+        Command::Top(args) => commands::top::run(&context, args).await,
         Command::Nodes(command) => commands::nodes::run(&context, command).await,
         Command::Ledger(args) => commands::ledger::run(&context, args).await,
         Command::Alerts(command) => commands::alerts::run(&context, command).await,

@@ -213,12 +213,13 @@ impl Stream {
                 self.feed.session.acked(serves.clone());
                 self.membership.acked(serves, refused);
             }
-            Some(Message::Heartbeat(NodeHeartbeat { revision, catalog_hash, loads, draining, key_uses, epoch })) => {
+            Some(Message::Heartbeat(beat)) => {
                 self.see_newest();
-                let serves = Position { epoch, revision, hash: catalog_hash };
-                self.feed.heartbeat(&serves);
-                self.membership.loads(loads, draining);
-                for KeyUse { name, last_use_time } in key_uses {
+                let NodeHeartbeat { epoch, revision, catalog_hash, .. } = beat;
+                self.feed.heartbeat(&Position { epoch, revision, hash: catalog_hash });
+                self.membership.loads(beat.loads, beat.draining);
+                self.membership.holds(beat.in_flight_count, beat.spool_bytes);
+                for KeyUse { name, last_use_time } in beat.key_uses {
                     // A clock that runs ahead must not hide later uses.
                     let last_use_ms = millis(last_use_time.as_ref()).min(self.context.clock.now_ms());
                     self.context.keys.used(&name, last_use_ms);

@@ -46,6 +46,7 @@ pub(super) async fn metrics(context: &Context, request: &GetSyncMetricsRequest) 
         discarded_count: counts.discarded,
         attempt_count: counts.attempts,
         pending_count: context.nodes.pending_count(&sync.uid),
+        waiting_since_time: context.nodes.waiting_since_ms(&sync.uid).map(timestamp),
     })
 }
 

@@ -65,14 +65,22 @@ impl NodeList {
             None => None,
         };
         let counted = |uid: &str| uids.as_ref().is_none_or(|uids| uids.contains(uid));
-        let mut nodes = self.0.nodes.list(&String::from_utf8_lossy(&after), size.saturating_add(1), counted);
+        let behind = |serves: &_| self.0.publisher.behind_since_ms(serves);
+        let mut nodes = self.0.nodes.list(&String::from_utf8_lossy(&after), size.saturating_add(1), counted, behind);
+        if uids.is_some() {
+            // A node does not tell these by project.
+            for node in &mut nodes {
+                (node.in_flight_count, node.spool_bytes) = (0, 0);
+            }
+        }
         let has_more = nodes.len() > size;
         nodes.truncate(size);
         let next_page_token = match nodes.last() {
             Some(last) if has_more => list.token(last.name.as_bytes()),
             _ => String::new(),
         };
-        Ok(ListNodesResponse { nodes, next_page_token })
+        let revision = self.0.publisher.watch_revision().borrow().revision;
+        Ok(ListNodesResponse { nodes, next_page_token, revision })
     }
 
     async fn ledgers(&self, name: &str) -> Result<GetLedgerResponse, Error> {

@@ -161,7 +161,8 @@ mod tests {
     #[tokio::test]
     async fn beyond_the_kept_revisions_nothing_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &key(), Publisher::new()).await.unwrap();
+        let store =
+            Store::open(folder.path(), &key(), Publisher::new(sluice_host::clock::Clock::system())).await.unwrap();
         for id in ["a", "b", "c", "d"] {
             put(&store, id).await;
         }
@@ -178,13 +179,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut epochs = Vec::new();
         for _ in 0..2 {
-            let store = Store::open(folder.path(), &key(), Publisher::new()).await.unwrap();
+            let store =
+                Store::open(folder.path(), &key(), Publisher::new(sluice_host::clock::Clock::system())).await.unwrap();
             epochs.push(store.newest().await.unwrap().epoch);
             store.close().await;
         }
         assert_eq!(epochs[0], epochs[1]);
         let other = tempfile::tempdir().unwrap();
-        let store = Store::open(other.path(), &key(), Publisher::new()).await.unwrap();
+        let store =
+            Store::open(other.path(), &key(), Publisher::new(sluice_host::clock::Clock::system())).await.unwrap();
         assert_ne!(store.newest().await.unwrap().epoch, epochs[0]);
         store.close().await;
     }

@@ -135,6 +135,7 @@ mod tests {
     use std::borrow::Cow;
 
     use prost::Message as _;
+    use sluice_host::clock::Clock;
     use sluice_proto::{name::SyncName, sync::v1::Sync};
 
     use super::*;
@@ -173,7 +174,8 @@ mod tests {
         for count in 1..=MIGRATOR.iter().count() {
             let folder = tempfile::tempdir().unwrap();
             store_of(folder.path(), count).await;
-            let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+            let store =
+                Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await.unwrap();
             let name = SyncName { project: "default".into(), sync: "a".into() };
             assert_eq!(store.sync(&name).await.unwrap().unwrap().uid, "u", "from form {count}");
             store.close().await;
@@ -198,7 +200,7 @@ mod tests {
         .unwrap();
         pool.close().await;
 
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await.unwrap();
         for (event_id, delivery_id) in [("e", ""), ("", "d"), ("e", "d")] {
             let query = AttemptQuery {
                 scope: AttemptScope::Project("default".into()),
@@ -229,7 +231,7 @@ mod tests {
         let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
         sqlx::query("UPDATE change_log SET catalog_hash = 'e3b0c442'").execute(&pool).await.unwrap();
         pool.close().await;
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await.unwrap();
+        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await.unwrap();
         let hash = store.newest().await.unwrap().hash;
         assert_eq!(hash, CatalogHash::of([("u", "e")].into_iter()).to_string());
         store.close().await;
@@ -248,7 +250,7 @@ mod tests {
         .await
         .unwrap();
         pool.close().await;
-        let refused = Store::open(folder.path(), &SecretsKey::random(), Publisher::new()).await;
+        let refused = Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await;
         let error = refused.map(drop).unwrap_err().to_string();
         assert!(error.contains("newer version") && error.contains("9999"), "{error}");
     }

@@ -30,6 +30,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     dial::Dial,
+    dispatcher::Figures,
     drain::Drain,
     keys::ProducerKeys,
     redial::Redial,
@@ -75,6 +76,8 @@ pub struct Control {
     pub catalog: watch::Sender<Arc<Catalog>>,
     /// Whether the node drains.
     pub drain: Drain,
+    /// What the dispatcher has in hand.
+    pub figures: Arc<Figures>,
     /// All time comes from it.
     pub clock: Clock,
 }
@@ -207,11 +210,12 @@ impl Control {
 
     async fn heartbeat(&self, Position { epoch, revision, hash }: Position) -> NodeHeartbeat {
         let now_ms = self.clock.now_ms();
-        let loads = match self.spool.read(move |reader| reader.backlogs(now_ms)).await {
-            Ok(backlogs) => backlogs.into_iter().map(load).collect(),
+        let read = self.spool.read(move |reader| Ok((reader.backlogs(now_ms)?, reader.file_bytes()?)));
+        let (loads, spool_bytes) = match read.await {
+            Ok((backlogs, bytes)) => (backlogs.into_iter().map(load).collect(), bytes),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the backlogs could not be read");
-                Vec::new()
+                Default::default()
             }
         };
         NodeHeartbeat {
@@ -222,6 +226,8 @@ impl Control {
             draining: self.drain.has_begun(),
             // Told twice rather than never.
             key_uses: self.keys.uses(now_ms.saturating_sub(2 * HEARTBEAT_MS)),
+            in_flight_count: i64::try_from(self.figures.under_way()).unwrap_or(i64::MAX),
+            spool_bytes: i64::try_from(spool_bytes).unwrap_or(i64::MAX),
         }
     }
 }

@@ -106,7 +106,10 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let started = spool::start_measured(
         &SqliteFactory::new(data.path(), reporter.clone(), config.spool).with_clock(config.clock.clone()),
         config.clock.clone(),
-        telemetry.recorder(&instruments::SPOOL_COMMIT_DURATION, &[]),
+        spool::Durations {
+            commits: telemetry.recorder(&instruments::SPOOL_COMMIT_DURATION, &[]),
+            syncs: telemetry.recorder(&instruments::SPOOL_SYNC_DURATION, &[]),
+        },
     )?;
     let spool = started.spool;
     let lanes = spool.read(|reader| reader.lanes()).await?;
@@ -190,6 +193,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         keys,
         catalog: catalog_sender,
         drain: drain.clone(),
+        figures: figures.clone(),
         clock: config.clock.clone(),
     };
     let clock = config.clock.clone();

@@ -38,15 +38,27 @@ pub struct TelemetryConfig {
     pub resource: Vec<KeyValue>,
 }
 
-/// Where one signal goes, by OTLP over gRPC.
+/// Where one signal goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The endpoint; `None`: what the variables say. The variables tell headers and certificates too.
+    /// How it travels.
+    pub protocol: Protocol,
+    /// The endpoint, by HTTP with its path; `None`: what the variables say. The variables tell headers and certificates too.
     pub endpoint: Option<String>,
     /// The same of the compression.
     pub compression: Option<Compression>,
     /// The same of the time limit of an export.
     pub timeout: Option<Duration>,
+}
+
+/// How OTLP travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// By gRPC.
+    #[default]
+    Grpc,
+    /// As protobuf by HTTP.
+    Http,
 }
 
 /// How spans, and log records, wait for their export.
@@ -156,12 +168,22 @@ fn target(get: &impl Fn(&str) -> Option<String>, signal: &str) -> Result<Option<
     if named("ENDPOINT").is_none() {
         return Ok(None);
     }
-    match named("PROTOCOL") {
-        Some((name, protocol)) if protocol != "grpc" => {
-            Err(wrong(&name, &protocol, "grpc: OTLP over HTTP is not spoken"))
-        }
-        _ => Ok(Some(Target::default())),
-    }
+    let protocol = match named("PROTOCOL") {
+        None => Protocol::Grpc,
+        Some((name, protocol)) => match protocol.as_str() {
+            "grpc" => Protocol::Grpc,
+            "http/protobuf" => Protocol::Http,
+            _ => return Err(wrong(&name, &protocol, "grpc or http/protobuf")),
+        },
+    };
+    let timeout = match named("TIMEOUT") {
+        None => None,
+        Some((name, text)) => match text.parse() {
+            Ok(ms @ 1..=600_000) => Some(Duration::from_millis(ms)),
+            _ => return Err(wrong(&name, &text, "milliseconds, from 1 to 600000")),
+        },
+    };
+    Ok(Some(Target { protocol, timeout, ..Target::default() }))
 }
 
 fn number(
@@ -213,10 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn each_signal_may_travel_otherwise() {
+        let config = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+        ]);
+        let config = config.unwrap();
+        let of = |target: Option<Target>| target.map(|target| target.protocol);
+        assert_eq!((of(config.traces), of(config.logs)), (Some(Protocol::Http), Some(Protocol::Grpc)));
+        assert_eq!(config.metrics.unwrap().timeout, Some(Duration::from_millis(2_500)));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
         for (name, text) in [
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "soon"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),

@@ -84,6 +84,90 @@ mod tests {
         assert!(ALL.iter().filter(shown).count() * 4 > ALL.len() * 3, "most are shown");
     }
 
+    /// What Prometheus adds to every metric, or to the buckets of a histogram.
+    const ADDED: [&str; 3] = ["instance", "job", "le"];
+
+    /// Names of the labels that a metric with this name has, which may be a part of a histogram.
+    fn labels_of(metric: &str) -> Option<Vec<String>> {
+        let instrument = ALL.iter().find(|instrument| {
+            let name = crate::prometheus::name(instrument.name, instrument.unit, instrument.kind == Kind::Counter);
+            let part = metric.strip_prefix(&*name).map(|part| part.trim_start_matches('_'));
+            match instrument.kind {
+                Kind::Histogram => matches!(part, Some("bucket" | "sum" | "count")),
+                Kind::Counter | Kind::Gauge => metric == name,
+            }
+        })?;
+        let own = instrument.attributes.iter().map(|name| name.replace('.', "_"));
+        Some(own.chain(ADDED.map(str::to_owned)).collect())
+    }
+
+    /// Of each metric of an expression the labels that it is selected by; and the labels that results are grouped by.
+    fn labels(expression: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let names = |list: &str| -> Vec<String> {
+            let parts = list.split(',').map(|part| part.trim().split(|c| !is_word(c)).next().unwrap_or_default());
+            parts.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        let (mut selected, mut grouped, mut rest) = (Vec::new(), Vec::new(), expression);
+        while let Some(start) = rest.find(is_word) {
+            let word = &rest[start..];
+            let end = word.find(|c| !is_word(c)).unwrap_or(word.len());
+            let after = &word[end..];
+            if labels_of(&word[..end]).is_some() {
+                let within = after.strip_prefix('{').and_then(|list| list.split_once('}')).map_or("", |(list, _)| list);
+                selected.push((word[..end].to_owned(), names(within)));
+            } else if &word[..end] == "by" {
+                let list = after.trim_start().strip_prefix('(').and_then(|list| list.split_once(')'));
+                grouped.extend(names(list.expect("a list follows").0));
+            }
+            rest = after;
+        }
+        (selected, grouped)
+    }
+
+    #[test]
+    fn labels_of_an_expression_are_found() {
+        let (selected, grouped) = labels(
+            "histogram_quantile(0.99, sum by (le, sluice_sync) (rate(sluice_delivery_latency_seconds_bucket{sluice_sync=~\"a,b\"}[5m]))) \
+             / sum(sluice_nodes)",
+        );
+        let names: Vec<_> = selected.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["sluice_delivery_latency_seconds_bucket", "sluice_nodes"]);
+        assert_eq!((selected[0].1[0].as_str(), grouped), ("sluice_sync", vec!["le".to_owned(), "sluice_sync".into()]));
+        assert_eq!(labels_of("sluice_delivery_latency_seconds"), None, "a histogram has its parts alone");
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_select_and_group_by_labels_that_their_metrics_have() {
+        let read =
+            |file: &str| std::fs::read_to_string(format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        // In JSON an expression is one line; in YAML it goes on, indented, up to the next key.
+        let dashboard = read("grafana/sluice.json");
+        let of_dashboard = dashboard.lines().filter_map(|line| line.trim().strip_prefix("\"expr\": \""));
+        let mut expressions: Vec<String> = of_dashboard.map(|text| text.replace("\\\"", "\"")).collect();
+        for rule in read("prometheus/alerts.yaml").split("- alert:").skip(1) {
+            let text = rule.split_once("expr:").unwrap().1;
+            expressions.push(text.split("labels:").next().unwrap().to_owned());
+            let grouped = labels(&expressions[expressions.len() - 1]).1;
+            for label in rule.split("$labels.").skip(1).map(|text| text.split([' ', '}']).next().unwrap()) {
+                // Without `by` an expression keeps all that its metric has.
+                let kept = |label: &str| grouped.is_empty() && ADDED.contains(&label);
+                assert!(grouped.iter().any(|known| known == label) || kept(label), "{label} is lost in {rule}");
+            }
+        }
+        assert!(expressions.len() > 30, "{}", expressions.len());
+        for expression in &expressions {
+            let (selected, grouped) = labels(expression);
+            assert!(!selected.is_empty(), "no metric in {expression}");
+            for (metric, used) in &selected {
+                let known = labels_of(metric).unwrap();
+                for label in used.iter().chain(&grouped) {
+                    assert!(known.contains(label), "{metric} has no {label}: {expression}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_committed_page_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/telemetry.md");

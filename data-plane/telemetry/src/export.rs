@@ -1,10 +1,15 @@
 //! The OTLP exporters. The crate reads endpoint, headers, compression and time limit from the standard variables, each signal's own
 //! before the general one; certificates are read here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{
+    LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -13,7 +18,15 @@ use opentelemetry_sdk::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::{config::Target, outbox::Export, telemetry::TelemetryError};
+use crate::{
+    config::{Protocol, Target},
+    http::OtlpClient,
+    outbox::Export,
+    telemetry::TelemetryError,
+};
+
+/// How long an export may take unless a variable says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A log record and the scope that it came from.
 pub(crate) type Record = (SdkLogRecord, InstrumentationScope);
@@ -28,8 +41,11 @@ pub(crate) struct Logs(LogExporter, Health);
 
 impl Spans {
     pub(crate) fn new(target: &Target, resource: &Resource) -> Result<Self, TelemetryError> {
-        let builder = aimed(SpanExporter::builder().with_tonic(), target, "TRACES")?;
-        let mut exporter = builder.build().map_err(|error| TelemetryError::Exporter(error.to_string()))?;
+        let built = match target.protocol {
+            Protocol::Grpc => by_grpc(SpanExporter::builder().with_tonic(), target, "TRACES")?.build(),
+            Protocol::Http => by_http(SpanExporter::builder().with_http(), target, "TRACES")?.build(),
+        };
+        let mut exporter = built.map_err(|error| TelemetryError::Exporter(error.to_string()))?;
         exporter.set_resource(resource);
         Ok(Self(exporter, Health::new("traces")))
     }
@@ -37,8 +53,11 @@ impl Spans {
 
 impl Logs {
     pub(crate) fn new(target: &Target, resource: &Resource) -> Result<Self, TelemetryError> {
-        let builder = aimed(LogExporter::builder().with_tonic(), target, "LOGS")?;
-        let mut exporter = builder.build().map_err(|error| TelemetryError::Exporter(error.to_string()))?;
+        let built = match target.protocol {
+            Protocol::Grpc => by_grpc(LogExporter::builder().with_tonic(), target, "LOGS")?.build(),
+            Protocol::Http => by_http(LogExporter::builder().with_http(), target, "LOGS")?.build(),
+        };
+        let mut exporter = built.map_err(|error| TelemetryError::Exporter(error.to_string()))?;
         exporter.set_resource(resource);
         Ok(Self(exporter, Health::new("logs")))
     }
@@ -46,8 +65,11 @@ impl Logs {
 
 /// Sends metrics.
 pub(crate) fn metrics(target: &Target) -> Result<MetricExporter, TelemetryError> {
-    let builder = aimed(MetricExporter::builder().with_tonic(), target, "METRICS")?;
-    builder.build().map_err(|error| TelemetryError::Exporter(error.to_string()))
+    let built = match target.protocol {
+        Protocol::Grpc => by_grpc(MetricExporter::builder().with_tonic(), target, "METRICS")?.build(),
+        Protocol::Http => by_http(MetricExporter::builder().with_http(), target, "METRICS")?.build(),
+    };
+    built.map_err(|error| TelemetryError::Exporter(error.to_string()))
 }
 
 impl Export<SpanData> for Spans {
@@ -89,35 +111,53 @@ impl Health {
     }
 }
 
-fn aimed<B: WithExportConfig + WithTonicConfig>(
+fn by_grpc<B: WithExportConfig + WithTonicConfig>(
     builder: B,
     target: &Target,
     signal: &str,
 ) -> Result<B, TelemetryError> {
-    let mut builder = builder.with_tls_config(tls(signal)?);
-    if let Some(endpoint) = &target.endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
+    // For endpoints with https: the system's roots, or those of the file that the variable names.
+    let tls = match certificates(signal)? {
+        None => ClientTlsConfig::new().with_enabled_roots(),
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+    };
+    let mut builder = aimed(builder, target).with_tls_config(tls);
     if let Some(compression) = target.compression {
         builder = builder.with_compression(compression);
-    }
-    if let Some(timeout) = target.timeout {
-        builder = builder.with_timeout(timeout);
     }
     Ok(builder)
 }
 
-/// For endpoints with https: the system's roots, or those of the file that the variable names.
-fn tls(signal: &str) -> Result<ClientTlsConfig, TelemetryError> {
+fn by_http<B: WithExportConfig + WithHttpConfig>(
+    builder: B,
+    target: &Target,
+    signal: &str,
+) -> Result<B, TelemetryError> {
+    let client = OtlpClient::new(certificates(signal)?.as_deref(), target.timeout.unwrap_or(TIMEOUT))?;
+    let builder = aimed(builder, target).with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
+    let mut builder = builder.with_http_client(client);
+    if let Some(compression) = target.compression {
+        builder = builder.with_compression(compression);
+    }
+    Ok(builder)
+}
+
+fn aimed<B: WithExportConfig>(mut builder: B, target: &Target) -> B {
+    if let Some(endpoint) = &target.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(timeout) = target.timeout {
+        builder = builder.with_timeout(timeout);
+    }
+    builder
+}
+
+/// The file that the variable names.
+fn certificates(signal: &str) -> Result<Option<Vec<u8>>, TelemetryError> {
     let own = format!("OTEL_EXPORTER_OTLP_{signal}_CERTIFICATE");
     let named = [own.as_str(), "OTEL_EXPORTER_OTLP_CERTIFICATE"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|path| !path.is_empty()));
-    match named {
-        None => Ok(ClientTlsConfig::new().with_enabled_roots()),
-        Some(path) => match std::fs::read(&path) {
-            Ok(pem) => Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))),
-            Err(error) => Err(TelemetryError::Certificate { path, error }),
-        },
-    }
+    let read = |path: String| std::fs::read(&path).map_err(|error| TelemetryError::Certificate { path, error });
+    named.map(read).transpose()
 }

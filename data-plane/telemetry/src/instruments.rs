@@ -69,7 +69,7 @@ pub const RPC_STATUS: &str = "rpc.response.status_code";
 pub const ATTRIBUTES: &[(&str, &str)] = &[
     (SYNC, "resource name of the sync; `_other` for all beyond the limit (`--telemetry-syncs`)"),
     (PROJECT, "id of the project; `_other` beyond the same limit"),
-    (NODE, "resource name of the node; `_other` beyond the same limit"),
+    (NODE, "resource name of the node; `_other` for all beyond the limit (`--telemetry-nodes` of the control plane)"),
     (
         OUTCOME,
         "events: `rejected`, `duplicate`, `unmatched`, `matched`; deliveries: `delivered`, `expired`, `discarded`",
@@ -150,7 +150,9 @@ instruments! {
     SPOOL_LIMIT: Node Gauge "sluice.spool.limit" "By" []
         "Bytes of events that the spool may hold.";
     SPOOL_COMMIT_DURATION: Node Histogram "sluice.spool.commit.duration" "s" []
-        "How long commits took, each with its fsync.";
+        "How long commits took, from the first change to the fsync.";
+    SPOOL_SYNC_DURATION: Node Histogram "sluice.spool.sync.duration" "s" []
+        "How long the last step of commits took: the log is written and fsynced, which SQLite does in one call, and now and then brought into the file.";
     SPOOL_DAMAGED: Node Counter "sluice.spool.damaged" "{record}" []
         "Records that were found damaged on disk.";
     UPLINK_PENDING: Node Gauge "sluice.uplink.pending" "{report}" []
@@ -167,6 +169,8 @@ instruments! {
         "Nodes that are connected or have been since the start. One that drains is connected too.";
     ROLLOUT_LAG: ControlPlane Gauge "sluice.rollout.lag" "{revision}" [NODE]
         "By how many revisions what a connected node serves is behind the newest.";
+    ROLLOUT_BEHIND: ControlPlane Gauge "sluice.rollout.behind" "s" [NODE]
+        "How long ago the oldest change was made that a connected node does not serve yet, since the control plane's start at most; 0 if it serves all.";
     ROLLOUT_REFUSED: ControlPlane Gauge "sluice.rollout.refused" "{sync}" [NODE]
         "Syncs whose newest version a connected node refuses.";
     RPC_DURATION: Both Histogram "rpc.server.call.duration" "s" [RPC_SYSTEM, RPC_METHOD, RPC_STATUS]

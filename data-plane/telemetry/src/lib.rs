@@ -15,6 +15,7 @@ pub mod config;
 pub mod context;
 pub mod docs;
 mod export;
+mod http;
 pub mod instruments;
 pub mod labels;
 pub mod logs;

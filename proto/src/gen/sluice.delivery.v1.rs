@@ -748,6 +748,10 @@ pub struct SyncMetrics {
     /// Open deliveries on connected nodes now, by their last heartbeat.
     #[prost(int64, tag = "14")]
     pub pending_count: i64,
+    /// Since when the oldest of them has waited, counted from when its first round was due and without the time in which the sync was
+    /// disabled; absent: some ten seconds at most, or none is open.
+    #[prost(message, optional, tag = "15")]
+    pub waiting_since_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A window that ends now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -216,6 +216,9 @@ pub struct ListNodesResponse {
     /// Token of the next page; empty: this is the last one.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// The newest revision that there is: what a node serves may be behind it.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
 }
 /// One data-plane process.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -256,6 +259,16 @@ pub struct Node {
     /// Whether it drains: it takes no more events.
     #[prost(bool, tag = "12")]
     pub draining: bool,
+    /// When the oldest change was made that it does not serve yet, as far as the control plane remembers: since its start at most. Absent:
+    /// it serves the newest revision, or is not connected.
+    #[prost(message, optional, tag = "13")]
+    pub behind_since_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Rounds under way by its last heartbeat; 0 to a key of one project.
+    #[prost(int64, tag = "14")]
+    pub in_flight_count: i64,
+    /// Bytes of its spool's files by its last heartbeat; 0 to a key of one project.
+    #[prost(int64, tag = "15")]
+    pub spool_bytes: i64,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -901,6 +914,12 @@ pub struct NodeHeartbeat {
     /// Epoch of the store that what it serves is of; empty: it holds nothing.
     #[prost(string, tag = "6")]
     pub epoch: ::prost::alloc::string::String,
+    /// Rounds under way.
+    #[prost(int64, tag = "7")]
+    pub in_flight_count: i64,
+    /// Bytes of the spool's files.
+    #[prost(int64, tag = "8")]
+    pub spool_bytes: i64,
 }
 /// When a key was shown.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod http;
 mod metrics;
 mod scrape;
 mod traces;

@@ -2,6 +2,9 @@ use std::collections::BTreeSet;
 
 use sluice_proto::{
     delivery::v1::AttemptError,
+    node::v1::{
+        Hello, SyncCatalogRequest, node_session_service_client::NodeSessionServiceClient, sync_catalog_request::Message,
+    },
     sync::v1::{RetryPolicy, Sync},
 };
 use sluice_telemetry::{
@@ -9,11 +12,12 @@ use sluice_telemetry::{
     instruments::{self, ALL, Plane},
 };
 use sluice_tests::{
-    cluster::{Cluster, sync_name},
+    cluster::{Cluster, eventually, sync_name},
     endpoint::{Endpoint, status},
     events::{SyncBuilder as _, event, sync_to},
     otlp::Backend,
 };
+use tokio_stream::StreamExt as _;
 
 const NODE: &str = "sluice-node";
 
@@ -145,4 +149,43 @@ async fn syncs_beyond_the_limit_are_one() {
         let of = |sync: &str| backend.value(name, &[(instruments::SYNC, sync)]) as i64;
         assert_eq!((of("_other"), backend.value(name, &[]) as i64), (10, 20), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_take_a_change_is_behind_since_it_was_made() {
+    let backend = Backend::start().await;
+    let cluster = Cluster::start_telling(backend.config()).await;
+    cluster.create("a", sync_to("http://127.0.0.1:1/")).await;
+    let slow = [("sluice.node", "nodes/slow")];
+    // It joins with the newest that there is, and acks nothing that follows.
+    let (epoch, revision) = {
+        let catalog = cluster.node().catalog().borrow().clone();
+        (catalog.epoch().to_owned(), catalog.revision())
+    };
+    let hello = Hello {
+        node: "nodes/slow".into(),
+        instance: "i".into(),
+        protocol_version: sluice_proto::PROTOCOL_VERSION,
+        epoch,
+        revision,
+        ..Hello::default()
+    };
+    let first = SyncCatalogRequest { message: Some(Message::Hello(hello)) };
+    let requests = tokio_stream::once(first).chain(tokio_stream::pending());
+    let mut sessions = NodeSessionServiceClient::new(cluster.control_channel().await);
+    let mut answers = sessions.sync_catalog(requests).await.unwrap().into_inner();
+    answers.message().await.unwrap().expect("it is welcome");
+    cluster.told().await;
+    assert_eq!(backend.value("sluice.rollout.behind", &slow) as i64, 0);
+
+    cluster.create("b", sync_to("http://127.0.0.1:1/")).await;
+    cluster.time.advance(std::time::Duration::from_secs(7));
+    cluster.told().await;
+    assert_eq!(backend.value("sluice.rollout.behind", &slow) as i64, 7);
+    assert_eq!(backend.value("sluice.rollout.lag", &slow) as i64, 1);
+    eventually("the other node has taken it", async || {
+        cluster.told().await;
+        (backend.value("sluice.rollout.behind", &[("sluice.node", "nodes/n1")]) as i64 == 0).then_some(())
+    })
+    .await;
 }

@@ -258,9 +258,10 @@ fn wide_cells(attempt: &Attempt) -> [String; 10] {
     ]
 }
 
-/// Without what would move the cursor: event types and answers of servers are not ours.
+/// Without what would move the cursor or turn the line round: event types and answers of servers are not ours.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    let turns = |character| matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|character| if character.is_control() || turns(character) { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

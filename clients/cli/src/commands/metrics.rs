@@ -77,8 +77,9 @@ enum Step {
     Hour,
 }
 
+/// A window that ends now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Window {
+pub(crate) enum Window {
     #[value(name = "10m")]
     TenMinutes,
     #[value(name = "1h")]
@@ -179,7 +180,7 @@ impl Window {
         name.strip_prefix("METRICS_WINDOW_").unwrap_or(name)
     }
 
-    fn on_the_wire(self) -> MetricsWindow {
+    pub(crate) fn on_the_wire(self) -> MetricsWindow {
         match self {
             Self::TenMinutes => MetricsWindow::TenMinutes,
             Self::OneHour => MetricsWindow::OneHour,
@@ -188,6 +189,20 @@ impl Window {
             Self::OneWeek => MetricsWindow::OneWeek,
             Self::TwoWeeks => MetricsWindow::TwoWeeks,
         }
+    }
+}
+
+/// As it is given.
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TenMinutes => "10m",
+            Self::OneHour => "1h",
+            Self::FourHours => "4h",
+            Self::OneDay => "1d",
+            Self::OneWeek => "1w",
+            Self::TwoWeeks => "2w",
+        })
     }
 }
 

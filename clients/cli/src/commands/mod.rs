@@ -24,3 +24,4 @@ mod sync_export;
 mod sync_preview;
 mod sync_rollout;
 mod sync_test;
+pub(crate) mod top;

@@ -118,7 +118,7 @@ pub(super) fn name(number: usize) -> SyncName {
 impl World {
     pub(super) async fn new(scale: &Scale) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let publisher = Publisher::new();
+        let publisher = Publisher::new(sluice_host::clock::Clock::system());
         let store = Store::open(folder.path(), &SecretsKey::random(), publisher.clone()).await.unwrap();
         let actor = Actor::system("simulation", 0);
         for project in 0..PROJECTS {

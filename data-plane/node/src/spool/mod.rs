@@ -105,19 +105,28 @@ pub struct Started {
     pub notices: async_mpsc::UnboundedReceiver<Notice>,
 }
 
+/// What is told how long commits take.
+#[derive(Debug, Default)]
+pub struct Durations {
+    /// From the first change to the end.
+    pub commits: Recorder,
+    /// Of that, the last step, which brings them to the disk.
+    pub syncs: Recorder,
+}
+
 /// Starts the threads on what `factory` opens.
 ///
 /// # Errors
 /// If the store cannot be opened.
 pub fn start(factory: &dyn StoreFactory, clock: Clock) -> Result<Started, StoreError> {
-    start_measured(factory, clock, Recorder::default())
+    start_measured(factory, clock, Durations::default())
 }
 
-/// The same; `commits` is told how long each commit took.
+/// The same; `durations` is told how long each commit took.
 ///
 /// # Errors
 /// If the store cannot be opened.
-pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, commits: Recorder) -> Result<Started, StoreError> {
+pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, durations: Durations) -> Result<Started, StoreError> {
     let store = factory.writer()?;
     let reader = factory.reader()?;
     if let Some(mark) = reader.time_mark()? {
@@ -131,7 +140,7 @@ pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, commits: Recorde
     let (commands, command_queue) = mpsc::channel();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
-    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock, commits))?;
+    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock, durations))?;
     let reads = serve("spool-reader", reader)?;
     let long_reads = serve("spool-inspector", factory.reader()?)?;
     let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));

@@ -7,11 +7,10 @@ use std::{
 };
 
 use sluice_host::clock::Clock;
-use sluice_telemetry::meters::Recorder;
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use super::{
-    AcceptError, Notice, Opened, Room,
+    AcceptError, Durations, Notice, Opened, Room,
     store::{Accept, CatalogChange, Change, Effect, Full, Item, Producer, Selection, Settled, Store, StoreError},
 };
 
@@ -78,10 +77,10 @@ pub(super) fn run(
     notices: &UnboundedSender<Notice>,
     next_report: &watch::Sender<u64>,
     clock: &Clock,
-    commits: Recorder,
+    durations: Durations,
 ) {
     let fences = HashMap::new();
-    let mut writer = Writer { store, commits, fences, next_fence: 1, kept: Vec::new(), notices, next_report };
+    let mut writer = Writer { store, durations, fences, next_fence: 1, kept: Vec::new(), notices, next_report };
     let mut more = false;
     let mut since_upkeep = Instant::now();
     loop {
@@ -120,8 +119,7 @@ pub(super) fn run(
 
 struct Writer<'a> {
     store: Box<dyn Store>,
-    /// How long commits take.
-    commits: Recorder,
+    durations: Durations,
     /// The newest stream of each producer that has one open.
     fences: HashMap<Producer, u64>,
     next_fence: u64,
@@ -174,7 +172,10 @@ impl Writer<'_> {
         }
         let began = Instant::now();
         let applied = self.store.apply(&changes, now_ms);
-        self.commits.record(began.elapsed());
+        self.durations.commits.record(began.elapsed());
+        if let Some(took) = self.store.take_sync_time() {
+            self.durations.syncs.record(took);
+        }
         match applied {
             Ok(effects) => self.tell(&changes, effects, waiters),
             Err(error) => {

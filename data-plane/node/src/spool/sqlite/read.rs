@@ -276,10 +276,14 @@ impl StoreReader for SqliteReader {
                 dead_letter_bytes: count(row, 5)?,
             });
         }
-        stats.file_bytes = disk::file_bytes(&self.folder)?;
+        stats.file_bytes = self.file_bytes()?;
         stats.disk_free_bytes = disk::free_bytes(&self.folder).unwrap_or_default();
         stats.max_bytes = self.limits.max_bytes;
         Ok(stats)
+    }
+
+    fn file_bytes(&self) -> Result<u64, StoreError> {
+        disk::file_bytes(&self.folder)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The writer: one connection, one transaction for a list of changes.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use rusqlite::Connection;
 use sluice_host::clock::Clock;
@@ -36,6 +39,8 @@ pub(super) struct SqliteStore {
     pub(super) upkeep: super::upkeep::Progress,
     /// Marks each commit; none until the chunks of the last run are rows, which happens at a time that is not known yet.
     clock: Option<Clock>,
+    /// How long the last step of the newest commit took.
+    sync_time: Option<Duration>,
 }
 
 impl SqliteStore {
@@ -58,6 +63,7 @@ impl SqliteStore {
             damage: damage.clone(),
             upkeep: super::upkeep::Progress::default(),
             clock: None,
+            sync_time: None,
             connection,
         };
         match store.empty_chunks(newest_ms) {
@@ -144,9 +150,12 @@ impl SqliteStore {
             made: 0,
             reports: reports::Building::default(),
         };
-        let result = work(&mut commit)
-            .and_then(|done| commit.finish().map(|()| done))
-            .and_then(|done| transaction.commit().map(|()| done).map_err(StoreError::from));
+        let result = work(&mut commit).and_then(|done| commit.finish().map(|()| done)).and_then(|done| {
+            let began = Instant::now();
+            transaction.commit()?;
+            self.sync_time = Some(began.elapsed());
+            Ok(done)
+        });
         match result {
             Ok(done) => {
                 self.dedup.committed(now_ms);
@@ -248,6 +257,10 @@ impl Store for SqliteStore {
             }
             done => done,
         }
+    }
+
+    fn take_sync_time(&mut self) -> Option<Duration> {
+        self.sync_time.take()
     }
 
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {

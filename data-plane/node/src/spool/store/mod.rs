@@ -5,6 +5,8 @@ mod answer;
 mod change;
 mod effect;
 
+use std::time::Duration;
+
 use rusqlite::ErrorCode;
 use sluice_host::clock::TimeMark;
 use thiserror::Error;
@@ -99,6 +101,11 @@ pub trait Store: Send {
     /// # Errors
     /// If any part failed: then nothing was changed.
     fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError>;
+    /// How long the last step of the newest commit took, which brings it to the disk; none if nothing was committed since the question
+    /// before.
+    fn take_sync_time(&mut self) -> Option<Duration> {
+        None
+    }
     /// One bounded piece of housekeeping: retention, what has grown old, room that can be given back. The writer calls it
     /// between commits.
     ///
@@ -145,6 +152,8 @@ pub trait StoreReader: Send {
     fn count_dead_letters(&self, selection: &Selection) -> Result<(u64, u64), StoreError>;
     /// What it holds and how much room it has.
     fn stats(&self) -> Result<Stats, StoreError>;
+    /// Bytes of the files on disk.
+    fn file_bytes(&self) -> Result<u64, StoreError>;
 }
 
 /// Opens stores on the same data.
