@@ -56,7 +56,11 @@ impl<'r> Interp<'r> {
             BuiltIn::AbsoluteTemplateName => {
                 let name = self.text(&call.target)?;
                 let base = match call.args.first() {
-                    Some(base) => self.text(base)?,
+                    Some(base) => match self.value(base)? {
+                        Value::String(base) => base,
+                        Value::Nothing { .. } => Text::Borrowed(""),
+                        other => return Err(self.bad_argument(call.which.name(), 0, "string", &other)),
+                    },
                     None => Text::Borrowed(self.template.name.as_str()),
                 };
                 let full = template_name::join(&base, &name);

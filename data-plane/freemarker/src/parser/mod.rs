@@ -232,16 +232,17 @@ impl<'p, 'l> Parser<'p, 'l> {
         self.heed_gap(pos);
     }
 
+    /// Leaves the name at its white space; without any, arguments follow in which there may be none either.
     fn leave_name(&mut self) {
-        self.in_name = false;
         if self.next.token == Token::Gap {
+            self.in_name = false;
             self.next = lex(self.text, self.next.start);
         }
     }
 
     fn heed_gap(&mut self, after: usize) {
         if self.in_name && self.parens == 0 && self.next.start > after {
-            self.next = Located { token: Token::Gap, start: after, end: after };
+            self.next = Located { token: Token::Gap, start: after, end: after + 1 };
         }
     }
 
