@@ -69,6 +69,12 @@ const RULES: &[(&str, Rule)] = &[
             ["Lexical error", "You can't use ${", "You can't use #{", "You can't use [=", "You can't have an"];
         both(ours, theirs, "parse") && ahead && starts_with_any(theirs, &lexical)
     }),
+    ("a range whose end is malformed has none, and the error is before it", |request, ours, theirs| {
+        both(ours, theirs, "parse")
+            && contains_any(request, &["..{", "..[", "..("])
+            && starts_with_any(theirs, &["Encountered \"{\"", "Encountered \"[\"", "Encountered \"(\""])
+            && (theirs.line, theirs.column) < (ours.line, ours.column)
+    }),
     ("a syntax error may be reported at another token", |_, ours, theirs| {
         let syntax = |answer: &Answer| {
             answer.kind == "parse"
@@ -112,10 +118,15 @@ const RULES: &[(&str, Rule)] = &[
         let replaced = theirs.output.iter().any(|output| output.contains('\u{fffd}'));
         let more = length(theirs) > length(ours) && contains_any(request, &["?matches"]);
         let within = contains_any(request, &["?index_of", "?indexOf", "?last_index_of", "?lastIndexOf"]);
-        any && ours.output.is_some() && (replaced || more || within)
+        // halves of pairs are items in FreeMarker
+        let split = contains_any(request, &["?split(\"\")", "?split('')"]);
+        any && ours.output.is_some() && (replaced || more || within || split)
     }),
     ("sequences are laid out when they are put together", |request, ours, _| {
-        ours.kind == "limit" && ours.message().contains("steps") && has_long_range(request)
+        let of_variable = contains_any(request, &["n1..", "n2..", "n3..", "..n1", "..n2", "..n3"]);
+        ours.kind == "limit"
+            && (ours.message().contains("steps") && has_long_range(request)
+                || ours.message().starts_with("the values built") && contains_any(request, &["+"]) && of_variable)
     }),
     ("a malformed replacement is an error of the template, as any other", |_, _, theirs| {
         (theirs.exception == "java.lang.IllegalArgumentException"
