@@ -75,8 +75,8 @@ fn written(double: f64, bits: i32, shortest: &str) -> Option<BigDecimal> {
     }
     let shortest: BigDecimal = shortest.parse().ok()?;
     let size = double.abs();
-    // beyond 62 bits Java goes the long way
-    if size.fract() != 0.0 || size >= 4_611_686_018_427_387_904.0 {
+    // beyond 63 bits Java goes the long way
+    if size.fract() != 0.0 || size >= 9_223_372_036_854_775_808.0 {
         return Some(shortest);
     }
     let whole = size as u64;
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(written("2147483648", true), "2147483650");
         assert_eq!(written("16777217", true), "16777216");
         assert_eq!(written("-123456789", true), "-123456792");
+        assert_eq!(written("4611686018427387904", false), "4611686018427387900");
         assert_eq!(written("9007199254740993", false), "9007199254740992");
         assert!(Binary::nearest(&format!("1{}", "0".repeat(400)), false).is_none());
     }

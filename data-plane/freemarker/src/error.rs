@@ -367,6 +367,20 @@ impl Fault {
         }));
     }
 
+    /// A run-time error with the message and place of a template's parse error.
+    pub(crate) fn of(error: &Error) -> Box<Self> {
+        let Inner { message, template, line, column, length, source_line, .. } = &*error.0;
+        let mut fault = runtime(message.clone());
+        fault.placed = Some(Box::new(Placed {
+            template: template.clone().unwrap_or_default(),
+            line: *line,
+            column: *column,
+            length: *length,
+            source_line: source_line.clone().unwrap_or_default(),
+        }));
+        fault
+    }
+
     /// The message with the stack trace, as `.error` gives it.
     pub(crate) fn with_stack(&self) -> String {
         format!("{}\n\n----\n{}----", self.message, stack_trace(&self.stack))

@@ -135,6 +135,11 @@ impl Meter {
         Ok(())
     }
 
+    /// The bytes of values that are left.
+    pub(crate) fn value_bytes_left(&self) -> usize {
+        self.limits.max_value_bytes.saturating_sub(self.value_bytes)
+    }
+
     #[inline]
     pub(crate) fn enter(&mut self) -> Result<(), Raised> {
         self.depth += 1;

@@ -49,13 +49,13 @@ impl<'d> Matches<'d> {
         Some(Value::String(Text::Match(Arc::new(Match { text: self.text.clone(), found }))))
     }
 
-    /// The groups of the whole text's match; those of no match are missing.
-    pub(crate) fn groups(&self) -> Vec<Value<'d>> {
-        let Some(found) = self.whole.clone() else { return vec![Value::Missing; self.group_count] };
+    /// The groups of the whole text's match, if it is one; how many there would be.
+    pub(crate) fn groups(&self) -> Result<Vec<Value<'d>>, usize> {
+        let found = self.whole.clone().ok_or(self.group_count)?;
         let whole = Match { text: self.text.clone(), found };
         // here, unlike in the single matches, a group that took no part is empty
         let empty = || Value::String(Text::Borrowed(""));
-        whole.groups().into_iter().map(|group| if group.is_missing() { empty() } else { group }).collect()
+        Ok(whole.groups().into_iter().map(|group| if group.is_missing() { empty() } else { group }).collect())
     }
 }
 

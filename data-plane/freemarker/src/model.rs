@@ -30,6 +30,8 @@ pub enum Sequence<'d> {
     Range(Range),
     /// What `?matches` found; is a boolean, too.
     Matches(Arc<Matches<'d>>),
+    /// So many groups of a match that there was none of: reading one is an error.
+    NoGroups(usize),
 }
 
 impl<'d> Sequence<'d> {
@@ -41,6 +43,7 @@ impl<'d> Sequence<'d> {
             Sequence::List(list) => Some(list.items.len()),
             Sequence::Range(range) => range.len(),
             Sequence::Matches(matches) => Some(matches.len()),
+            Sequence::NoGroups(count) => Some(*count),
         }
     }
 
@@ -56,6 +59,7 @@ impl<'d> Sequence<'d> {
             Sequence::List(list) => list.items.get(index).cloned(),
             Sequence::Range(range) => range.get(index).map(|int| Value::Number(Number::Int(int))),
             Sequence::Matches(matches) => matches.get(index),
+            Sequence::NoGroups(_) => None,
         }
     }
 }

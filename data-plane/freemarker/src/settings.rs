@@ -75,7 +75,10 @@ impl Settings {
     fn try_set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let name = snake_case(name);
         if let Some(key) = SettingKey::find(&name) {
-            // the host is told of a malformed format at once
+            // the host is told at once of a malformed format, and of a zone that Java would take for another
+            if key == SettingKey::TimeZone && value != "JVM default" && Zone::find(value).is_none() {
+                return Err(format!("there is no time zone named \"{value}\""));
+            }
             let mut formats = self.formats.clone();
             formats.set(key, value, &self.custom_dates)?;
             formats.check()?;
@@ -364,7 +367,7 @@ impl Formats {
             SettingKey::TimeZone => {
                 self.zone = match value {
                     "JVM default" => Zone::Utc,
-                    name => Zone::find(name).ok_or_else(|| format!("there is no time zone named \"{name}\""))?,
+                    name => Zone::find(name).unwrap_or_else(Zone::unknown),
                 };
             }
             SettingKey::UrlEscapingCharset => self.url_charset = Some(value.to_owned()),

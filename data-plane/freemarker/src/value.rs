@@ -244,6 +244,15 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// Whether it is neither a string nor turned into one.
+    pub(crate) fn is_unprintable(&self) -> bool {
+        match self {
+            Value::Sequence(Sequence::Matches(_)) => false,
+            Value::Sequence(_) | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => true,
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Value::Missing)

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
-use sluice_freemarker::json::Document;
+use sluice_freemarker::json::{self, Document};
 use sluice_freemarker::{Limits, Root, Settings, Template};
 
 const EVENT: &str = include_str!("../benches/event.json");
@@ -50,4 +50,48 @@ fn reading_an_event_allocates_a_few_times() {
     // and not much more of them than the text is long
     assert!(counted.count_total <= 30, "{}", counted.count_total);
     assert!(counted.bytes_max < 6 * long.len() as u64, "{} of {}", counted.bytes_max, long.len());
+}
+
+#[test]
+fn to_check_a_text_takes_no_memory() {
+    let counted = allocation_counter::measure(|| {
+        json::check(EVENT.as_bytes(), 64).unwrap();
+    });
+    assert!(counted.bytes_max < 1024, "{}", counted.bytes_max);
+}
+
+/// Texts of 1 MiB whose values are as short as can be.
+#[test]
+fn no_document_takes_much_more_than_its_text() {
+    const BYTES: usize = 1 << 20;
+    let filled = |open: &str, item: &str, last: &str| {
+        let count = (BYTES - open.len() - last.len()) / item.len();
+        format!("{open}{}{last}", item.repeat(count))
+    };
+    let numbered: String = (0..90_000).map(|number| format!("\"{number}\":0,")).collect();
+    let texts = [
+        filled("[", "[],", "0]"),
+        filled("[", "0,", "0]"),
+        filled("[", "[0],", "0]"),
+        filled("[", "[0,0],", "0]"),
+        filled("[", "{},", "0]"),
+        filled("[", "{\"\":0},", "0]"),
+        filled("[", "{\"\\n\":0},", "0]"),
+        filled("{", "\"\":0,", "\"\":0}"),
+        filled("[", "\"\\n\",", "0]"),
+        filled("[\"", ",", "\"]"),
+        filled("[", &format!("[{}0],", "0,".repeat(99)), "0]"),
+        filled("[", &format!("[{}0],", "0,".repeat(29_999)), "0]"),
+        format!("{{{numbered}\"\":0}}"),
+        format!("{}{}", "[".repeat(60), "]".repeat(60)),
+    ];
+    for text in texts {
+        assert!(text.len() <= BYTES);
+        let counted = allocation_counter::measure(|| {
+            Document::parse(text.as_bytes(), 64).unwrap();
+        });
+        let shown = text.get(..20).unwrap_or_default();
+        println!("{shown}: {} MiB", counted.bytes_max >> 20);
+        assert!(counted.bytes_max <= 40 << 20, "{shown}: {}", counted.bytes_max);
+    }
 }

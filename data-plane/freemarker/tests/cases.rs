@@ -124,8 +124,9 @@ fn all_cases() {
                 if let (true, Some(expected)) = (update, &case.error) {
                     let place = |text: &str| text.lines().next().map(str::to_owned);
                     assert_eq!(place(expected), place(&got), "{}", file.display());
-                    let (before, _) = text.split_once("\n-- error\n").unwrap();
-                    fs::write(file, format!("{before}\n-- error\n{got}\n")).unwrap();
+                    let (before, after) = text.split_once("\n-- error\n").unwrap();
+                    let deviates = after.find("-- deviates").and_then(|at| after.get(at..)).unwrap_or_default();
+                    fs::write(file, format!("{before}\n-- error\n{got}\n{deviates}")).unwrap();
                     continue;
                 }
                 (case.error, got)

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use sluice_freemarker::json::{Document, Kind, Node};
+use sluice_freemarker::json::{self, Document, Kind, Node};
 
 const EVENT: &str = include_str!("../benches/event.json");
 
@@ -31,6 +31,7 @@ fn same(node: Node<'_>, value: &Value) -> bool {
 
 fn check(bytes: &[u8]) {
     let shown = String::from_utf8_lossy(bytes);
+    assert_eq!(json::check(bytes, 100).err(), Document::parse(bytes, 100).err(), "{shown}");
     match (Document::parse(bytes, 100), serde_json::from_slice::<Value>(bytes)) {
         (Ok(document), Ok(value)) => assert!(same(document.root(), &value), "{shown}"),
         (Err(error), Err(_)) => assert!(error.offset() <= bytes.len(), "{shown}"),

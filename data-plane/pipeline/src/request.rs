@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sluice_freemarker::json::Document;
+use sluice_freemarker::json;
 use sluice_proto::sync::v1;
 
 use crate::{
@@ -119,7 +119,7 @@ fn check_json(output: &[u8]) -> Result<(), RenderError> {
         let message = "the template's output is empty, which is not JSON (the content type is a JSON type)";
         return not_json(message.into(), None);
     }
-    let Err(error) = Document::parse(output, MAX_OUTPUT_DEPTH) else {
+    let Err(error) = json::check(output, MAX_OUTPUT_DEPTH) else {
         return Ok(());
     };
     let position = position(output, error.offset());

@@ -23,6 +23,7 @@ pub(crate) const ALL: &[&str] = &[
     "namespace",
     "noparse",
     "outputformat",
+    "rare",
     "regex",
     "sequences",
     "setting",

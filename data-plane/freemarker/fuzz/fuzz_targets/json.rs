@@ -2,9 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_freemarker::json::Document;
+use sluice_freemarker::json::{self, Document};
 
 fuzz_target!(|input: &[u8]| {
+    assert_eq!(json::check(input, 64).err(), Document::parse(input, 64).err());
     let document = match Document::parse(input, 64) {
         Ok(document) => document,
         Err(error) => {

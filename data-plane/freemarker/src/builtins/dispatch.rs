@@ -41,8 +41,7 @@ impl<'r> Interp<'r> {
             | B::ItemCycle => self.loop_built_in(call),
             B::Filter | B::Map | B::TakeWhile | B::DropWhile => {
                 let items = self.items_of(expr)?;
-                let items = self.collect(items)?;
-                Value::sequence(items).map_err(crate::error::limit)
+                self.laid_out_items(items.at_once())
             }
             B::Size
             | B::First

@@ -53,8 +53,7 @@ impl<'r> Interp<'r> {
             BuiltIn::ItemCycle => Ok(Value::int(self.loop_state(call.loop_slot).0)),
             BuiltIn::Join | BuiltIn::SeqContains | BuiltIn::SeqIndexOf => {
                 let items = self.items_of(&call.target)?;
-                let items = self.collect(items)?;
-                Value::sequence(items).map_err(crate::error::limit)
+                self.laid_out_items(items)
             }
             BuiltIn::SeqLastIndexOf | BuiltIn::SortBy | BuiltIn::Chunk => match self.value(&call.target)? {
                 sequence @ Value::Sequence(_) => Ok(sequence),

@@ -23,7 +23,12 @@ impl<'r> Interp<'r> {
         let number = self.number(&call.target)?;
         self.meter.steps(number.cost())?;
         let date = |kind| {
-            let whole = number.rounded(RoundingMode::HalfUp).map_err(|_| limit("the number has too many digits"))?;
+            // Java rounds binary numbers in its own way
+            let whole = match &number {
+                Number::Binary(_) => number.round_half_up(),
+                _ => number.rounded(RoundingMode::HalfUp),
+            };
+            let whole = whole.map_err(|_| limit("the number has too many digits"))?;
             match whole {
                 Number::Int(epoch_ms) => Ok(Value::Date(Date { epoch_ms, kind })),
                 _ => Err(runtime(format!("the number doesn't fit into 64 bits: {}", number.to_plain_string()))),
@@ -63,12 +68,49 @@ impl<'r> Interp<'r> {
             return Err(runtime("?lower_abc and ?upper_abc need an integer from 1 to 2147483647"));
         }
         let mut letters = Vec::new();
+        let first = if upper { b'A' } else { b'a' };
+        if let Ok(number) = i32::try_from(rest)
+            && rest > MOST_LETTERS_RIGHT
+            && let Some(letters) = overflown_letters(number)
+        {
+            // what is no letter, too
+            let units: Vec<u16> = letters.iter().map(|letter| i32::from(first).wrapping_add(*letter) as u16).collect();
+            return Ok(String::from_utf16_lossy(&units));
+        }
         while rest > 0 {
             rest -= 1;
-            letters.push(if upper { b'A' } else { b'a' } + (rest % 26) as u8);
+            letters.push(first + (rest % 26) as u8);
             rest /= 26;
         }
         letters.reverse();
         Ok(String::from_utf8(letters).unwrap_or_default())
     }
+}
+
+/// Up to here FreeMarker's integers don't overflow.
+const MOST_LETTERS_RIGHT: i64 = 300_000_000;
+
+/// The letters, each from 0, that FreeMarker makes of a number when its integers overflow; nothing where it goes on for
+/// ever.
+fn overflown_letters(number: i32) -> Option<Vec<i32>> {
+    let (mut reached, mut weight) = (1i32, 1i32);
+    loop {
+        let next_weight = weight.wrapping_mul(26);
+        let next_reached = reached.wrapping_add(next_weight);
+        if next_reached > number {
+            break;
+        }
+        if next_weight == 0 {
+            return None;
+        }
+        (weight, reached) = (next_weight, next_reached);
+    }
+    let mut letters = Vec::new();
+    while weight != 0 {
+        let increase = number.wrapping_sub(reached) / weight;
+        letters.push(increase);
+        reached = reached.wrapping_add(increase.wrapping_mul(weight));
+        weight /= 26;
+    }
+    Some(letters)
 }

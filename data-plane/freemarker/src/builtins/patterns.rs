@@ -60,7 +60,10 @@ impl<'r> Interp<'r> {
 
     fn groups(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let groups = match self.value(&call.target)? {
-            Value::Sequence(Sequence::Matches(matches)) => matches.groups(),
+            Value::Sequence(Sequence::Matches(matches)) => match matches.groups() {
+                Ok(groups) => groups,
+                Err(count) => return Ok(Value::Sequence(Sequence::NoGroups(count))),
+            },
             Value::String(Text::Match(found)) => found.groups(),
             other => return Err(self.expected("regular expression matcher", &other, &call.target)),
         };

@@ -4,7 +4,7 @@ use super::BuiltIn;
 use super::sorting::{Unsortable, sorted};
 use crate::ast::{BuiltInCall, Expr};
 use crate::error::{ErrorKind, Raised, runtime};
-use crate::eval::{Interp, ListIter, a_or_an, compare_values};
+use crate::eval::{Given, Interp, ListIter, a_or_an, compare_values, readable, uncomparable_text};
 use crate::model::{Hash, Range, Sequence};
 use crate::number::Number;
 use crate::value::{Text, Value};
@@ -56,6 +56,7 @@ impl<'r> Interp<'r> {
         let sequence = self.sequence(call)?;
         match call.which {
             BuiltIn::Last => {
+                readable(&sequence)?;
                 let last = sequence.len().and_then(|len| len.checked_sub(1));
                 Ok(last.and_then(|last| sequence.get(last)).unwrap_or(Value::Missing))
             }
@@ -69,6 +70,7 @@ impl<'r> Interp<'r> {
                 };
                 for index in (0..from).rev() {
                     self.meter.step()?;
+                    readable(&sequence)?;
                     if let Some(item) = sequence.get(index)
                         && self.is_same(&item, &wanted, index)?
                     {
@@ -95,6 +97,12 @@ impl<'r> Interp<'r> {
 
     /// Whether an item is equal to what is looked for; values of other types are just different.
     fn is_same(&mut self, item: &Value<'r>, wanted: &Value<'r>, index: usize) -> Result<bool, Raised> {
+        if let Some(problem) = uncomparable_text(item, wanted) {
+            return Err(runtime(format!(
+                "This error has occurred when comparing sequence item at 0-based index {index} to the searched item:\n\
+                 {problem}"
+            )));
+        }
         match (item, wanted) {
             (Value::String(a), Value::String(b)) => self.meter.scan(a.len().min(b.len()))?,
             (Value::Date(a), Value::Date(b)) if a.kind != b.kind => {
@@ -122,10 +130,20 @@ impl<'r> Interp<'r> {
     }
 
     fn size(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
-        if let Some(count) = self.count_unmapped(&call.target)? {
-            return Ok(Value::int(count));
-        }
-        Ok(match self.value(&call.target)? {
+        let value = match self.given(&call.target)? {
+            Given::Items(mut items) => {
+                if let Some(size) = items.size() {
+                    return Ok(Value::Number(Number::Int(size)));
+                }
+                let mut size = 0;
+                while self.next_item(&mut items)?.is_some() {
+                    size += 1;
+                }
+                return Ok(Value::int(size));
+            }
+            Given::Value(value) => value,
+        };
+        Ok(match value {
             Value::Sequence(Sequence::Range(Range { len: Some(len), .. })) => {
                 Value::Number(Number::Int(i64::from(len)))
             }

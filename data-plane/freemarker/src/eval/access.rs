@@ -1,6 +1,7 @@
 //! `.name`, `[key]`, slices and ranges.
 
 use super::Interp;
+use super::lazy::{Given, waits};
 use crate::ast::{Expr, RangeExpr, RangeKind};
 use crate::error::{Place, Raised, runtime};
 use crate::json::{Key, Node};
@@ -33,6 +34,12 @@ impl<'r> Interp<'r> {
     }
 
     pub(super) fn index(&mut self, target: &'r Expr, key: &'r Expr) -> Result<Value<'r>, Raised> {
+        if waits(target) {
+            return match self.part(target, key)? {
+                Given::Items(items) => self.laid_out_items(items),
+                Given::Value(value) => Ok(value),
+            };
+        }
         let value = self.present(target)?;
         let found = self.value(key)?;
         self.indexed(value, found, target, key)
@@ -58,6 +65,13 @@ impl<'r> Interp<'r> {
     fn item(&mut self, value: Value<'r>, index: i64, target: &Expr) -> Result<Value<'r>, Raised> {
         match &value {
             Value::Sequence(sequence) => {
+                if let Sequence::NoGroups(count) = sequence {
+                    // FreeMarker asks for those before the first, too
+                    return match usize::try_from(index) {
+                        Ok(index) if index >= *count => Ok(Value::Missing),
+                        _ => Err(no_group()),
+                    };
+                }
                 let item = usize::try_from(index).ok().and_then(|index| sequence.get(index));
                 return Ok(item.unwrap_or(Value::Missing));
             }
@@ -112,23 +126,10 @@ impl<'r> Interp<'r> {
         };
         let Some(sequence) = sequence else { return Ok(Value::Missing) };
         let size = sequence.len().map_or(i64::from(i32::MAX), |len| len as i64);
-        // FreeMarker knows the size of what was filtered last
-        let filtered = super::listing::is_filtered(target);
-        let checked = if filtered {
-            bounds(range, i64::from(i32::MAX)).and_then(|_| bounds(range, size))
-        } else {
-            bounds(range, size)
-        };
-        let bounds = match checked {
-            Ok(bounds) => bounds,
-            Err(problem) if filtered && problem.starts_with("Range") => {
-                let fault = runtime(problem);
-                return Err(if range.descending { fault.at(target.span) } else { fault });
-            }
-            Err(problem) => return Err(runtime(problem).at(key.span)),
-        };
+        let bounds = bounds(range, size).map_err(|problem| runtime(problem).at(key.span))?;
         let Some((start, count)) = bounds else { return self.built_sequence(Vec::new()) };
         self.charge_items(count)?;
+        readable(&sequence)?;
         let items = (0..count as i64)
             .map(|i| if range.descending { start - i } else { start + i })
             .map(|i| usize::try_from(i).ok().and_then(|i| sequence.get(i)).unwrap_or(Value::Missing));
@@ -180,6 +181,15 @@ impl<'r> Interp<'r> {
     }
 }
 
+/// An error if the items can't be read.
+pub(crate) fn readable(sequence: &Sequence<'_>) -> Result<(), Raised> {
+    if matches!(sequence, Sequence::NoGroups(_)) { Err(no_group()) } else { Ok(()) }
+}
+
+fn no_group() -> Raised {
+    runtime("Failed to read regular expression match group")
+}
+
 /// How much dearer than other expressions finding a member of an object is.
 #[inline]
 pub(super) fn member_steps(object: Node<'_>) -> u64 {
@@ -188,7 +198,7 @@ pub(super) fn member_steps(object: Node<'_>) -> u64 {
 
 /// Where a slice starts and how many items it has, in something of `size` items; `None` for an
 /// empty one.
-fn bounds(range: Range, size: i64) -> Result<Option<(i64, usize)>, String> {
+pub(super) fn bounds(range: Range, size: i64) -> Result<Option<(i64, usize)>, String> {
     if range.len == Some(0) {
         return Ok(None);
     }

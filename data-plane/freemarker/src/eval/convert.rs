@@ -36,17 +36,15 @@ impl<'r> Interp<'r> {
 
     /// The value as an interpolation prints it, if it is no markup.
     pub(super) fn printed(&mut self, value: Value<'r>, expr: &Expr) -> Result<Text<'r>, Raised> {
-        match value {
-            Value::Sequence(Sequence::Matches(_)) => self.text_of(value, expr),
-            Value::Sequence(_) | Value::Hash(_) | Value::Method(_) | Value::Callable(_) | Value::Scope(_) => Err(self
-                .expected(
-                    "string or something automatically convertible to string (number, date or boolean), or \"template \
-                     output\" ",
-                    &value,
-                    expr,
-                )),
-            other => self.text_of(other, expr),
+        if value.is_unprintable() {
+            return Err(self.expected(
+                "string or something automatically convertible to string (number, date or boolean), or \"template \
+                 output\" ",
+                &value,
+                expr,
+            ));
         }
+        self.text_of(value, expr)
     }
 
     /// The value as a string.

@@ -20,6 +20,9 @@ use crate::value::{Text, Value};
 /// What a template of a text costs at least, in bytes, for each byte of its text.
 const TREE_BYTES: usize = 24;
 
+/// What a value of a JSON text takes while it is read, in bytes.
+const READ_BYTES: usize = 64;
+
 /// How deep a template that is made while rendering may nest at least.
 const LEAST_NESTING: u32 = 12;
 
@@ -53,11 +56,15 @@ impl<'r> Interp<'r> {
             BuiltIn::AbsoluteTemplateName => {
                 let name = self.text(&call.target)?;
                 let base = match call.args.first() {
-                    Some(base) => self.text(base)?,
+                    Some(base) => match self.value(base)? {
+                        Value::String(base) => base,
+                        Value::Nothing { .. } => Text::Borrowed(""),
+                        other => return Err(self.bad_argument(call.which.name(), 0, "string", &other)),
+                    },
                     None => Text::Borrowed(self.template.name.as_str()),
                 };
                 let full = template_name::join(&base, &name);
-                let absolute = if full.contains("://") { full } else { format!("/{full}") };
+                let absolute = if full.contains("://") || full.starts_with('/') { full } else { format!("/{full}") };
                 self.built(absolute)
             }
             _ => self.with_args(call),
@@ -256,15 +263,20 @@ impl<'r> Interp<'r> {
         let source = self.text_of(value, &call.target)?;
         self.meter.steps(10 + source.len() as u64 / 16)?;
         let bare = without_comments(&source);
-        let document = Document::parse(bare.as_bytes(), MAX_VALUE_DEPTH as usize - 1).map_err(|problem| {
-            runtime(format!(
+        let most = self.meter.value_bytes_left() / READ_BYTES;
+        let document =
+            Document::parse_some(bare.as_bytes(), MAX_VALUE_DEPTH as usize - 1, most).map_err(|problem| {
+                if problem.is_limit() {
+                    return limit(format!("?{} reads {problem}, which would take too much memory", call.which.name()));
+                }
+                runtime(format!(
                 "Failed to \"?{}\" string with this error:\n\n---begin-message---\n{problem}\n---end-message---\n\nThe \
                  failing expression:\n==> {}",
                 call.which.name(),
                 self.located(expr.span)
             ))
             .at(expr.span)
-        })?;
+            })?;
         self.owned(document.root())
     }
 

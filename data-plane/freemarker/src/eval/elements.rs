@@ -236,6 +236,18 @@ impl<'r> Interp<'r> {
             )));
         }
         let right = self.present(&assignment.value)?;
+        let joins = matches!(
+            (&current, &right),
+            (Value::Sequence(_), Value::Sequence(_) | Value::Nothing { .. })
+                | (Value::Hash(_), Value::Hash(_) | Value::Nothing { .. })
+        );
+        if !joins && current.is_unprintable() {
+            return Err(runtime(format!(
+                "Expected a string or something automatically convertible to string (number, date or boolean), or \
+                 \"template output\" , but the expression has evaluated to {}.",
+                a_or_an(current.type_name())
+            )));
+        }
         self.operate(op, current, right, None, &assignment.value)
     }
 
@@ -252,9 +264,14 @@ impl<'r> Interp<'r> {
                 }
                 let value = match wanted.take() {
                     Some(value) => value,
-                    None => self.value(&switch.value)?,
+                    None => self.eval(&switch.value)?,
                 };
-                let other = self.value(expr)?;
+                let other = self.eval(expr)?;
+                for (value, expr) in [(&value, &switch.value), (&other, expr)] {
+                    if value.is_missing() {
+                        return Err(self.missing(expr));
+                    }
+                }
                 matched = self.equal(&value, &other, expr)?;
                 wanted = Some(value);
             }

@@ -61,8 +61,8 @@ impl<'r> Interp<'r> {
                 value @ (Value::Number(_) | Value::Missing) => Ok(value),
                 other => Err(self.expected("number", &other, operand)),
             },
-            ExprKind::Chain(chain) => self.chain(chain),
-            ExprKind::Compare(comparison) => self.comparison(comparison),
+            ExprKind::Chain(chain) => self.chain(chain, expr.span),
+            ExprKind::Compare(comparison) => self.comparison(comparison, expr.span),
             ExprKind::And(operands) => {
                 for operand in operands {
                     if !self.condition(operand)? {
@@ -226,11 +226,7 @@ impl<'r> Interp<'r> {
         self.charge_items(2 * entries.len())?;
         let mut map = Map::default();
         for (key, value) in entries {
-            let key = match self.value(key)? {
-                Value::String(text) => text,
-                Value::Nothing { .. } => Text::Borrowed(""),
-                other => return Err(self.expected("string", &other, key)),
-            };
+            let key = self.text(key)?;
             let value = self.present(value)?;
             map.insert(key, value).map_err(limit)?;
         }

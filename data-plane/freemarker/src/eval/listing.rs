@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::access::readable;
+use super::lazy::{Given, Part};
 use super::{Flow, Interp};
 use crate::ast::{BuiltInCall, Expr, ExprKind, Items, Lambda, List, LoopVariables};
-use crate::builtins::BuiltIn;
 use crate::callable::Callable as FunctionValue;
-use crate::error::{Place, Raised, runtime};
+use crate::error::{ErrorKind, Place, Raised, runtime};
 use crate::model::{Hash, Range, Sequence};
 use crate::span::Span;
 use crate::value::{Method, Value};
@@ -27,11 +28,12 @@ pub(crate) struct ListIter<'r> {
 enum Source<'r> {
     Sequence { sequence: Sequence<'r>, place: usize },
     Hash { hash: Hash<'r>, place: usize },
-    Derived { inner: Box<ListIter<'r>>, how: Derivation, callable: Callable<'r>, settled: bool },
+    Derived { inner: Box<ListIter<'r>>, how: Derivation, callable: Callable<'r>, settled: bool, lazy: bool },
+    Part { inner: Box<ListIter<'r>>, part: Part },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Derivation {
+pub(super) enum Derivation {
     Filter,
     Map,
     TakeWhile,
@@ -68,6 +70,30 @@ impl<'r> ListIter<'r> {
         )
     }
 
+    /// How many items there are where FreeMarker knows it before they are made.
+    pub(crate) fn size(&self) -> Option<i64> {
+        match &self.source {
+            Source::Sequence { sequence, .. } => {
+                Some(sequence.len().and_then(|len| i64::try_from(len).ok()).unwrap_or(i64::from(i32::MAX)))
+            }
+            Source::Derived { inner, how: Derivation::Map, .. } => inner.size(),
+            Source::Part { part, .. } => part.size,
+            Source::Hash { .. } | Source::Derived { .. } => None,
+        }
+    }
+
+    pub(super) fn part(self, part: Part) -> Self {
+        ListIter { source: Source::Part { inner: Box::new(self), part }, ahead: None }
+    }
+
+    /// The same, all of which is wanted: errors are not those of the single items.
+    pub(crate) fn at_once(mut self) -> Self {
+        if let Source::Derived { lazy, .. } = &mut self.source {
+            *lazy = false;
+        }
+        self
+    }
+
     fn of_hash(hash: Hash<'r>) -> Self {
         ListIter { source: Source::Hash { hash, place: 0 }, ahead: None }
     }
@@ -81,36 +107,20 @@ impl<'r> ListIter<'r> {
 impl<'r> Interp<'r> {
     /// The items that an expression gives; filters and the like in it work as they are asked.
     pub(crate) fn items_of(&mut self, expr: &'r Expr) -> Result<ListIter<'r>, Raised> {
-        if let Some((call, how)) = derived(expr) {
-            self.meter.step()?;
-            self.meter.enter()?;
-            let inner = self.items_of(&call.target)?;
-            self.meter.leave();
-            return self.derive(call, how, inner);
-        }
-        match self.value(expr)? {
-            Value::Sequence(sequence) => Ok(ListIter::of(sequence)),
-            Value::Nothing { .. } => Ok(ListIter::empty()),
-            other => Err(self.expected("sequence or collection", &other, expr)),
+        match self.given(expr)? {
+            Given::Items(items) => Ok(items),
+            Given::Value(Value::Sequence(sequence)) => Ok(ListIter::of(sequence)),
+            Given::Value(Value::Nothing { .. }) => Ok(ListIter::empty()),
+            Given::Value(other) => Err(self.expected("sequence or collection", &other, expr)),
         }
     }
 
-    /// How many items there are, if they are what `?map` makes of others: it need not make them for that.
-    pub(crate) fn count_unmapped(&mut self, expr: &'r Expr) -> Result<Option<usize>, Raised> {
-        if derived(expr).is_none() || is_filtered(expr) {
-            return Ok(None);
-        }
-        let mut iter = self.items_of(expr)?;
-        while let Source::Derived { inner, .. } = iter.source {
-            iter = *inner;
-        }
-        Ok(match &iter.source {
-            Source::Sequence { sequence, .. } => sequence.len(),
-            _ => None,
-        })
-    }
-
-    fn derive(&mut self, call: &'r BuiltInCall, how: Derivation, inner: ListIter<'r>) -> Result<ListIter<'r>, Raised> {
+    pub(super) fn derive(
+        &mut self,
+        call: &'r BuiltInCall,
+        how: Derivation,
+        inner: ListIter<'r>,
+    ) -> Result<ListIter<'r>, Raised> {
         let callable = match call.args.first() {
             Some(Expr { kind: ExprKind::Lambda(lambda), .. }) => Callable::Lambda(lambda),
             Some(other) => match self.value(other)? {
@@ -121,7 +131,7 @@ impl<'r> Interp<'r> {
             None => return Err(runtime(format!("?{} needs an argument", call.which.name()))),
         };
         let inner = Box::new(inner);
-        let source = Source::Derived { inner, how, callable, settled: false };
+        let source = Source::Derived { inner, how, callable, settled: false, lazy: true };
         Ok(ListIter { source, ahead: None })
     }
 
@@ -176,6 +186,7 @@ impl<'r> Interp<'r> {
             Source::Sequence { sequence, place } => Ok(sequence.len().is_none_or(|len| *place < len)),
             Source::Hash { hash, place } => Ok(*place < hash.len()),
             Source::Derived { inner, how: Derivation::Map, .. } => self.has_next(inner),
+            Source::Part { inner, part } => self.part_has_next(inner, part),
             Source::Derived { .. } => {
                 iter.ahead = self.next_item(iter)?;
                 Ok(iter.ahead.is_some())
@@ -192,6 +203,9 @@ impl<'r> Interp<'r> {
         let item = match &mut iter.source {
             Source::Sequence { sequence, place } => {
                 let item = sequence.get(*place);
+                if item.is_none() && sequence.len().is_some_and(|len| *place < len) {
+                    readable(sequence)?;
+                }
                 *place += 1;
                 return Ok(item.map(|first| Item { first, second: None }));
             }
@@ -200,38 +214,69 @@ impl<'r> Interp<'r> {
                 *place += 1;
                 return Ok(entry.map(|(key, value)| Item { first: Value::String(key), second: Some(value) }));
             }
-            Source::Derived { inner, how, callable, settled } => loop {
-                let ended = *how == Derivation::TakeWhile && *settled;
-                let Some(item) = (if ended { None } else { self.next_item(inner)? }) else {
-                    break None;
-                };
-                if *how == Derivation::DropWhile && *settled {
-                    break Some(item);
-                }
-                if *how == Derivation::Map {
-                    let mapped = self.call_for_item(callable, item.first)?;
-                    if mapped.is_missing() {
-                        return Err(self.wrong_result(
-                            "The element mapper function has returned no return value (has returned null).",
-                            callable,
-                        ));
-                    }
-                    break Some(Item { first: mapped, second: None });
-                }
-                let accepted = self.accepts(callable, item.first.clone())?;
-                match how {
-                    Derivation::Filter if accepted => break Some(item),
-                    Derivation::TakeWhile if accepted => break Some(item),
-                    Derivation::TakeWhile => *settled = true,
-                    Derivation::DropWhile if !accepted => {
-                        *settled = true;
-                        break Some(item);
-                    }
-                    _ => {}
-                }
-            },
+            Source::Part { inner, part } => self.next_of_part(inner, part)?.map(|first| Item { first, second: None }),
+            Source::Derived { inner, how, callable, settled, lazy } => {
+                let item = self.next_derived(inner, *how, callable, settled);
+                if *lazy { item.map_err(|fault| self.while_transforming(fault))? } else { item? }
+            }
         };
         Ok(item)
+    }
+
+    fn next_derived(
+        &mut self,
+        inner: &mut ListIter<'r>,
+        how: Derivation,
+        callable: &Callable<'r>,
+        settled: &mut bool,
+    ) -> Result<Option<Item<'r>>, Raised> {
+        let item = loop {
+            let ended = how == Derivation::TakeWhile && *settled;
+            let Some(item) = (if ended { None } else { self.next_item(inner)? }) else {
+                break None;
+            };
+            if how == Derivation::DropWhile && *settled {
+                break Some(item);
+            }
+            if how == Derivation::Map {
+                let mapped = self.call_for_item(callable, item.first)?;
+                if mapped.is_missing() {
+                    return Err(self.wrong_result(
+                        "The element mapper function has returned no return value (has returned null).",
+                        callable,
+                    ));
+                }
+                break Some(Item { first: mapped, second: None });
+            }
+            let accepted = self.accepts(callable, item.first.clone())?;
+            match how {
+                Derivation::Filter if accepted => break Some(item),
+                Derivation::TakeWhile if accepted => break Some(item),
+                Derivation::TakeWhile => *settled = true,
+                Derivation::DropWhile if !accepted => {
+                    *settled = true;
+                    break Some(item);
+                }
+                _ => {}
+            }
+        };
+        Ok(item)
+    }
+
+    /// The error of an item that is made while it is asked for: FreeMarker reports it there.
+    fn while_transforming(&self, fault: Raised) -> Raised {
+        const PROBLEM: &str = "Failed to transform element";
+        if fault.kind == ErrorKind::Limit {
+            return fault;
+        }
+        if fault.message.starts_with(PROBLEM) {
+            return runtime(fault.message);
+        }
+        let place = match fault.span {
+            Some(span) if !fault.message.contains("==> ") => format!("\n==> {}", self.located(span)),
+            _ => String::new(),
+        };
+        runtime(format!("{PROBLEM}:\n{}{place}", fault.message))
     }
 
     /// All items that are left.
@@ -242,6 +287,12 @@ impl<'r> Interp<'r> {
             items.push(item.first);
         }
         Ok(items)
+    }
+
+    /// A sequence of all items that are left.
+    pub(crate) fn laid_out_items(&mut self, items: ListIter<'r>) -> Result<Value<'r>, Raised> {
+        let items = self.collect(items)?;
+        Value::sequence(items).map_err(crate::error::limit)
     }
 
     pub(super) fn list(&mut self, list: &'r List) -> Result<Flow, Raised> {
@@ -268,10 +319,15 @@ impl<'r> Interp<'r> {
     }
 
     fn listed(&mut self, source: &'r Expr, pairs: bool) -> Result<ListIter<'r>, Raised> {
-        if derived(source).is_some() && !pairs {
-            return self.items_of(source);
-        }
-        match (self.value(source)?, pairs) {
+        let value = if pairs {
+            self.value(source)?
+        } else {
+            match self.given(source)? {
+                Given::Items(items) => return Ok(items),
+                Given::Value(value) => value,
+            }
+        };
+        match (value, pairs) {
             (Value::Hash(hash), true) => Ok(ListIter::of_hash(hash)),
             (Value::Sequence(sequence), false) => Ok(ListIter::of(sequence)),
             (Value::Nothing { .. }, _) => Ok(ListIter::empty()),
@@ -346,40 +402,5 @@ fn items_in(block: &[crate::ast::Element]) -> Option<&Items> {
         ElementKind::Call(call) => items_in(call.content.as_deref().unwrap_or_default()),
         ElementKind::Switch(switch) => switch.cases.iter().find_map(|case| items_in(&case.body)),
         _ => None,
-    })
-}
-
-/// The filter or the like that an expression is, in parentheses or not.
-fn derived(expr: &Expr) -> Option<(&BuiltInCall, Derivation)> {
-    match &without_parentheses(expr).kind {
-        ExprKind::BuiltIn(call) => derivation(call.which).map(|how| (&**call, how)),
-        _ => None,
-    }
-}
-
-/// Whether it is not known before how many items there are.
-pub(super) fn is_filtered(expr: &Expr) -> bool {
-    match derived(expr) {
-        Some((call, Derivation::Map)) => is_filtered(&call.target),
-        Some(_) => true,
-        None => false,
-    }
-}
-
-fn without_parentheses(expr: &Expr) -> &Expr {
-    let mut expr = expr;
-    while let ExprKind::Group(inner) = &expr.kind {
-        expr = inner;
-    }
-    expr
-}
-
-fn derivation(which: BuiltIn) -> Option<Derivation> {
-    Some(match which {
-        BuiltIn::Filter => Derivation::Filter,
-        BuiltIn::Map => Derivation::Map,
-        BuiltIn::TakeWhile => Derivation::TakeWhile,
-        BuiltIn::DropWhile => Derivation::DropWhile,
-        _ => return None,
     })
 }

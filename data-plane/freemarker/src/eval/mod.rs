@@ -14,6 +14,7 @@ mod elements;
 mod expressions;
 mod follow;
 mod frames;
+mod lazy;
 mod listing;
 mod markup;
 mod modules;
@@ -22,11 +23,12 @@ mod render;
 mod special;
 mod variables;
 
-pub(crate) use access::{utf16_len, utf16_slice};
+pub(crate) use access::{readable, utf16_len, utf16_slice};
 pub(crate) use blame::a_or_an;
 pub(crate) use follow::Followed;
+pub(crate) use lazy::Given;
 pub(crate) use listing::ListIter;
-pub(crate) use operators::compare_values;
+pub(crate) use operators::{compare_values, uncomparable_text};
 pub use render::Renderer;
 
 use std::borrow::Cow;

@@ -4,7 +4,7 @@ use super::frames::Context;
 use super::{Flow, Interp};
 use crate::ast::{Expr, Import, Include};
 use crate::callable::{Callable, Kind, Layer, MacroRef, Scope};
-use crate::error::{Fault, Raised, limit, runtime};
+use crate::error::{Error, ErrorKind, Fault, Raised, limit, runtime};
 use crate::template::Inner;
 use crate::template_name;
 use crate::value::{Text, Value};
@@ -89,6 +89,20 @@ impl<'r> Interp<'r> {
 
     /// Finds a template by its full name.
     pub(super) fn find_template(&mut self, full: &str) -> Result<Option<&'r Inner>, Raised> {
+        match self.look_up(full)? {
+            None => Ok(None),
+            Some(Ok(template)) => Ok(Some(template)),
+            Some(Err(error)) => Err(runtime(format!(
+                "Syntax error in template \"{}\" in line {}, column {}:\n{}",
+                error.template_name(),
+                error.line(),
+                error.column(),
+                error.message()
+            ))),
+        }
+    }
+
+    fn look_up(&mut self, full: &str) -> Result<Option<Result<&'r Inner, &'r Error>>, Raised> {
         self.meter.steps(10)?;
         let Some(templates) = self.root.templates() else { return Ok(None) };
         for name in template_name::candidates(full) {
@@ -97,17 +111,9 @@ impl<'r> Interp<'r> {
                 None => {}
                 Some(Ok(template)) => {
                     self.meter.scan(template.source.len())?;
-                    return Ok(Some(template));
+                    return Ok(Some(Ok(template)));
                 }
-                Some(Err(error)) => {
-                    return Err(runtime(format!(
-                        "Syntax error in template \"{}\" in line {}, column {}:\n{}",
-                        error.template_name(),
-                        error.line(),
-                        error.column(),
-                        error.message()
-                    )));
-                }
+                Some(Err(error)) => return Ok(Some(Err(error))),
             }
         }
         Ok(None)
@@ -218,16 +224,22 @@ impl<'r> Interp<'r> {
 
     // what the settings ask for
 
+    /// A template that no directive asks for: what is wrong with it is wrong there.
+    fn automatic(&mut self, what: &str, name: &str) -> Result<&'r Inner, Raised> {
+        match self.look_up(name)? {
+            Some(found) => found.map_err(Fault::of),
+            None => Err(not_found(what, name, name)),
+        }
+    }
+
     pub(super) fn auto_include(&mut self, name: &str) -> Result<(), Raised> {
-        let template = self.find_template(name).map_err(|fault| failed("inclusion", name, *fault))?;
-        let Some(template) = template else { return Err(not_found("inclusion", name, name)) };
+        let template = self.automatic("inclusion", name)?;
         let unit = self.load(template)?;
         self.run_unit(unit).map(drop)
     }
 
     pub(super) fn auto_import(&mut self, name: &str, target: &'r str) -> Result<(), Raised> {
-        let template = self.find_template(name).map_err(|fault| failed("importing", name, *fault))?;
-        let Some(template) = template else { return Err(not_found("importing", name, name)) };
+        let template = self.automatic("importing", name)?;
         let target = self.id_for(Text::Borrowed(target));
         self.import_template(template, Some(target)).map(drop)
     }
@@ -298,7 +310,11 @@ impl<'r> Interp<'r> {
 
     pub(super) fn optional_import(&mut self, unit: u32) -> Result<Value<'r>, Raised> {
         let template = self.template_of(unit);
-        self.import_template(template, None)
+        // errors in it are causes, and no longer those of missing values
+        self.import_template(template, None).map_err(|fault| match fault.kind {
+            ErrorKind::Limit => fault,
+            _ => runtime(format!("Failed to import loaded template; see cause exception:\n{}", fault.message)),
+        })
     }
 
     /// The template that a namespace is of.

@@ -44,7 +44,7 @@ fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
 }
 
 impl<'r> Interp<'r> {
-    pub(super) fn chain(&mut self, chain: &'r Chain) -> Result<Value<'r>, Raised> {
+    pub(super) fn chain(&mut self, chain: &'r Chain, whole: Span) -> Result<Value<'r>, Raised> {
         let mut left = self.eval(&chain.first)?;
         if left.is_missing() && !matches!(chain.rest.first(), Some((BinaryOp::Add, _))) {
             return Err(self.missing(&chain.first));
@@ -59,7 +59,7 @@ impl<'r> Interp<'r> {
             let right = self.eval(expr)?;
             if let (Value::Number(_), Value::Number(_), None) = (&left, &right, &buffer) {
                 left = self.operate(*op, left, right, None, expr)?;
-                left_span = left_span.to(expr.span);
+                left_span = whole.to(expr.span);
                 continue;
             }
             let (left_kept, right) = (std::mem::replace(&mut left, Value::Missing), self.settled(right)?);
@@ -103,7 +103,7 @@ impl<'r> Interp<'r> {
                 continue;
             }
             left = self.operate(*op, left, right, left_expr, expr)?;
-            left_span = left_span.to(expr.span);
+            left_span = whole.to(expr.span);
         }
         Ok(match buffer {
             Some(text) => Value::String(Text::from(text)),
@@ -210,7 +210,7 @@ impl<'r> Interp<'r> {
         Ok(Value::Hash(Hash::Map(map.into())))
     }
 
-    pub(super) fn comparison(&mut self, comparison: &'r Comparison) -> Result<Value<'r>, Raised> {
+    pub(super) fn comparison(&mut self, comparison: &'r Comparison, span: Span) -> Result<Value<'r>, Raised> {
         let Comparison { op, left, right } = comparison;
         let a = self.eval(left)?;
         let b = self.eval(right)?;
@@ -227,7 +227,7 @@ impl<'r> Interp<'r> {
             Ok(_) if ordered && !matches!(a, Value::Number(_) | Value::Date(_)) => Err(Mismatch::NoOrder),
             other => other,
         };
-        let ordering = ordering.map_err(|m| self.incomparable(m, &a, &b, *op, left.span.to(right.span)))?;
+        let ordering = ordering.map_err(|m| self.incomparable(m, &a, &b, *op, span))?;
         Ok(Value::Bool(match op {
             CompareOp::Equal => ordering.is_eq(),
             CompareOp::NotEqual => ordering.is_ne(),
@@ -253,12 +253,17 @@ impl<'r> Interp<'r> {
 
     #[cold]
     fn incomparable(&self, why: Mismatch, a: &Value<'r>, b: &Value<'r>, op: CompareOp, span: Span) -> Raised {
-        let is_text = |value: &Value<'r>| scalar(value).is_some() || value.lacks_charset().is_some();
-        match a.lacks_charset().or_else(|| b.lacks_charset()) {
-            Some(problem) if is_text(a) && is_text(b) => runtime(problem),
-            _ => self.blamed_at(mismatch(why, a, b, op), span, &[]),
+        match uncomparable_text(a, b) {
+            Some(problem) => runtime(problem),
+            None => self.blamed_at(mismatch(why, a, b, op), span, &[]),
         }
     }
+}
+
+/// Why two texts can't be compared, if they are texts.
+pub(crate) fn uncomparable_text(a: &Value<'_>, b: &Value<'_>) -> Option<String> {
+    let is_text = |value: &Value<'_>| scalar(value).is_some() || value.lacks_charset().is_some();
+    a.lacks_charset().or_else(|| b.lacks_charset()).filter(|_| is_text(a) && is_text(b))
 }
 
 fn mismatch(mismatch: Mismatch, a: &Value<'_>, b: &Value<'_>, op: CompareOp) -> String {

@@ -33,6 +33,17 @@ pub struct Civil {
     pub millisecond: i64,
 }
 
+/// The number of a day since the epoch, and the milliseconds in it. A zone may lead beyond 64 bits.
+fn day_and_rest(local_ms: i128) -> (i64, i64) {
+    match i64::try_from(local_ms) {
+        Ok(ms) => (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS)),
+        Err(_) => {
+            let day = i128::from(DAY_MS);
+            (local_ms.div_euclid(day) as i64, local_ms.rem_euclid(day) as i64)
+        }
+    }
+}
+
 impl Civil {
     /// What clocks in UTC show at a time in milliseconds since the epoch.
     pub fn from_utc_ms(epoch_ms: i64) -> Self {
@@ -46,17 +57,17 @@ impl Civil {
     }
 
     /// Reads off milliseconds since 1970-01-01T00:00 in the Gregorian calendar of all time.
-    pub(crate) fn gregorian(local_ms: i64) -> Self {
-        let day = local_ms.div_euclid(DAY_MS);
+    pub(crate) fn gregorian(local_ms: impl Into<i128>) -> Self {
+        let (day, rest) = day_and_rest(local_ms.into());
         let (year, month, date) = gregorian_date(day);
-        Self::at(year, month, date, local_ms.rem_euclid(DAY_MS))
+        Self::at(year, month, date, rest)
     }
 
     /// Reads them off in the Julian calendar before its end.
-    pub(crate) fn with_cutover(local_ms: i64) -> Self {
-        let day = local_ms.div_euclid(DAY_MS);
+    pub(crate) fn with_cutover(local_ms: impl Into<i128>) -> Self {
+        let (day, rest) = day_and_rest(local_ms.into());
         let (year, month, date) = if day < CUTOVER { julian_date(day) } else { gregorian_date(day) };
-        Self::at(year, month, date, local_ms.rem_euclid(DAY_MS))
+        Self::at(year, month, date, rest)
     }
 
     fn at(year: i64, month: i64, day: i64, ms: i64) -> Self {

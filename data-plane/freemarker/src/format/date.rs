@@ -200,8 +200,8 @@ impl CompiledDateFormat {
 }
 
 /// Milliseconds of wall clock time since 1970-01-01T00:00.
-pub(crate) fn local(epoch_ms: i64, zone: &Zone) -> i64 {
-    epoch_ms.saturating_add(zone.offset_at(epoch_ms) * 1000)
+pub(crate) fn local(epoch_ms: i64, zone: &Zone) -> i128 {
+    i128::from(epoch_ms) + i128::from(zone.offset_at(epoch_ms)) * 1000
 }
 
 /// The pattern of `short`, `medium`, `long`, `full` and pairs of them (`short_long`).

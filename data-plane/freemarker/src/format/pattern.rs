@@ -66,8 +66,9 @@ impl DatePattern {
     /// The date as text.
     pub(crate) fn format(&self, epoch_ms: i64, zone: &Zone) -> String {
         let mut out = String::with_capacity(32);
-        let wall_ms = local(epoch_ms, zone);
-        let shown = Shown { wall: Civil::with_cutover(wall_ms), wall_ms, epoch_ms, zone };
+        let local = local(epoch_ms, zone);
+        let wall_ms = i64::try_from(local).unwrap_or(epoch_ms);
+        let shown = Shown { wall: Civil::with_cutover(local), wall_ms, epoch_ms, zone };
         for part in &self.parts {
             match part {
                 Part::Literal(c) => out.push(*c),

@@ -62,8 +62,14 @@ impl Zone {
             "VST" => "Asia/Ho_Chi_Minh",
             other => other,
         };
-        let zone = database.get(name).ok()?;
+        // Java minds the case of names
+        let zone = database.get(name).ok().filter(|zone| zone.iana_name() == Some(name))?;
         Some(Zone::Named(name.to_owned(), Box::new(zone)))
+    }
+
+    /// The zone that Java takes for one that does not exist.
+    pub(crate) fn unknown() -> Zone {
+        Zone::Fixed(0, "GMT".into())
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -237,5 +243,6 @@ mod tests {
         assert_eq!(Zone::find("GMT-01:30").unwrap().offset_at(0), -5400);
         assert!(Zone::find("Nowhere/Land").is_none());
         assert!(Zone::find("GMT+25").is_none());
+        assert!(Zone::find("america/new_york").is_none());
     }
 }

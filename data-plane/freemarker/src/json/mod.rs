@@ -3,6 +3,7 @@
 //! [`Document`] is a flat arena over the bytes it was parsed from: strings without escapes and all
 //! numbers are slices of the input, so that a template reads an event without copying it.
 
+mod error;
 mod key;
 mod parse;
 mod scan;
@@ -12,8 +13,32 @@ use std::fmt;
 
 use parse::Parser;
 
+pub use error::JsonError;
 pub(crate) use key::Key;
 pub(crate) use write::write_json_string;
+
+/// Looks whether `bytes` are one JSON value, as [`Document::parse`] would, in next to no memory.
+///
+/// ```
+/// use sluice_freemarker::json::check;
+///
+/// assert!(check(b"[1, {}]", 8).is_ok());
+/// assert_eq!(check(b"[1, {]", 8).unwrap_err().offset(), 5);
+/// ```
+///
+/// # Errors
+/// Those of [`Document::parse`].
+pub fn check(bytes: &[u8], max_depth: usize) -> Result<(), JsonError> {
+    Parser::<false>::new(source(bytes)?, max_depth, usize::MAX).run().map(drop)
+}
+
+fn source(bytes: &[u8]) -> Result<&str, JsonError> {
+    let error = |message: &str, offset| JsonError { message: message.to_owned(), offset, is_limit: false };
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(error("text longer than 4 GiB", 0));
+    }
+    std::str::from_utf8(bytes).map_err(|e| error("text that is not UTF-8", e.valid_up_to()))
+}
 
 /// The kind of a JSON value.
 ///
@@ -40,35 +65,6 @@ pub enum Kind {
     /// An object.
     Object,
 }
-
-/// A text that is no JSON, or is nested too deeply.
-///
-/// ```
-/// use sluice_freemarker::json::Document;
-///
-/// let error = Document::parse(b"[1, oops]", 8).unwrap_err();
-/// assert_eq!(error.offset(), 4);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonError {
-    message: String,
-    offset: usize,
-}
-
-impl JsonError {
-    /// Where the text went wrong, in bytes from its start.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.message, self.offset)
-    }
-}
-
-impl std::error::Error for JsonError {}
 
 /// A JSON text and the arena of what it holds.
 ///
@@ -97,16 +93,19 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// Parses one JSON value that takes up all of `bytes`.
     ///
+    /// Memory: some 100 bytes for each value while they are read, half of that and less from then on. For a text of
+    /// 1 MiB that is 40 MiB at most.
+    ///
     /// # Errors
     /// [`JsonError`] when the bytes are no JSON text in UTF-8, are longer than 4 GiB, or hold
     /// arrays and objects nested more than `max_depth` deep.
     pub fn parse(bytes: &'a [u8], max_depth: usize) -> Result<Document<'a>, JsonError> {
-        if u32::try_from(bytes.len()).is_err() {
-            return Err(JsonError { message: "text longer than 4 GiB".into(), offset: 0 });
-        }
-        let source = std::str::from_utf8(bytes)
-            .map_err(|e| JsonError { message: "text that is not UTF-8".into(), offset: e.valid_up_to() })?;
-        Parser::new(source, max_depth).run()
+        Document::parse_some(bytes, max_depth, usize::MAX)
+    }
+
+    /// The same of no more than so many values: how much memory it takes depends on that.
+    pub(crate) fn parse_some(bytes: &'a [u8], max_depth: usize, max_values: usize) -> Result<Document<'a>, JsonError> {
+        Parser::<true>::new(source(bytes)?, max_depth, max_values).run()
     }
 
     /// The value that the whole text is.

@@ -21,21 +21,24 @@ struct Open {
     slot: Slot,
 }
 
-pub(super) struct Parser<'a> {
+/// Reads a text; unless it is to `KEEP` what it reads, it only looks whether that is JSON.
+pub(super) struct Parser<'a, const KEEP: bool> {
     scanner: Scanner<'a>,
     max_depth: usize,
+    max_values: usize,
     document: Document<'a>,
     open: Vec<Open>,
     waiting: Vec<Slot>,
 }
 
-impl<'a> Parser<'a> {
-    pub(super) fn new(source: &'a str, max_depth: usize) -> Self {
+impl<'a, const KEEP: bool> Parser<'a, KEEP> {
+    pub(super) fn new(source: &'a str, max_depth: usize, max_values: usize) -> Self {
         // the values of events take some 20 bytes each; more room is made when that is too little
-        let guess = source.len() / 20 + 4;
+        let guess = if KEEP { (source.len() / 20 + 4).min(max_values) } else { 0 };
         Parser {
             scanner: Scanner::new(source),
             max_depth,
+            max_values,
             document: Document {
                 source,
                 decoded: String::new(),
@@ -74,7 +77,12 @@ impl<'a> Parser<'a> {
                     return self.finish();
                 };
                 let object = parent.slot.tag == Tag::Object;
-                self.waiting.push(slot);
+                if KEEP {
+                    if self.waiting.len() == self.waiting.capacity() {
+                        self.make_room()?;
+                    }
+                    self.waiting.push(slot);
+                }
                 let token = self.scanner.next_token();
                 match (token, object) {
                     (b',', true) => {
@@ -92,7 +100,7 @@ impl<'a> Parser<'a> {
                     }
                     (b'}', true) | (b']', false) => {
                         self.scanner.at += 1;
-                        slot = self.close();
+                        slot = self.close()?;
                     }
                     (_, true) => return Err(self.scanner.unexpected("expected `,` or `}`", "an object")),
                     (_, false) => return Err(self.scanner.unexpected("expected `,` or `]`", "a list")),
@@ -145,6 +153,9 @@ impl<'a> Parser<'a> {
     /// Reads a string after its quote: where it is, how long, and whether among the decoded ones.
     #[inline]
     fn text(&mut self) -> Result<(u32, u32, bool), JsonError> {
+        if !KEEP {
+            self.document.decoded.clear();
+        }
         let (start, decoded) = (self.scanner.at, self.document.decoded.len());
         match self.scanner.string(&mut self.document.decoded)? {
             Found::Plain(end) => Ok((to_u32(start), to_u32(end - start), false)),
@@ -172,13 +183,33 @@ impl<'a> Parser<'a> {
             return Err(self.scanner.unexpected("expected `:`", "an object"));
         }
         self.scanner.at += 1;
-        let signature = signature(self.document.text(key_start, key_len, key_decoded));
+        let signature = if KEEP { signature(self.document.text(key_start, key_len, key_decoded)) } else { 0 };
         Ok(Slot { key_start, key_len, key_decoded, signature, ..Slot::EMPTY })
     }
 
     fn descend(&mut self, slot: Slot) -> Result<(), JsonError> {
         self.open.push(Open { start: self.waiting.len(), slot });
         Ok(())
+    }
+
+    /// Makes room for all values that may still come: to grow bit by bit takes much more in the end.
+    #[cold]
+    fn make_room(&mut self) -> Result<(), JsonError> {
+        self.check_count(self.waiting.len() + 1)?;
+        let rest = self.document.source.as_bytes().get(self.scanner.at..).unwrap_or_default();
+        // every value is the first of an array or object, stands behind a comma, or is being read
+        let more = rest.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() + self.open.len() + 1;
+        let left = self.max_values.saturating_sub(self.waiting.len());
+        self.waiting.reserve_exact(more.min(left).max(1));
+        Ok(())
+    }
+
+    fn check_count(&self, count: usize) -> Result<(), JsonError> {
+        if count <= self.max_values {
+            return Ok(());
+        }
+        let error = self.scanner.error(&format!("more than {} values", self.max_values));
+        Err(JsonError { is_limit: true, ..error })
     }
 
     fn finish(mut self) -> Result<Document<'a>, JsonError> {
@@ -190,8 +221,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Ends the innermost array or object: its children move to the arena.
-    fn close(&mut self) -> Slot {
-        let Some(Open { start: from, mut slot }) = self.open.pop() else { return Slot::EMPTY };
+    fn close(&mut self) -> Result<Slot, JsonError> {
+        let Some(Open { start: from, mut slot }) = self.open.pop() else { return Ok(Slot::EMPTY) };
+        if !KEEP {
+            return Ok(slot);
+        }
+        self.check_count(self.document.slots.len() + self.waiting.len() - from)?;
         let children = self.waiting.get(from..).unwrap_or_default();
         let start = self.document.slots.len();
         if slot.tag == Tag::Object && (children.len() > INDEX_FROM || self.may_have_duplicates(children)) {
@@ -201,7 +236,7 @@ impl<'a> Parser<'a> {
         }
         self.waiting.truncate(from);
         (slot.start, slot.len) = (to_u32(start), to_u32(self.document.slots.len() - start));
-        slot
+        Ok(slot)
     }
 
     /// Whether two keys of an object of no more than [`INDEX_FROM`] members may be the same.

@@ -234,6 +234,6 @@ impl<'a> Scanner<'a> {
 
     #[cold]
     pub(super) fn error(&self, message: &str) -> JsonError {
-        JsonError { message: message.to_owned(), offset: self.at }
+        JsonError { message: message.to_owned(), offset: self.at, is_limit: false }
     }
 }

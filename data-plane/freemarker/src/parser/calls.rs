@@ -15,6 +15,8 @@ impl<'p> Parser<'p, '_> {
         let callee = self.expression()?;
         self.leave_name();
         let args = self.call_args()?;
+        // white space may follow it, whatever stands before
+        self.in_name &= self.next.token != Token::Semicolon;
         let names = match self.take(Token::Semicolon) {
             true => Some(self.content_variables()?),
             false => None,
@@ -89,6 +91,7 @@ impl<'p> Parser<'p, '_> {
 
     fn call_args(&mut self) -> Result<CallArgs, Raised> {
         if self.at_named_argument() {
+            self.in_name = false;
             let mut args: Vec<(Box<str>, Expr)> = Vec::new();
             while let Token::Name(name) = self.next.token {
                 self.bump();

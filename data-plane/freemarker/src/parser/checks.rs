@@ -41,7 +41,7 @@ impl Parser<'_, '_> {
     /// Refuses a literal of the types given.
     pub(super) fn refuse(&self, expr: &Expr, refused: &[Literal], expected: &str) -> Result<(), Raised> {
         match Literal::of(expr) {
-            Some(literal) if refused.contains(&literal) => {
+            Some(literal) if refused.contains(&literal) && !self.is_replacement(expr) => {
                 let shown = expr.span.text(self.state.source);
                 let shown = if shown.chars().count() > 40 { "..." } else { shown };
                 Err(parse(
@@ -55,6 +55,11 @@ impl Parser<'_, '_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it stands for the placeholder of an `#escape`, whose expression was looked at without it.
+    fn is_replacement(&self, expr: &Expr) -> bool {
+        self.state.placeholder.as_ref().is_some_and(|(_, replacement)| replacement.span == expr.span)
     }
 
     pub(super) fn only_number(&self, expr: &Expr) -> Result<(), Raised> {

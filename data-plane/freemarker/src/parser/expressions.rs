@@ -14,6 +14,7 @@ impl Parser<'_, '_> {
     }
 
     fn or(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let first = self.and()?;
         if self.next.token != Token::Or {
             return Ok(first);
@@ -27,10 +28,11 @@ impl Parser<'_, '_> {
             self.only_boolean(&operand)?;
             operands.push(operand);
         }
-        self.logical(operands, ExprKind::Or)
+        self.logical(start, operands, ExprKind::Or)
     }
 
     fn and(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let first = self.equality()?;
         if self.next.token != Token::And {
             return Ok(first);
@@ -44,18 +46,24 @@ impl Parser<'_, '_> {
             self.only_boolean(&operand)?;
             operands.push(operand);
         }
-        self.logical(operands, ExprKind::And)
+        self.logical(start, operands, ExprKind::And)
     }
 
-    fn logical(&mut self, operands: Vec<Expr>, kind: fn(Box<[Expr]>) -> ExprKind) -> Result<Expr, Raised> {
+    fn logical(
+        &mut self,
+        start: usize,
+        operands: Vec<Expr>,
+        kind: fn(Box<[Expr]>) -> ExprKind,
+    ) -> Result<Expr, Raised> {
         let span = match (operands.first(), operands.last()) {
             (Some(first), Some(last)) => first.span.to(last.span),
             _ => self.next_span(),
         };
-        Ok(Expr { kind: kind(operands.into()), span })
+        Ok(self.spanning(start, Expr { kind: kind(operands.into()), span }))
     }
 
     fn equality(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let left = self.relational()?;
         let op = match self.next.token {
             Token::Assign | Token::Equal => CompareOp::Equal,
@@ -68,10 +76,11 @@ impl Parser<'_, '_> {
             self.refuse(&left, &[literal], "different type for equality check")?;
             self.refuse(&right, &[literal], "different type for equality check")?;
         }
-        Ok(comparison(op, left, right))
+        Ok(self.spanning(start, comparison(op, left, right)))
     }
 
     fn relational(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let left = self.range()?;
         let op = match self.next.token {
             Token::Greater | Token::GreaterOrEqual if self.at_end() => return Ok(left),
@@ -90,10 +99,11 @@ impl Parser<'_, '_> {
                 "number or date",
             )?;
         }
-        Ok(comparison(op, left, right))
+        Ok(self.spanning(start, comparison(op, left, right)))
     }
 
     fn range(&mut self) -> Result<Expr, Raised> {
+        let at = self.next.start;
         let start = self.sum()?;
         let mut kind = match self.next.token {
             Token::DotDot => RangeKind::Inclusive,
@@ -114,17 +124,18 @@ impl Parser<'_, '_> {
             self.only_number(end)?;
             span = span.to(end.span);
         }
-        Ok(Expr { kind: ExprKind::Range(Box::new(RangeExpr { start, kind, end })), span })
+        Ok(self.spanning(at, Expr { kind: ExprKind::Range(Box::new(RangeExpr { start, kind, end })), span }))
     }
 
     fn sum(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let first = self.product()?;
         let mut rest = Vec::new();
         loop {
             let op = match self.next.token {
                 Token::Plus => BinaryOp::Add,
                 Token::Minus => BinaryOp::Subtract,
-                _ => return Ok(chain(first, rest)),
+                _ => return Ok(self.chain(start, first, rest)),
             };
             self.bump();
             let operand = self.product()?;
@@ -139,15 +150,16 @@ impl Parser<'_, '_> {
     }
 
     fn product(&mut self) -> Result<Expr, Raised> {
+        let start = self.next.start;
         let first = self.unary()?;
         let mut rest = Vec::new();
         loop {
             let op = match self.next.token {
-                Token::Divide if self.at_empty_end() => return Ok(chain(first, rest)),
+                Token::Divide if self.at_any_empty_end() => return Ok(self.chain(start, first, rest)),
                 Token::Times => BinaryOp::Multiply,
                 Token::Divide => BinaryOp::Divide,
                 Token::Remainder => BinaryOp::Remainder,
-                _ => return Ok(chain(first, rest)),
+                _ => return Ok(self.chain(start, first, rest)),
             };
             self.bump();
             let operand = self.unary()?;
@@ -180,6 +192,12 @@ impl Parser<'_, '_> {
             }
             _ => self.primary(),
         }
+    }
+
+    fn chain(&self, start: usize, first: Expr, rest: Vec<(BinaryOp, Expr)>) -> Expr {
+        let Some((_, last)) = rest.last() else { return first };
+        let span = first.span.to(last.span);
+        self.spanning(start, Expr { kind: ExprKind::Chain(Box::new(Chain { first, rest: rest.into() })), span })
     }
 
     /// Whether what comes next can only be an expression, judged by its first token.
@@ -217,14 +235,4 @@ impl Parser<'_, '_> {
 fn comparison(op: CompareOp, left: Expr, right: Expr) -> Expr {
     let span = left.span.to(right.span);
     Expr { kind: ExprKind::Compare(Box::new(Comparison { op, left, right })), span }
-}
-
-fn chain(first: Expr, rest: Vec<(BinaryOp, Expr)>) -> Expr {
-    match rest.last() {
-        None => first,
-        Some((_, last)) => {
-            let span = first.span.to(last.span);
-            Expr { kind: ExprKind::Chain(Box::new(Chain { first, rest: rest.into() })), span }
-        }
-    }
 }

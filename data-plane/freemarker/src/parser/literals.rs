@@ -40,6 +40,7 @@ impl Parser<'_, '_> {
             decoded,
             base: self.base + start + 1,
             next: self.next,
+            last_end: 0,
             surroundings: Surroundings::Interpolation,
             parens: 0,
             brackets: Vec::new(),

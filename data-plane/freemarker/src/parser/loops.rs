@@ -183,7 +183,12 @@ impl<'p> Parser<'p, '_> {
             Some(_) if stop.name == "/sep" => self.end(&stop)?,
             // without end tag it reaches to the end of what it is in: read that again
             Some(tag) => self.pos = tag.start,
-            None => return self.wrong_end(&stop),
+            // the list around it sees the end, too, and may miss something else
+            None => {
+                self.pos = self.text.len();
+                self.close_outline(self.pos);
+                return Ok(ElementKind::Sep { loop_slot, body });
+            }
         }
         self.state.open.pop();
         self.close_outline(self.pos);

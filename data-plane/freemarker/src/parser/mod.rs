@@ -160,6 +160,8 @@ struct Parser<'p, 'l> {
     base: usize,
     /// The next token, while in an expression.
     next: Located<'p>,
+    /// Where the token before it ends.
+    last_end: usize,
     surroundings: Surroundings,
     /// How many parentheses are open in the expression.
     parens: u32,
@@ -180,6 +182,7 @@ impl<'p, 'l> Parser<'p, 'l> {
             decoded: None,
             base: 0,
             next: Located { token: Token::End, start: 0, end: 0 },
+            last_end: 0,
             surroundings: Surroundings::Interpolation,
             parens: 0,
             brackets: Vec::new(),
@@ -198,6 +201,14 @@ impl<'p, 'l> Parser<'p, 'l> {
 
     fn next_span(&self) -> Span {
         self.span(self.next.start, self.next.end)
+    }
+
+    /// An expression that started at an offset and has just ended. In an `#escape` its parts may be from elsewhere.
+    fn spanning(&self, start: usize, mut expr: Expr) -> Expr {
+        if self.state.placeholder.is_some() {
+            expr.span = self.span(start, self.last_end);
+        }
+        expr
     }
 
     fn error_at<T>(&self, start: usize, message: impl Into<String>) -> Result<T, Raised> {
@@ -221,16 +232,17 @@ impl<'p, 'l> Parser<'p, 'l> {
         self.heed_gap(pos);
     }
 
+    /// Leaves the name at its white space; without any, arguments follow in which there may be none either.
     fn leave_name(&mut self) {
-        self.in_name = false;
         if self.next.token == Token::Gap {
+            self.in_name = false;
             self.next = lex(self.text, self.next.start);
         }
     }
 
     fn heed_gap(&mut self, after: usize) {
         if self.in_name && self.parens == 0 && self.next.start > after {
-            self.next = Located { token: Token::Gap, start: after, end: after };
+            self.next = Located { token: Token::Gap, start: after, end: after + 1 };
         }
     }
 
@@ -247,6 +259,7 @@ impl<'p, 'l> Parser<'p, 'l> {
         }
         self.next = lex(self.text, taken.end);
         self.heed_gap(taken.end);
+        self.last_end = taken.end;
         taken
     }
 
@@ -287,12 +300,21 @@ impl<'p, 'l> Parser<'p, 'l> {
         }
     }
 
-    /// Whether `/>` or `/]` comes next.
+    /// Whether the tag's `/>` or `/]` comes next.
     fn at_empty_end(&self) -> bool {
         let Surroundings::Tag { square } = self.surroundings else { return false };
-        let closer = if square { "/]" } else { "/>" };
+        self.at_slash(if square { b']' } else { b'>' })
+    }
+
+    /// Whether `/>` or `/]` comes next, which is no division wherever it stands.
+    fn at_any_empty_end(&self) -> bool {
+        self.at_slash(b'>') || self.at_slash(b']')
+    }
+
+    fn at_slash(&self, closer: u8) -> bool {
         self.next.token == Token::Divide
-            && self.text.get(self.next.start..).is_some_and(|rest| rest.starts_with(closer))
+            && self.parens == 0
+            && self.text.as_bytes().get(self.next.start + 1) == Some(&closer)
     }
 
     /// Ends the tag that the expression was in; tells whether it was `/>`.

@@ -12,7 +12,7 @@ use crate::number::Number;
 
 impl Parser<'_, '_> {
     pub(super) fn primary(&mut self) -> Result<Expr, Raised> {
-        let depth = self.state.depth;
+        let (start, depth) = (self.next.start, self.state.depth);
         let mut name = None;
         if let Token::Name(text) = self.next.token {
             name = Some(plain_name(text));
@@ -42,6 +42,7 @@ impl Parser<'_, '_> {
                     return Ok(expr);
                 }
             };
+            expr = self.spanning(start, expr);
             name = None;
         }
     }

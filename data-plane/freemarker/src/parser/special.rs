@@ -72,7 +72,8 @@ impl Parser<'_, '_> {
             "get_optional_template" => Special::GetOptionalTemplate,
             "node" | "current_node" => Special::Node,
             "args" => {
-                if self.state.inside.is_none() {
+                // in a string literal, FreeMarker does not know where that stands
+                if self.state.inside.is_none() || self.base > 0 || self.decoded.is_some() {
                     return self.error_at(
                         name_start,
                         "The \"args\" special variable must be inside a macro or function in the template source code.",

@@ -311,8 +311,9 @@ impl<'m> Machine<'m> {
             Assertion::End => pos == end,
             Assertion::LastMatch => pos == self.last_end,
             Assertion::LineStart { unix } => match self.char_before(pos) {
+                // never at the end, even of nothing
+                _ if pos == end => false,
                 None => true,
-                Some(_) if pos == end => false,
                 Some('\r') if !unix => self.char_at(pos) != Some('\n'),
                 Some(c) => ends_line(c, unix),
             },

@@ -28,7 +28,7 @@ impl Generator<'_> {
         if depth == 0 {
             return if self.random.percent(50) { self.text() } else { self.interpolation() };
         }
-        match self.random.below(40) {
+        match self.random.below(43) {
             0..=5 => self.text(),
             6..=14 => self.interpolation(),
             15..=17 => self.condition(depth),
@@ -67,6 +67,7 @@ impl Generator<'_> {
             }
             37 if self.has("regex") => self.matches(),
             38 if self.in_list => self.leave(),
+            40..=42 if self.has("rare") => self.rare_element(depth),
             39 if self.in_macro || self.in_function => self.in_definition(depth),
             _ => self.interpolation(),
         }
@@ -110,7 +111,8 @@ impl Generator<'_> {
             kind => self.expression(kind, depth),
         };
         let (before, after) = self.random.pick(&[&("", ""), &("", ""), &("", ""), &(" ", " "), &("\n", "")]);
-        format!("${{{before}{expression}{after}}}")
+        let (open, close) = self.interpolation_signs();
+        format!("{open}{before}{expression}{after}{close}")
     }
 
     /// All that a regular expression finds, and its groups.

@@ -10,6 +10,9 @@ impl Generator<'_> {
         if depth == 0 || self.random.percent(25) {
             return self.atom(kind);
         }
+        if self.has("rare") && kind != Charset && self.random.percent(7) {
+            return self.rare_expression(kind, depth);
+        }
         if self.random.percent(55)
             && let Some(expression) = self.built_in(kind, depth)
         {
@@ -166,7 +169,8 @@ impl Generator<'_> {
         self.quote = outer;
         self.in_string = false;
         let around = self.random.pick(&["", "a ", "<", "}"]);
-        format!("{outer}{around}${{{inner}}}{around}{outer}")
+        let (open, close) = self.interpolation_signs();
+        format!("{outer}{around}{open}{inner}{close}{around}{outer}")
     }
 
     pub(super) fn number_literal(&mut self) -> String {

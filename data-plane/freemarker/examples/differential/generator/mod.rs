@@ -8,6 +8,9 @@ mod directives;
 mod expressions;
 mod mutate;
 mod payload;
+mod rare;
+mod rare_elements;
+mod rare_expressions;
 mod text;
 
 pub(crate) use data::quoted;
@@ -68,6 +71,7 @@ pub(crate) fn request(random: &mut Random, groups: &Groups) -> Request {
         wrong,
         square: groups.has("square") && random.percent(12),
         camel: groups.has("camel") && random.percent(8),
+        brackets: groups.has("interpolation") && random.percent(3),
         quote: '"',
         in_string: false,
         names: Vec::new(),
@@ -100,6 +104,8 @@ struct Generator<'g> {
     wrong: usize,
     square: bool,
     camel: bool,
+    /// Interpolations are `[=…]`.
+    brackets: bool,
     /// The quote of string literals: the other one inside of them.
     quote: char,
     in_string: bool,
@@ -162,6 +168,11 @@ impl Generator<'_> {
         if self.square { format!("[/#{name}]") } else { format!("</#{name}>") }
     }
 
+    /// What stands around the expression of an interpolation.
+    fn interpolation_signs(&self) -> (&'static str, &'static str) {
+        if self.brackets { ("[=", "]") } else { ("${", "}") }
+    }
+
     /// `<@content>`
     fn call(&self, content: &str) -> String {
         if self.square { format!("[@{content}]") } else { format!("<@{content}>") }
@@ -191,6 +202,11 @@ impl Generator<'_> {
                 " nope=1",
                 "/",
                 " strip_whitespace='x'",
+                " output_format='HTML'",
+                " output_format='XML' auto_esc=false",
+                " auto_esc=true",
+                " output_format='nope'",
+                " attributes={'a': 1}",
             ];
             let more = self.random.pick(&["", "\n", "  \n\n", " "]);
             header = format!("{}<#ftl{}>{more}", self.random.pick(&["", "", " \n"]), self.random.pick(&parameters));
@@ -222,6 +238,15 @@ impl Generator<'_> {
         set(random, 6, "whitespace_stripping", &["false", "true"]);
         if self.groups.has("interpolation") {
             set(random, 6, "interpolation_syntax", &["legacy", "dollar"]);
+        }
+        if self.groups.has("rare") {
+            set(random, 6, "locale", &["en_GB", "de_DE", "fr_FR", "en", "ja_JP"]);
+            set(random, 3, "fallback_on_null_loop_variable", &["false", "true"]);
+            set(random, 3, "naming_convention", &["legacy", "camel_case", "auto_detect"]);
+            set(random, 4, "output_encoding", &["UTF-8", "ISO-8859-1"]);
+            set(random, 3, "auto_escaping_policy", &["enable_if_supported", "disable", "enable_if_default"]);
+            set(random, 3, "auto_import", &["sub/lib.ftl as al"]);
+            set(random, 2, "auto_include", &["part.ftl"]);
         }
         if self.groups.has("outputformat") && random.percent(12) {
             let format = random.pick(&["HTML", "XML", "XHTML", "RTF", "JSON", "plainText", "undefined"]);

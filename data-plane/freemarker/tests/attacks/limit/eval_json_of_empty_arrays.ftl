@@ -1,0 +1,1 @@
+<#assign x = ("[" + ""?left_pad(2700000, "[],") + "[]]")?eval_json>
