@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The full counts: the store, the schedule, the push protocol and the producers against their models, a thousand nodes with
-# a hundred thousand syncs; then the real processes: 200 kills over
-# 50,000 events, 50 power cuts, faults of the disk and of the clock; and an export of Amplitude's shape streamed through a node
-# that is killed on the way. What arrives is compared to the event. Prints the seeds and figures; SLUICE_SEED repeats a run. Ends
-# by itself.
+# a hundred thousand syncs; then the real processes: 200 kills over 50,000 events, 50 power cuts, faults of the disk and of the
+# clock; and an export of Amplitude's shape streamed through a node that is killed on the way. What arrives is compared to the
+# event. Then clients from Python, and telemetry in backends that are not ours: a Prometheus, and otelite, whose installation
+# takes ten minutes the first time. Prints the seeds and figures; SLUICE_SEED repeats a run. Ends by itself.
 #
 #   tests/full.sh [--soak] [--waiting] [--large] [EXPORT.ndjson.gz]
 #
@@ -35,6 +35,9 @@ cargo build --release --workspace --bins
 for test in producers lanes hostile faults kill kill_control_plane power_cut disk clock outages; do
     cargo test --release --package sluice-tests --test "$test" -- --nocapture --test-threads 1
 done
+tests/python.sh
+tests/prometheus.sh
+tests/otelite.sh
 data-plane/freemarker/tests/oracle/install.sh
 data-plane/freemarker/tests/oracle/differential.sh --count 20000
 if [ -n "$soak" ]; then tests/soak.sh; fi

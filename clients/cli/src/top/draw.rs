@@ -171,6 +171,7 @@ fn details(app: &App, board: &Board, index: usize, area: Rect, buffer: &mut Buff
     lines.extend(reasons(sync));
     lines.push(Line::default());
     match board.attempts(index) {
+        None if app.paused => lines.push(Line::from("paused: the latest attempts are not read")),
         None => lines.push(Line::from("reading the latest attempts …")),
         Some([]) => lines.push(Line::from("no attempts yet")),
         Some(attempts) => {
@@ -338,6 +339,8 @@ mod tests {
         app.key(KeyCode::Down.into(), &board, 9);
         let lines = screen(&app, &board, 132, 30);
         assert!(lines.iter().any(|line| line.contains("reading the latest attempts")), "{}", lines.join("\n"));
+        app.key(KeyCode::Char('p').into(), &board, 9);
+        assert!(screen(&app, &board, 132, 30).iter().any(|line| line.contains("attempts are not read")));
         assert!(lines.iter().any(|line| line.contains("disabled: it did nothing but fail for 3 days")));
     }
 

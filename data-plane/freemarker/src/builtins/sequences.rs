@@ -37,7 +37,12 @@ impl<'r> Interp<'r> {
     }
 
     fn sequence(&mut self, call: &'r BuiltInCall) -> Result<Sequence<'r>, Raised> {
-        match self.value(&call.target)? {
+        let value = self.value(&call.target)?;
+        self.as_sequence(value, call)
+    }
+
+    fn as_sequence(&mut self, value: Value<'r>, call: &'r BuiltInCall) -> Result<Sequence<'r>, Raised> {
+        match value {
             Value::Sequence(sequence) => Ok(sequence),
             Value::Nothing { .. } => self.empty_sequence(),
             other => Err(self.expected("a sequence", &other, &call.target)),
@@ -53,7 +58,13 @@ impl<'r> Interp<'r> {
 
     /// Built-ins that need all items at once.
     fn whole_sequence(&mut self, call: &'r BuiltInCall, expr: &'r Expr) -> Result<Value<'r>, Raised> {
-        let sequence = self.sequence(call)?;
+        let sequence = match call.which {
+            BuiltIn::SeqLastIndexOf => match self.given(&call.target)? {
+                Given::Items(items) => return self.last_index_of_item(items, call),
+                Given::Value(value) => self.as_sequence(value, call)?,
+            },
+            _ => self.sequence(call)?,
+        };
         match call.which {
             BuiltIn::Last => {
                 readable(&sequence)?;
@@ -219,6 +230,22 @@ impl<'r> Interp<'r> {
             index += 1;
         }
         Ok(minus_one())
+    }
+
+    /// The last place of an item among those that are made one after the other.
+    fn last_index_of_item(&mut self, mut items: ListIter<'r>, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
+        let wanted = self.needed(call, 0)?;
+        let last = self.index_arg(call, 1)?.unwrap_or(i64::MAX);
+        let (mut index, mut found) = (0usize, None);
+        while i64::try_from(index).is_ok_and(|index| index <= last)
+            && let Some(item) = self.next_item(&mut items)?
+        {
+            if self.is_same(&item.first, &wanted, index)? {
+                found = Some(index);
+            }
+            index += 1;
+        }
+        Ok(found.map_or_else(minus_one, Value::int))
     }
 
     fn extreme(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {

@@ -34,6 +34,8 @@ pub(super) struct Case {
     pub(super) requests: f64,
     /// How many syncs take events, the first ones, each as many as the others; 0: what is still open is not waited for.
     pub(super) takers: u64,
+    /// Events a second at half load, if it is not half of what was delivered at full load.
+    pub(super) half_rate: Option<f64>,
     /// Whether what it costs is held to the goals.
     pub(super) judged: bool,
 }
@@ -50,6 +52,7 @@ impl Case {
             types: 1,
             requests: 1.0,
             takers: 1,
+            half_rate: None,
             judged: true,
         }
     }
@@ -136,6 +139,8 @@ pub(super) struct Outcome {
     pub(super) full: Measured,
     /// At half of it.
     pub(super) half: Measured,
+    /// Events a second then.
+    pub(super) half_rate: f64,
     /// As in [`Delivering`].
     pub(super) idle_bytes: u64,
 }
@@ -148,11 +153,13 @@ pub(super) async fn measure(context: &mut Context, case: Case, syncs: impl FnOnc
     delivering.stage.sink.reset().await;
     let body_bytes = usize::try_from(full.stats.ok.bytes / full.stats.ok.count).expect("a body that fits");
     let bare = context.post(&delivering.stage, body_bytes).await;
-    let rate = (full.sent.count as f64 / full.seconds() / 2.0).max(1.0);
+    let half = (full.sent.count as f64 / full.seconds() / 2.0).max(1.0);
+    let rate = delivering.case.half_rate.unwrap_or(half);
     let half = delivering.phase((rate * context.options.seconds()).ceil() as u64, Some(rate)).await;
     Outcome {
         full: measured(&delivering.case, "full load", &full, bare),
         half: measured(&delivering.case, "half load", &half, bare),
+        half_rate: rate,
         idle_bytes: delivering.idle_bytes,
     }
 }

@@ -14,8 +14,9 @@ use crate::{report::Goal, stage::Plan};
 const ONE_IN: usize = 10;
 
 pub(super) async fn run(context: &mut Context) {
-    let well = measure(context, false).await;
-    let hanging = measure(context, true).await;
+    let well = measure(context, None).await;
+    // The same load, so that latencies can be compared.
+    let hanging = measure(context, Some(well.half_rate)).await;
     // As many of those that are well as there would be without the others.
     let share = 1.0 - 1.0 / ONE_IN as f64;
     let kept = hanging.full.rate() / (well.full.rate() * share);
@@ -30,7 +31,9 @@ pub(super) async fn run(context: &mut Context) {
     context.add(half.ratio("p99 ÷ without", grown, Some(Goal::AtMost(1.2))));
 }
 
-async fn measure(context: &mut Context, hangs: bool) -> deliver::Outcome {
+/// Some hang, at half load with so many events a second; or all are well.
+async fn measure(context: &mut Context, hangs_at: Option<f64>) -> deliver::Outcome {
+    let hangs = hangs_at.is_some();
     let endpoints = context.options.pick(None, 20, 1_000);
     let hang = context.options.pick(None, Duration::from_secs(1), Duration::from_secs(10));
     let case = Case {
@@ -39,6 +42,7 @@ async fn measure(context: &mut Context, hangs: bool) -> deliver::Outcome {
         types: endpoints,
         requests: if hangs { 1.0 - 1.0 / ONE_IN as f64 } else { 1.0 },
         takers: if hangs { 0 } else { endpoints as u64 },
+        half_rate: hangs_at,
         judged: false,
         ..Case::plain("hang")
     };

@@ -76,14 +76,12 @@ pub(super) async fn run(context: &mut Context) {
     stage.sink.wait_for(1, |stats| stats.ok.count).await;
     let delivers = began.elapsed().as_secs_f64();
     let rested = rss_bytes(node.id());
-    let watch = Watch::begin(&[("node".to_owned(), node.id())]);
     let measured = Measured {
         scenario: "restart".to_owned(),
-        case: "started again".to_owned(),
-        unit: "deliveries".to_owned(),
-        count,
+        case: format!("started again with {count} that wait"),
+        unit: "start".to_owned(),
+        count: 1,
         seconds: delivers,
-        processes: watch.end(count),
         ..Measured::default()
     };
     let more = mib(busy.max(rested).saturating_sub(idle));

@@ -121,14 +121,20 @@ pub async fn run(args: Args) {
         let ca_file: &Path = args.ca_file.as_deref().expect("clap asks for it");
         tls_acceptor(ca_file, &[args.protocol.alpn()])
     });
+    // All hosts have the port of this listener. While it is held no plane can get that port, on which its guard would let nothing out.
+    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let port = held.local_addr().expect("a bound listener").port();
     let mut hosts = Vec::with_capacity(args.hosts);
     for number in 0..args.hosts {
-        // With a certificate for `localhost` there is but one.
-        let ip = if tls.is_some() { Ipv4Addr::LOCALHOST } else { host(number) };
-        let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((host(number), port)).await.expect("a free port");
         hosts.push(listener.local_addr().expect("a bound listener"));
         tokio::spawn(accept(listener, tls.clone(), args.protocol, state.clone()));
     }
+    // The certificate is for `localhost`.
+    if tls.is_some() {
+        hosts[0] = held.local_addr().expect("a bound listener");
+    }
+    tokio::spawn(accept(held, tls, args.protocol, state.clone()));
     let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     child::say(&Listening { hosts, admin: admin.local_addr().expect("a bound listener") });
     tokio::spawn(administer(admin, state));
