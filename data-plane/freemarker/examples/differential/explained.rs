@@ -119,7 +119,7 @@ const RULES: &[(&str, Rule)] = &[
         let more = length(theirs) > length(ours) && contains_any(request, &["?matches"]);
         let within = contains_any(request, &["?index_of", "?indexOf", "?last_index_of", "?lastIndexOf"]);
         // halves of pairs are items in FreeMarker
-        let split = contains_any(request, &["?split(\"\")", "?split('')"]);
+        let split = contains_any(request, &["?split(\"\"", "?split(''"]);
         any && ours.output.is_some() && (replaced || more || within || split)
     }),
     ("sequences are laid out when they are put together", |request, ours, _| {
