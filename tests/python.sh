@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Clients that nobody here wrote, from Python: one that knows the API by reflection alone (tests/python/reflection.py), and a producer
-# with OpenTelemetry's own SDK whose spans are the parents of its deliveries (tests/python/telemetry.py). The packages are installed once
-# below target/tools. Ends by itself.
+# Clients that nobody here wrote: one that knows the API by reflection alone, in Python and as `buf curl` (tests/python/reflection.py),
+# and a producer with OpenTelemetry's own SDK whose spans are the parents of its deliveries (tests/python/telemetry.py). The packages are
+# installed once below target/tools. Ends by itself.
 #
-#   tests/python.sh
+#   tests/python.sh [FOLDER]    FOLDER holds the built programs; without it they are built in release
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folder="$PWD/target/tools/python"
-if ! "$folder/bin/python" -c 'import grpc_reflection, opentelemetry.sdk, opentelemetry.proto' 2> /dev/null; then
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet grpcio==1.85.3 grpcio-reflection==1.85.1 opentelemetry-sdk==1.45.2 opentelemetry-proto==1.45.2
+programs=${1:-}
+if [ -z "$programs" ]; then
+    cargo build --release --workspace --bins
+    programs=target/release
 fi
-cargo build --release --workspace --bins
+folder=target/tools/python
+if [ ! -x "$folder/bin/python" ]; then python3 -m venv "$folder"; fi
+"$folder/bin/pip" install --quiet --disable-pip-version-check \
+    grpcio==1.76.0 grpcio-reflection==1.76.0 opentelemetry-sdk==1.45.2 opentelemetry-proto==1.45.2 buf-bin==1.75.0
 export PYTHONDONTWRITEBYTECODE=1
-timeout 300 "$folder/bin/python" tests/python/reflection.py target/release/sluice-control-plane
-timeout 300 "$folder/bin/python" tests/python/telemetry.py target/release/sluice-control-plane target/release/sluice-node
+timeout 300 "$folder/bin/python" tests/python/reflection.py "$programs/sluice-control-plane" "$folder/bin/buf"
+timeout 300 "$folder/bin/python" tests/python/telemetry.py "$programs/sluice-control-plane" "$programs/sluice-node"
