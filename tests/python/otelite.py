@@ -23,10 +23,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from processes import PATIENCE_SECONDS, ROOT, SYNC, eventually, free_ports, start
+from processes import PATIENCE_SECONDS, ROOT, SYNC, eventually, free_ports, start, stopping
 
 RUN_SECONDS = 300
 EVENTS = 50
+
+
 class Endpoint(http.server.BaseHTTPRequestHandler):
     """Takes webhooks; the first of those to /flaky it refuses once."""
 
@@ -235,22 +237,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         backend = Backend(sys.argv[1], folder)
         processes = [backend.process]
-        try:
+        with stopping(processes, f"{folder}/sluice.log", f"{folder}/otelite.log"):
             eventually("otelite answers", backend.is_up)
             exercise(backend, sys.argv[2], folder, endpoint.server_port, processes)
-        except BaseException:
-            for name in ("sluice.log", "otelite.log"):
-                path = pathlib.Path(folder, name)
-                print(f"--- {name}", *(path.read_text().splitlines()[-30:] if path.exists() else []), sep="\n", file=sys.stderr)
-            raise
-        finally:
-            for process in reversed(processes):
-                process.terminate()
-            for process in processes:
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What the tests with real processes share."""
 
+import contextlib
 import os
 import pathlib
 import socket
 import subprocess
+import sys
 import time
 
 PATIENCE_SECONDS = 60
@@ -44,3 +46,22 @@ def eventually(what, ask):
 def start(command, environment, log):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment})
     return process, process.stdout.readline().strip().removeprefix("listening on ")
+
+
+@contextlib.contextmanager
+def stopping(processes, *logs):
+    """Ends the processes, which may become more meanwhile, the last one first; shows the ends of the logs if something went wrong."""
+    try:
+        yield
+    except BaseException:
+        for path in map(pathlib.Path, logs):
+            print(f"--- {path.name}", *(path.read_text().splitlines()[-30:] if path.exists() else []), sep="\n", file=sys.stderr)
+        raise
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from processes import ROOT, SYNC, eventually, free_ports, start
+from processes import ROOT, SYNC, eventually, free_ports, start, stopping
 
 RUN_SECONDS = 300
 
@@ -138,7 +138,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         log = open(f"{folder}/sluice.log", "w")
-        try:
+        with stopping(processes, f"{folder}/sluice.log", f"{folder}/prometheus.log"):
             ports = free_ports(2)
             allowed = ["--insecure-open", "--allow-http", "--allow-private-destinations", "--listen", "127.0.0.1:0", "--allow-port", str(endpoint.server_port)]
             command = [f"{programs}/sluice-control-plane", *allowed, "--data-dir", f"{folder}/control-plane"]
@@ -170,19 +170,6 @@ def main():
 
             send()
             check(prometheus, send)
-        except BaseException:
-            for name in ("sluice.log", "prometheus.log"):
-                path = pathlib.Path(folder, name)
-                print(f"--- {name}", *(path.read_text().splitlines()[-30:] if path.exists() else []), sep="\n", file=sys.stderr)
-            raise
-        finally:
-            for process in reversed(processes):
-                process.terminate()
-            for process in processes:
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
 
 
 if __name__ == "__main__":
