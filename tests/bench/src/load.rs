@@ -111,6 +111,12 @@ pub enum Pace {
 }
 
 impl Load {
+    /// So many small events of type `t0`, as fast as they are taken.
+    #[must_use]
+    pub fn small(nodes: Vec<String>, count: u64) -> Self {
+        Self { nodes, shape: Shape::Small, event_type: "t".to_owned(), types: 1, count, pace: Pace::Taken }
+    }
+
     /// Starts to send.
     #[must_use]
     pub fn start(&self) -> Child {

@@ -12,8 +12,7 @@ use sluice_tests::{
 
 use super::{Context, mib};
 use crate::{
-    event::Shape,
-    load::{Load, Pace, Sent},
+    load::{Load, Sent},
     report::{Goal, Measured, Point, Series},
     sink::Mode,
     stage::{Plan, Stage},
@@ -47,15 +46,7 @@ pub(super) async fn run(context: &mut Context) {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    let load = Load {
-        nodes: stage.node_urls(),
-        shape: Shape::Small,
-        event_type: "t".to_owned(),
-        types: 1,
-        count,
-        pace: Pace::Taken,
-    };
-    let mut child = load.start();
+    let mut child = Load::small(stage.node_urls(), count).start();
     let mut processes = stage.processes();
     processes.push(("load".to_owned(), child.id()));
     let watch = Watch::begin(&processes);

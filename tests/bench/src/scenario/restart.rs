@@ -14,7 +14,7 @@ use sluice_tests::{
 use super::{Context, mib};
 use crate::{
     event::Shape,
-    load::{Load, Pace, Sent},
+    load::{Load, Sent},
     report::{Goal, Measured},
     stage::{Plan, Stage},
     usage::Watch,
@@ -31,15 +31,7 @@ pub(super) async fn run(context: &mut Context) {
     waits.retry_policy = Some(RetryPolicy { round_offsets: vec![SECOND_ROUND], ..RetryPolicy::default() });
     stage.serve(vec![waits, sync_to(&stage.sink.url(0, "/ok")).event_types(&["goes"])]).await;
     let idle = rss_bytes(stage.nodes[0].id());
-    let load = Load {
-        nodes: stage.node_urls(),
-        shape: Shape::Small,
-        event_type: "t".to_owned(),
-        types: 1,
-        count,
-        pace: Pace::Taken,
-    };
-    let mut child = load.start();
+    let mut child = Load::small(stage.node_urls(), count).start();
     let watch = Watch::begin(&stage.processes());
     let began = Instant::now();
     child.says::<Sent>().await;
