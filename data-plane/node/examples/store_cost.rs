@@ -6,25 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::{fs::File, io::Write as _, path::Path, sync::Arc, time::Instant};
+#[path = "../benches/steps/mod.rs"]
+mod steps;
 
-use bytes::Bytes;
+use std::{fs::File, io::Write as _, path::Path, time::Instant};
+
 use sluice_node::{
     report::Reporter,
-    spool::{
-        SpoolLimits, SqliteFactory,
-        store::{
-            Accept, Change, Created, Effect, Item, LaneKey, Matched, Producer, Settled, Settlement, Store,
-            StoreFactory, StoredEvent, Target,
-        },
-    },
+    spool::{SpoolLimits, SqliteFactory, store::StoreFactory as _},
 };
-use sluice_pipeline::{delivery::DeliveryState, event::EventId};
-use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
 
-const EVENT_BYTES: usize = 700;
-const REPORT_BYTES: usize = 300;
-const NOW_MS: i64 = 1_800_000_000_000;
+use steps::{REPORT_BYTES, Steps, event};
 
 fn main() {
     let events = std::env::args().nth(1).map_or(200_000, |text| text.parse().expect("a number of events"));
@@ -34,8 +26,8 @@ fn main() {
         measure("append", batch, events, || append(folder.path(), batch, events));
         let folder = tempfile::tempdir_in(".").unwrap();
         let factory = SqliteFactory::new(folder.path(), Reporter::new("nodes/n1", "i1"), SpoolLimits::default());
-        let mut store = factory.writer().unwrap();
-        measure("spool", batch, events, || through(&mut *store, batch, events));
+        let steps = Steps::new(factory.writer().unwrap());
+        measure("spool", batch, events, || through(steps, batch, events));
     }
 }
 
@@ -52,67 +44,12 @@ fn cpu_ns() -> u64 {
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-fn event(sequence: u64) -> StoredEvent {
-    let mut json = format!("{{\"event_type\":\"bench\",\"n\":{sequence},\"filler\":\"").into_bytes();
-    json.resize(EVENT_BYTES - 2, b'x');
-    json.extend_from_slice(b"\"}");
-    StoredEvent {
-        id: EventId::new("default", "bench", sequence),
-        accept_ms: NOW_MS,
-        event_type: "bench".to_owned(),
-        json: Bytes::from(json),
-        traceparent: String::new(),
-        tracestate: String::new(),
+/// Through the trait, as the node does it; the last batch is settled, too.
+fn through(mut steps: Steps, batch: usize, events: usize) {
+    for _ in 0..events.div_ceil(batch) {
+        steps.step(batch as u64);
     }
-}
-
-/// Through the trait, as the node does it.
-fn through(store: &mut dyn Store, batch: usize, events: usize) {
-    let lane = LaneKey { uid: "uid".into(), name: "projects/default/syncs/bench".into() };
-    let producer = Producer { project: "default".into(), id: "bench".into() };
-    let report = Bytes::from(vec![b'r'; REPORT_BYTES]);
-    let (mut open, mut acked): (Vec<Created>, u64) = (Vec::new(), 0);
-    let mut next = 1;
-    while next <= events as u64 || !open.is_empty() {
-        let mut changes = Vec::with_capacity(batch + 2);
-        if next <= events as u64 {
-            let items = (next..next + batch as u64).map(|sequence| {
-                let target = Target { key: lane.clone(), refuse_from: None };
-                Item::Matched(Box::new(Matched { event: Arc::new(event(sequence)), key: None, lanes: vec![target] }))
-            });
-            changes.push(Change::Accept(Accept {
-                producer: Some(producer.clone()),
-                project: "default".into(),
-                first_sequence: next,
-                items: items.collect(),
-            }));
-            next += batch as u64;
-        }
-        changes.extend(open.drain(..).map(|created| {
-            Change::Settle(Settlement {
-                delivery: created.delivery,
-                event: created.event_row,
-                lane: created.lane,
-                body: Some(created.event),
-                outcome: Settled::Ended {
-                    outcome: EndingOutcome::Delivered,
-                    reason: EndingReason::Unspecified,
-                    state: DeliveryState::new(),
-                },
-                reports: vec![report.clone(), report.clone()],
-            })
-        }));
-        changes.push(Change::AckReports { sequence_inclusive: acked });
-        for effect in store.apply(&changes, NOW_MS).unwrap() {
-            match effect {
-                Effect::Accepted { created, .. } => open = created,
-                Effect::Done { next_report } => acked = next_report.saturating_sub(1 + 2 * batch as u64),
-                _ => {}
-            }
-        }
-        // As the node does between commits.
-        while store.upkeep(NOW_MS).unwrap().more {}
-    }
+    steps.step(0);
 }
 
 /// The same records at the end of a file: events with their checksum, completions, reports, acks. A new file after 64 MiB.
