@@ -13,7 +13,7 @@
 //! | `figures` | pure: counts, latencies and health, added up from reports |
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |
-//! | `sync_filter` | pure: which syncs a list shows, in which order |
+//! | `sync_filter`, `sync_order` | pure: which syncs a list shows, in which order |
 //! | `alerts` | what the alert rules find, and who is told |
 //! | `auto_disable` | which syncs are disabled because they do nothing but fail |
 //! | `telling` | what it tells OpenTelemetry |
@@ -41,6 +41,7 @@ mod server;
 mod session;
 mod store;
 mod sync_filter;
+mod sync_order;
 mod telling;
 mod time;
 mod updates;

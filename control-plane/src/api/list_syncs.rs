@@ -9,7 +9,8 @@ use sluice_proto::{
 use super::{Context, page, project_name, shown_all};
 use crate::{
     error::Error,
-    sync_filter::{SyncFilter, SyncOrder, sync_id},
+    sync_filter::{SyncFilter, sync_id},
+    sync_order::SyncOrder,
 };
 
 /// Syncs that are read at once.
