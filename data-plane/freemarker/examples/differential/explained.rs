@@ -38,14 +38,14 @@ const RULES: &[(&str, Rule)] = &[
             .iter()
             .any(|value| theirs.message().contains(value))
     }),
-    ("?c on strings is there, as in 2.3.32, and no error for #attempt to recover from", |request, ours, _| {
+    ("?c on strings is there, as in 2.3.32, and no error for #attempt to recover from", |request, ours, theirs| {
         let quotes = |answer: &Answer| {
             let output = answer.output.as_deref().unwrap_or_default();
             output.matches('"').count() + output.matches("quot;").count()
         };
         contains_any(request, &["#attempt"])
             && contains_any(request, &["?c}", "?c "])
-            && ours.output.is_some()
+            && both_output(ours, theirs)
             && quotes(ours) >= 2
     }),
     ("FreeMarker makes letters of large numbers for ever", |request, _, theirs| {
@@ -120,7 +120,7 @@ const RULES: &[(&str, Rule)] = &[
         let within = contains_any(request, &["?index_of", "?indexOf", "?last_index_of", "?lastIndexOf"]);
         // halves of pairs are items in FreeMarker
         let split = contains_any(request, &["?split(\"\"", "?split(''"]);
-        any && ours.output.is_some() && (replaced || more || within || split)
+        any && both_output(ours, theirs) && (replaced || more || within || split)
     }),
     ("sequences are laid out when they are put together", |request, ours, _| {
         let of_variable = contains_any(request, &["n1..", "n2..", "n3..", "..n1", "..n2", "..n3"]);
@@ -138,12 +138,13 @@ const RULES: &[(&str, Rule)] = &[
     ("numbers beyond 64 bits are rounded exactly", |request, ours, theirs| {
         let long = |answer: &Answer| digits(answer) >= 16;
         let same_length = long(ours) && digits(ours) == digits(theirs);
-        contains_any(request, &["?floor", "?ceiling", "?round"]) && (same_length || uses_long_number(request))
+        contains_any(request, &["?floor", "?ceiling", "?round"])
+            && both_output(ours, theirs)
+            && (same_length || uses_long_number(request))
     }),
     ("an empty terminator of ?truncate gets no space before it, as in 2.3.34", |request, ours, theirs| {
         let mut calls = request.template.split("?truncate").skip(1);
-        ours.output.is_some()
-            && theirs.output.is_some()
+        both_output(ours, theirs)
             && calls.any(|call| {
                 call.split(')')
                     .next()
@@ -182,6 +183,10 @@ const RULES: &[(&str, Rule)] = &[
 fn alike(ours: &Answer, theirs: &Answer) -> bool {
     let start = |answer: &Answer| answer.message().chars().take(20).collect::<String>();
     ours.error.is_some() && start(ours) == start(theirs)
+}
+
+fn both_output(ours: &Answer, theirs: &Answer) -> bool {
+    ours.output.is_some() && theirs.output.is_some()
 }
 
 fn both(ours: &Answer, theirs: &Answer, kind: &str) -> bool {
