@@ -348,7 +348,7 @@ impl Formats {
                 self.datetime = NamedDateFormat::parse(value, DateKind::DateTime, custom, self.data);
             }
             SettingKey::Locale => {
-                let name = value.replace('-', "_");
+                let name = Locale::canonical(value);
                 self.data = Locale::find(&name).ok_or_else(|| {
                     format!("this engine has no data for the locale \"{value}\": it knows the greater languages of Europe, Chinese, \
                          Japanese, Korean and Indonesian")

@@ -151,6 +151,11 @@ const RULES: &[(&str, Rule)] = &[
                     .is_some_and(|args| args.contains("\"\"") || args.contains("''") || args.ends_with('0'))
             })
     }),
+    ("names of zones are in English", |request, ours, theirs| {
+        let english = |(name, locale): &(&str, String)| *name == "locale" && locale.starts_with("en");
+        let named = |answer: &Answer| answer.output.iter().any(|output| output.contains("Coordinated Universal Time"));
+        both_output(ours, theirs) && !request.settings.iter().any(english) && named(ours) && !named(theirs)
+    }),
     ("no clock changes after the year 9999", |_, ours, theirs| {
         let last_year = |answer: &Answer| answer.output.iter().any(|output| output.contains("2922789"));
         last_year(ours) && last_year(theirs)

@@ -254,7 +254,9 @@ impl<'r> Interp<'r> {
     #[cold]
     fn incomparable(&self, why: Mismatch, a: &Value<'r>, b: &Value<'r>, op: CompareOp, span: Span) -> Raised {
         match uncomparable_text(a, b) {
-            Some(problem) => runtime(problem),
+            Some(problem) if matches!(op, CompareOp::Equal | CompareOp::NotEqual) => runtime(problem),
+            // That texts have no order is seen before they are made.
+            Some(_) => self.blamed_at(format!("Can't use operator \"{}\" on string values.", op.symbol()), span, &[]),
             None => self.blamed_at(mismatch(why, a, b, op), span, &[]),
         }
     }

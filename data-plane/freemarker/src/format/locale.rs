@@ -50,6 +50,19 @@ impl Locale {
         by_name(name).or_else(|| by_name(&language(name)?))
     }
 
+    /// The name as Java prints it: language, country and variant may stand in quotes, with commas, spaces or underscores between
+    /// them.
+    pub(crate) fn canonical(name: &str) -> String {
+        let quoted = name.strip_prefix('"').map(|rest| rest.strip_suffix('"').unwrap_or(rest));
+        let mut parts = quoted.unwrap_or(name).split([',', '_', ' ', '-']).filter(|part| !part.is_empty());
+        let mut canonical = parts.next().unwrap_or_default().to_lowercase();
+        for part in [parts.next().map(str::to_uppercase), parts.next().map(str::to_owned)].into_iter().flatten() {
+            canonical.push('_');
+            canonical.push_str(&part);
+        }
+        canonical
+    }
+
     /// English of the United States, FreeMarker's default here.
     pub(crate) fn us() -> &'static Locale {
         static NONE: Locale = Locale::without_data();
