@@ -125,7 +125,8 @@ const RULES: &[(&str, Rule)] = &[
     ("sequences are laid out when they are put together", |request, ours, _| {
         let of_variable = contains_any(request, &["n1..", "n2..", "n3..", "..n1", "..n2", "..n3"]);
         ours.kind == "limit"
-            && (ours.message().contains("steps") && has_long_range(request)
+            && (ours.message().contains("steps")
+                && (has_long_range(request) || contains_any(request, &["?chunk"]) && uses_long_number(request))
                 || ours.message().starts_with("the values built") && contains_any(request, &["+"]) && of_variable)
     }),
     ("a malformed replacement is an error of the template, as any other", |_, _, theirs| {
@@ -157,8 +158,15 @@ const RULES: &[(&str, Rule)] = &[
         both_output(ours, theirs) && !request.settings.iter().any(english) && named(ours) && !named(theirs)
     }),
     ("no clock changes after the year 9999", |_, ours, theirs| {
-        let last_year = |answer: &Answer| answer.output.iter().any(|output| output.contains("2922789"));
-        last_year(ours) && last_year(theirs)
+        let long = |answer: &Answer| {
+            let output = answer.output.as_deref().unwrap_or_default();
+            output.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() > 4).map(str::to_owned)
+        };
+        // the hour differs, the year does not
+        both_output(ours, theirs)
+            && long(ours).is_some()
+            && long(ours) == long(theirs)
+            && digits(ours) == digits(theirs)
     }),
     ("ranges of more than 2^31 items have no overflown size when put together", |request, ours, theirs| {
         contains_any(request, &["..2147483648", "..*2147483648", "..<2147483648", "..!2147483648", "2147483648.."])

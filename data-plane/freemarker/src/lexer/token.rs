@@ -1,5 +1,7 @@
 //! The tokens of expressions.
 
+use super::letters::is_letter;
+
 /// A token; names and literals as they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token<'s> {
@@ -222,7 +224,7 @@ pub(crate) fn name_len(text: &str) -> usize {
                 }
                 _ => break,
             }
-        } else if c == '_' || c == '$' || c == '@' || c.is_alphabetic() || len > 0 && c.is_numeric() {
+        } else if is_letter(c) || len > 0 && c.is_ascii_digit() {
             len += c.len_utf8();
         } else {
             break;

@@ -18,11 +18,18 @@ impl Parser<'_, '_> {
         let Some(after) = rest.get(5..).filter(|_| square || rest.starts_with("<#ftl")) else {
             return Ok(());
         };
-        let ends = after.strip_prefix('/').unwrap_or(after).starts_with(['>', ']']);
+        let without_slash = after.strip_prefix('/').unwrap_or(after);
+        let ends = without_slash.starts_with(['>', ']']);
         if !ends && !after.starts_with([' ', '\t', '\n', '\r']) {
             return Ok(());
         }
         self.settle_tags(square);
+        if ends {
+            // without parameters it may end as either kind of tag
+            self.pos = self.text.len() - without_slash.len() + 1;
+            self.skip_header_line();
+            return Ok(());
+        }
         self.enter_expression(start + 5, Surroundings::Tag { square });
         let mut asked_for = None;
         while !self.at_end() {

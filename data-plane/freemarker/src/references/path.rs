@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::lexer::letters::is_letter;
 use crate::template::Root;
 use crate::value::Value;
 
@@ -95,8 +96,5 @@ impl fmt::Display for Path {
 
 /// Whether a key can be written after a dot.
 fn is_plain(key: &str) -> bool {
-    let mut chars = key.chars();
-    let first = chars.next();
-    first.is_some_and(|c| c.is_alphabetic() || c == '_' || c == '$')
-        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+    key.starts_with(is_letter) && key.chars().all(|c| is_letter(c) || c.is_ascii_digit())
 }
