@@ -11,6 +11,7 @@ use bigdecimal::{BigDecimal, FromPrimitive};
 #[derive(Clone, Debug)]
 pub struct Binary {
     double: f64,
+    single: bool,
     printed: BigDecimal,
     written: BigDecimal,
 }
@@ -26,18 +27,18 @@ impl Binary {
             (double, written(double, 53, &format!("{double:e}"))?)
         };
         let printed = if single { self::written(double, 53, &format!("{double:e}"))? } else { written.clone() };
-        Some(Binary { double, printed, written })
+        Some(Binary { double, single, printed, written })
     }
 
     pub(crate) fn negated(&self) -> Self {
-        Binary { double: -self.double, printed: -&self.printed, written: -&self.written }
+        Binary { double: -self.double, single: self.single, printed: -&self.printed, written: -&self.written }
     }
 
     /// Multiplied in 64 bits.
     pub(crate) fn scaled(&self, factor: i64) -> Option<Self> {
         let double = self.double * factor as f64;
         let written = written(double, 53, &format!("{double:e}"))?;
-        Some(Binary { double, printed: written.clone(), written })
+        Some(Binary { double, single: false, printed: written.clone(), written })
     }
 
     /// As Java's `longValue` has it: the nearest where it does not fit.
@@ -48,6 +49,17 @@ impl Binary {
     /// As Java's `intValue`.
     pub(crate) fn to_int(&self) -> i32 {
         self.double as i32
+    }
+
+    /// As Java's `Math.round`: `floor(x + 0.5)`, or the nearest of the integers that have as many bits as the number.
+    pub(crate) fn rounded(&self) -> i64 {
+        let floor = self.double.floor();
+        let rounded = if self.double - floor < 0.5 { floor } else { floor + 1.0 };
+        if self.single { i64::from(rounded as i32) as f32 as i64 } else { rounded as i64 }
+    }
+
+    pub(crate) fn double(&self) -> f64 {
+        self.double
     }
 
     /// The digits that it is printed with.

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bigdecimal::num_bigint::{BigInt, Sign};
-use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive, Zero};
+use bigdecimal::{BigDecimal, FromPrimitive, RoundingMode, ToPrimitive, Zero};
 
 use crate::binary::Binary;
 use crate::limits::MAX_NUMBER_DIGITS;
@@ -316,18 +316,39 @@ impl Number {
         }
     }
 
+    /// As `?floor` has it.
+    pub(crate) fn floor(&self) -> Result<Number, NumberFault> {
+        self.of_double(Parts::floor, |double| double.with_scale_round(0, RoundingMode::Floor))
+    }
+
+    /// As `?ceiling` has it.
+    pub(crate) fn ceiling(&self) -> Result<Number, NumberFault> {
+        self.of_double(Parts::ceiling, |double| double.with_scale_round(0, RoundingMode::Ceiling))
+    }
+
     /// `floor(x + 0.5)`, as `?round` has it.
     pub(crate) fn round_half_up(&self) -> Result<Number, NumberFault> {
-        match self {
-            Number::Int(_) => Ok(self.clone()),
-            _ => {
-                if let Some(rounded) = Parts::of(self).and_then(Parts::round_half_up) {
-                    return Ok(rounded);
-                }
-                let half = Number::decimal(BigInt::from(5), 1)?;
-                self.add(&half)?.rounded(RoundingMode::Floor)
-            }
+        let half = || BigDecimal::new(BigInt::from(5), 1);
+        self.of_double(Parts::round_half_up, |double| (double + half()).with_scale_round(0, RoundingMode::Floor))
+    }
+
+    /// FreeMarker rounds the nearest binary number of 64 bits, and exactly so. Up to 15 digits that is what the decimal
+    /// itself is rounded to, as no two of them have the same binary number.
+    fn of_double(
+        &self,
+        short: impl Fn(Parts) -> Option<Number>,
+        long: impl Fn(BigDecimal) -> BigDecimal,
+    ) -> Result<Number, NumberFault> {
+        if let Some(rounded) = Parts::of(self).filter(Parts::is_told_by_double).and_then(short) {
+            return Ok(rounded);
         }
+        let double = match self {
+            Number::Int(int) => *int as f64,
+            Number::Binary(binary) => binary.double(),
+            _ => self.to_plain_string().parse().unwrap_or(f64::INFINITY),
+        };
+        let exact = BigDecimal::from_f64(double).ok_or(NumberFault::TooManyDigits)?;
+        Number::big(long(exact))
     }
 
     /// As Java's `longValue`: truncated, and the lowest 64 bits of that.

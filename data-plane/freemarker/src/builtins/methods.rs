@@ -215,6 +215,8 @@ pub(super) fn takes_texts(which: BuiltIn) -> bool {
 
 /// The error of so many arguments where others are wanted.
 pub(super) fn wrong_count(which: BuiltIn, min: usize, max: usize, count: usize) -> Raised {
+    // which looks at no more than one
+    let max = if which == BuiltIn::SortBy { 1 } else { max };
     let wanted = match (min, max) {
         (min, max) if min == max => format!("{min} argument{}", if min == 1 { "" } else { "s" }),
         (min, usize::MAX) => format!("{min} or more (unlimited) arguments"),
@@ -224,6 +226,9 @@ pub(super) fn wrong_count(which: BuiltIn, min: usize, max: usize, count: usize) 
     let received = if count == 0 { "none".to_owned() } else { count.to_string() };
     runtime(format!("?{}(...) expects {wanted} but has received {received}.", which.name()))
 }
+
+/// How many arguments a built-in may be called with that takes any number and was not called where it stands.
+const MOST_HELD: usize = 8;
 
 /// The calls that a built-in without arguments may become: one for each number of them. Their left side and arguments
 /// are what they have when they are called.
@@ -243,5 +248,6 @@ pub(crate) fn when_called(call: &BuiltInCall) -> Box<[BuiltInCall]> {
         when_called: Box::default(),
         ..*call
     };
-    (arguments.min..=arguments.max).map(called).collect()
+    let most = arguments.max.min(MOST_HELD);
+    (arguments.min..=most).map(called).collect()
 }

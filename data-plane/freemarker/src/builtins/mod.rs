@@ -241,7 +241,7 @@ built_ins! {
     "seq_last_index_of" SeqLastIndexOf takes(1, 2);
     "reverse" Reverse NONE;
     "sort" Sort NONE;
-    "sort_by" SortBy takes(1, 1);
+    "sort_by" SortBy takes(1, MANY);
     "chunk" Chunk takes(1, 2);
     "filter" Filter LAMBDA;
     "map" Map LAMBDA;

@@ -25,7 +25,7 @@ impl<'r> Interp<'r> {
         let date = |kind| {
             // Java rounds binary numbers in its own way
             let whole = match &number {
-                Number::Binary(_) => number.round_half_up(),
+                Number::Binary(binary) => Ok(Number::Int(binary.rounded())),
                 _ => number.rounded(RoundingMode::HalfUp),
             };
             let whole = whole.map_err(|_| limit("the number has too many digits"))?;
@@ -36,8 +36,8 @@ impl<'r> Interp<'r> {
         };
         let result = match call.which {
             BuiltIn::Round => number.round_half_up(),
-            BuiltIn::Floor => number.rounded(RoundingMode::Floor),
-            BuiltIn::Ceiling => number.rounded(RoundingMode::Ceiling),
+            BuiltIn::Floor => number.floor(),
+            BuiltIn::Ceiling => number.ceiling(),
             BuiltIn::Abs => number.abs(),
             BuiltIn::Float => number.to_binary(true),
             BuiltIn::Double => number.to_binary(false),

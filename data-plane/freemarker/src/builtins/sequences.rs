@@ -63,6 +63,15 @@ impl<'r> Interp<'r> {
                 Given::Items(items) => return self.last_index_of_item(items, call),
                 Given::Value(value) => self.as_sequence(value, call)?,
             },
+            BuiltIn::Sort => {
+                let value = self.value(&call.target)?;
+                let sequence = self.as_sequence(value.clone(), call)?;
+                // without items it remains what it is
+                if sequence.len() == Some(0) {
+                    return Ok(value);
+                }
+                sequence
+            }
             _ => self.sequence(call)?,
         };
         match call.which {
@@ -306,6 +315,10 @@ impl<'r> Interp<'r> {
                 ));
             }
         };
+        // FreeMarker takes no notice of further arguments
+        for arg in call.args.iter().skip(1) {
+            self.eval(arg)?;
+        }
         let mut keyed = Vec::new();
         for (index, item) in self.laid_out(sequence)?.into_iter().enumerate() {
             let mut key = item.clone();

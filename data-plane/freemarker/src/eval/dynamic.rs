@@ -12,7 +12,7 @@ use crate::json::{Document, Kind as JsonKind, Node};
 use crate::limits::{MAX_NESTING, MAX_VALUE_DEPTH};
 use crate::model::{Hash, Map};
 use crate::output_format::Escaping;
-use crate::parser::{parse, parse_expression, parse_plain};
+use crate::parser::{parse, parse_expression, parse_leading_expression, parse_plain};
 use crate::template::Inner;
 use crate::template_name;
 use crate::value::{Text, Value};
@@ -218,7 +218,15 @@ impl<'r> Interp<'r> {
                 *unit
             }
             None => {
-                let made = self.make(self.template.name.clone(), &source, call.escaping, parse_expression);
+                let name = || self.template.name.clone();
+                let made = match self.make(name(), &source, call.escaping, parse_expression) {
+                    // FreeMarker puts the text into parentheses and reads no further than they hold: `1) + 2` is 3
+                    Err(fault) if fault.kind == ErrorKind::Parse && source.contains(')') => {
+                        let source = format!("({})", &*source);
+                        self.make(name(), &source, call.escaping, parse_leading_expression).map_err(|_| fault)
+                    }
+                    made => made,
+                };
                 let unit = made.map_err(|fault| self.eval_failed(*fault, expr).at(expr.span))?;
                 self.evaluated.insert(key, unit);
                 unit

@@ -31,6 +31,11 @@ impl Parts {
         }
     }
 
+    /// Whether it has at most 15 digits, of which a binary number of 64 bits keeps each.
+    pub(super) fn is_told_by_double(&self) -> bool {
+        self.unscaled.unsigned_abs() < 1_000_000_000_000_000
+    }
+
     pub(super) fn both(a: &Number, b: &Number) -> Option<(Parts, Parts)> {
         Some((Parts::of(a)?, Parts::of(b)?))
     }

@@ -59,6 +59,8 @@ pub(super) enum Shape {
     Bare,
     /// Nothing but the `/` of `/>`.
     BareOrEmpty,
+    /// `as` and names.
+    Names,
     /// As [`Shape::BareOrEmpty`], or parameters.
     Either,
 }
@@ -142,6 +144,7 @@ impl Directive {
             | Self::NoTrim
             | Self::Fallback => Shape::BareOrEmpty,
             Self::Nested | Self::Return | Self::Stop | Self::Recurse | Self::Ftl => Shape::Either,
+            Self::Items => Shape::Names,
             _ => Shape::Params,
         }
     }

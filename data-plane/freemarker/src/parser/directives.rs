@@ -25,6 +25,10 @@ impl<'p> Parser<'p, '_> {
             Shape::BareOrEmpty => bare || empty,
             Shape::Either => bare || empty || blank,
             Shape::Params => blank,
+            Shape::Names => {
+                let spaced = |text: &str| text.starts_with([' ', '\t', '\n', '\r']);
+                blank && after.strip_prefix("as").is_some_and(spaced)
+            }
         };
         if !fits {
             return self.error_at(

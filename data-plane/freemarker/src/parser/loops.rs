@@ -201,7 +201,7 @@ impl<'p> Parser<'p, '_> {
             Around::List { has_variables, .. } => *has_variables,
             Around::Items { .. } | Around::ForEach { .. } => true,
             Around::Switch { on } => is_break && !on,
-            Around::Nothing => false,
+            Around::BeforeCases => false,
         });
         if !fits {
             let camel = self.state.naming == Some(Naming::Camel);

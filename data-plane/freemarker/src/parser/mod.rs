@@ -21,7 +21,7 @@ mod special;
 mod switch;
 mod template;
 
-pub(crate) use template::{Parsed, parse, parse_expression, parse_plain};
+pub(crate) use template::{Parsed, parse, parse_expression, parse_leading_expression, parse_plain};
 
 use crate::ast::{Expr, Macro};
 use crate::error::{Raised, limit, parse as parse_error};
@@ -130,8 +130,8 @@ enum Around {
     Switch {
         on: bool,
     },
-    /// A `#list` of which only the `#else` is left, or whose `#items` has ended.
-    Nothing,
+    /// A `#switch` whose cases have not begun.
+    BeforeCases,
 }
 
 /// What is expected where an operand is missing.

@@ -15,7 +15,7 @@ impl<'p> Parser<'p, '_> {
         let ends = ["case", "on", "default", "/switch"];
         self.no_text()?;
         // nothing but white space and comments may come before the first case
-        self.state.around.push(Around::Nothing);
+        self.state.around.push(Around::BeforeCases);
         self.open_outline(Kind::Block, self.pos);
         let (before, mut stop) = self.body("#switch", &ends)?;
         self.state.outline.discard();
@@ -76,6 +76,15 @@ impl<'p> Parser<'p, '_> {
         let text = text.get(..next.saturating_sub(self.pos)).unwrap_or_default();
         let shown = text.trim_start();
         if shown.is_empty() { Ok(()) } else { self.text_before_case(self.pos + text.len() - shown.len(), shown) }
+    }
+
+    /// Refuses a tag or interpolation before the first case, before what is in it.
+    pub(super) fn no_part_before_cases(&self, found: Found<'_>) -> Result<(), Raised> {
+        if self.state.around.last() != Some(&Around::BeforeCases) {
+            return Ok(());
+        }
+        let part = self.text.get(found.start..found.end).unwrap_or_default();
+        self.text_before_case(found.start, part)
     }
 
     fn text_before_case(&self, start: usize, text: &str) -> Result<(), Raised> {

@@ -50,11 +50,32 @@ pub(crate) fn parse_expression(
     syntax: Syntax,
     escaping: Escaping,
 ) -> Result<Parsed, Raised> {
+    parse_eval(source, lines, syntax, escaping, |next| *next == Token::End)
+}
+
+/// Parses the expression that a text begins with, and looks one token further.
+pub(crate) fn parse_leading_expression(
+    source: &str,
+    lines: &Lines,
+    syntax: Syntax,
+    escaping: Escaping,
+) -> Result<Parsed, Raised> {
+    let is_token = |next: &Token<'_>| !matches!(next, Token::Unknown(_) | Token::Unclosed(_) | Token::BadEscape(_));
+    parse_eval(source, lines, syntax, escaping, is_token)
+}
+
+fn parse_eval(
+    source: &str,
+    lines: &Lines,
+    syntax: Syntax,
+    escaping: Escaping,
+    may_follow: impl Fn(&Token<'_>) -> bool,
+) -> Result<Parsed, Raised> {
     let mut state = State::new(source, lines, syntax, escaping);
     let mut parser = Parser::new(source, &mut state);
     parser.enter_expression(0, Surroundings::Interpolation);
     let expression = parser.expression()?;
-    if parser.next.token != Token::End {
+    if !may_follow(&parser.next.token) {
         return parser.unexpected("<EOF>");
     }
     state.finish(Block::default(), Some(expression))
@@ -114,6 +135,7 @@ impl<'p> Parser<'p, '_> {
                     return Ok((elements.into(), Stop { name: String::new(), found: None }));
                 }
                 Mark::Dollar | Mark::Hash | Mark::Square => {
+                    self.no_part_before_cases(found)?;
                     let element = self.interpolation(found)?;
                     elements.push(element);
                 }
@@ -130,6 +152,7 @@ impl<'p> Parser<'p, '_> {
                     if directive.continues() {
                         return Ok((elements.into(), stop_at(snake_case(name), found)));
                     }
+                    self.no_part_before_cases(found)?;
                     if let Some(element) = self.directive(name, directive, square, found)? {
                         elements.push(element);
                     }
@@ -142,6 +165,7 @@ impl<'p> Parser<'p, '_> {
                 }
                 Mark::UserStart { square } => {
                     self.settle_tags(square);
+                    self.no_part_before_cases(found)?;
                     let element = self.user_call(found, square)?;
                     elements.push(element);
                 }
