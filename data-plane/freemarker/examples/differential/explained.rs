@@ -165,7 +165,8 @@ const RULES: &[(&str, Rule)] = &[
     }),
     ("names of zones are in English", |request, ours, theirs| {
         let english = |(name, locale): &(&str, String)| *name == "locale" && locale.starts_with("en");
-        let named = |answer: &Answer| answer.output.iter().any(|output| output.contains("Coordinated Universal Time"));
+        let names = ["Coordinated Universal Time", " Standard Time", " Daylight Time", " Summer Time"];
+        let named = |answer: &Answer| answer.output.iter().any(|output| names.iter().any(|name| output.contains(name)));
         both_output(ours, theirs) && !request.settings.iter().any(english) && named(ours) && !named(theirs)
     }),
     ("no clock changes after the year 9999", |_, ours, theirs| {

@@ -107,12 +107,18 @@ impl<'p> Parser<'p, '_> {
             self.named_arguments = false;
             return Ok(CallArgs::Named(in_java_order(args).into()));
         }
+        Ok(CallArgs::Positional(self.positional_args()?))
+    }
+
+    /// Values with or without commas between them.
+    pub(super) fn positional_args(&mut self) -> Result<Box<[Expr]>, Raised> {
         let mut args = Vec::new();
-        while self.starts_expression() {
+        let mut goes_on = self.starts_expression();
+        while goes_on {
             args.push(self.expression()?);
-            self.take(Token::Comma);
+            goes_on = self.take(Token::Comma) || self.starts_expression();
         }
-        Ok(CallArgs::Positional(args.into()))
+        Ok(args.into())
     }
 
     fn at_named_argument(&self) -> bool {

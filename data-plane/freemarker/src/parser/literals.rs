@@ -1,6 +1,6 @@
 //! String literals and the interpolations in them.
 
-use super::{Parser, Surroundings};
+use super::{Decoded, Parser, Surroundings};
 use crate::ast::{Expr, ExprKind, Piece};
 use crate::error::Raised;
 use crate::lexer::literal::decode;
@@ -30,7 +30,9 @@ impl Parser<'_, '_> {
         }
         let decoded = (escaped || self.decoded.is_some()).then(|| {
             let quote = self.span(start, start).start as usize;
-            advanced(self.state.source, quote, 1)
+            let breaks = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
+            let keeps_lines = self.decoded.is_none_or(|outer| outer.keeps_lines) && breaks(body) == breaks(text);
+            Decoded { origin: advanced(self.state.source, quote, 1), keeps_lines }
         });
         let here = self.state.escaping;
         self.state.escaping.policy = self.state.policy;
@@ -54,10 +56,18 @@ impl Parser<'_, '_> {
         Ok(ExprKind::Template(pieces.into()))
     }
 
-    /// The place in the source of an offset in a literal whose escapes are decoded: as many characters after the quote
-    /// as there are before it now, as in FreeMarker.
-    pub(super) fn decoded_place(&self, origin: usize, offset: usize) -> usize {
-        let before = self.text.get(..offset).unwrap_or(self.text);
+    /// The place in the source of an offset in a literal whose escapes are decoded: as many characters after the quote,
+    /// or the beginning of its line, as there are before it now, as in FreeMarker.
+    pub(super) fn decoded_place(&self, decoded: Decoded, offset: usize) -> usize {
+        let mut before = self.text.get(..offset).unwrap_or(self.text);
+        let mut origin = decoded.origin;
+        while decoded.keeps_lines
+            && let Some((_, line)) = before.split_once('\n')
+            && let Some(end) = self.state.source.get(origin..).and_then(|source| source.find('\n'))
+        {
+            before = line;
+            origin += end + 1;
+        }
         advanced(self.state.source, origin, before.encode_utf16().count())
     }
 

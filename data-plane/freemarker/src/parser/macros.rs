@@ -109,11 +109,7 @@ impl<'p> Parser<'p, '_> {
     }
 
     pub(super) fn nested_directive(&mut self, found: Found<'_>) -> Result<ElementKind, Raised> {
-        let mut values = Vec::new();
-        while !self.at_end() {
-            values.push(self.expression()?);
-            self.take(Token::Comma);
-        }
+        let values = self.positional_args()?;
         self.end_tag(true)?;
         if self.state.inside != Some(Inside::Macro) {
             let tag = self.text.get(found.start..found.end).unwrap_or_default();

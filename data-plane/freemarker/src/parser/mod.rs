@@ -149,13 +149,22 @@ enum Surroundings {
     Interpolation,
 }
 
+/// Where the text of a literal with escapes is in the source.
+#[derive(Clone, Copy, Debug)]
+struct Decoded {
+    /// Of its first character.
+    origin: usize,
+    /// Whether each of its line breaks is one of the source, too.
+    keeps_lines: bool,
+}
+
 /// A parser over a template's source, or over the text of a string literal in it.
 struct Parser<'p, 'l> {
     text: &'p str,
     /// Where the next token or text is looked for.
     pos: usize,
-    /// Set in literals with escapes, whose text is not a slice of the source: where the text's first character is.
-    decoded: Option<usize>,
+    /// Set in literals with escapes, whose text is not a slice of the source.
+    decoded: Option<Decoded>,
     /// Added to offsets, in literals without escapes.
     base: usize,
     /// The next token, while in an expression.
@@ -194,7 +203,7 @@ impl<'p, 'l> Parser<'p, 'l> {
 
     fn span(&self, start: usize, end: usize) -> Span {
         match self.decoded {
-            Some(origin) => Span::new(self.decoded_place(origin, start), self.decoded_place(origin, end)),
+            Some(decoded) => Span::new(self.decoded_place(decoded, start), self.decoded_place(decoded, end)),
             None => Span::new(self.base + start, self.base + end),
         }
     }
