@@ -116,7 +116,7 @@ impl<'p> Parser<'p, '_> {
             return self.error_at(found.start, format!("Cannot use a {tag}> instruction outside a macro."));
         }
         self.outline(Kind::Leaf, found.start, self.pos);
-        Ok(ElementKind::Nested(values.into()))
+        Ok(ElementKind::Nested(values))
     }
 
     pub(super) fn return_directive(&mut self, found: Found<'_>) -> Result<ElementKind, Raised> {
