@@ -7,7 +7,7 @@ use std::{error::Error, io::Write as _, process::ExitCode};
 use clap::Parser as _;
 use sluice_control_plane::{ControlPlane, StartError, StoreError, start};
 
-use self::settings::{Flags, LogFormat, Settings, SettingsError};
+use self::settings::{Flags, Settings, SettingsError};
 
 /// It failed for a reason of its own.
 const FAILED: u8 = 1;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error, error.exit_code()),
     };
-    let levels = match sluice_telemetry::logs::init(&settings.log, settings.log_format == LogFormat::Json) {
+    let levels = match sluice_telemetry::logs::init(&settings.log, settings.log_format) {
         Ok(levels) => levels,
         Err(error) => return fail(&error, USAGE),
     };

@@ -25,7 +25,7 @@ use sluice_host::{
     tls::{TlsError, TlsFiles},
 };
 use sluice_pipeline::sync::Rules;
-use sluice_telemetry::{TelemetryConfig, TelemetryError, config::DEFAULT_LABELS};
+use sluice_telemetry::{TelemetryConfig, TelemetryError, config::DEFAULT_LABELS, logs::Form};
 use thiserror::Error;
 
 const DEFAULT_DATA_DIR: &str = "data/control-plane";
@@ -127,7 +127,7 @@ pub(crate) struct Flags {
     /// [default: info]
     #[arg(long, value_name = "FILTER", env = "SLUICE_CONTROL_PLANE_LOG")]
     log: Option<String>,
-    /// How to log [default: text]
+    /// How to log [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_CONTROL_PLANE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }
@@ -140,6 +140,15 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+impl From<LogFormat> for Form {
+    fn from(format: LogFormat) -> Form {
+        match format {
+            LogFormat::Text => Form::Text,
+            LogFormat::Json => Form::Json,
+        }
+    }
 }
 
 /// The settings that count.
@@ -159,7 +168,7 @@ pub(crate) struct Settings {
     /// What to log.
     pub(crate) log: String,
     /// How to log.
-    pub(crate) log_format: LogFormat,
+    pub(crate) log_format: Form,
 }
 
 /// Why the configuration file was refused.
@@ -287,7 +296,7 @@ impl Settings {
                 ..TelemetryConfig::from_env()?
             },
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
-            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log_format: flags.log_format.or(file.log_format).map_or_else(Form::of_terminal, Form::from),
         })
     }
 
@@ -349,7 +358,7 @@ mod tests {
         let settings = read(&["--listen=127.0.0.1:2", "--allow-private-destinations"], file).unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert!(settings.rules.allow_http && settings.rules.allow_private_destinations);
-        assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(settings.log_format, Form::Json);
         assert!(!read(&["--allow-http=false"], file).unwrap().rules.allow_http);
     }
 

@@ -5,7 +5,7 @@ use sluice_freemarker::json::Node;
 use sluice_proto::sync::v1::{self, condition};
 
 use crate::{
-    property::Property,
+    property::{Equality, Property},
     violation::{Violations, reason},
 };
 
@@ -54,6 +54,11 @@ impl Condition {
     /// Conditions with the same fingerprint hold for the same events.
     pub(crate) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// As [`Property::equality`].
+    pub(crate) fn equality(&self) -> Option<Equality<'_>> {
+        if let Test::Property(property) = &self.test { property.equality() } else { None }
     }
 
     /// Whether the condition holds for an event's object.

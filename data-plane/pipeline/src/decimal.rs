@@ -1,7 +1,10 @@
 //! Numbers as JSON writes them, compared exactly whatever their size: 1 is 1.0 is 10e-1, and 9007199254740993 is not
 //! 9007199254740992.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+};
 
 /// A number: ±0.d₁d₂…dₙ × 10^`magnitude`, d₁ and dₙ not zero. Zero has no digits.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +115,13 @@ impl PartialEq for Decimal<'_> {
 
 impl Eq for Decimal<'_> {}
 
+impl Hash for Decimal<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.sign(), self.magnitude).hash(state);
+        self.digits().for_each(|digit| state.write_u8(*digit));
+    }
+}
+
 fn without_leading_zeros(digits: &[u8]) -> &[u8] {
     let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
     digits.get(zeros..).unwrap_or_default()
@@ -137,6 +147,12 @@ mod tests {
         Decimal::parse(a).unwrap().cmp(&Decimal::parse(b).unwrap())
     }
 
+    fn hash(text: &str) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        Decimal::parse(text).unwrap().hash(&mut hasher);
+        hasher.finish()
+    }
+
     #[test]
     fn the_same_number_has_many_texts() {
         for group in [
@@ -149,6 +165,7 @@ mod tests {
             for a in group {
                 for b in group {
                     assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
+                    assert_eq!(hash(a), hash(b), "{a} {b}");
                 }
             }
         }

@@ -47,6 +47,19 @@ enum Test {
     Any { comparison: Comparison, or_missing: bool },
 }
 
+/// What a property must be: one of the values, or an array that has one.
+pub(crate) struct Equality<'p> {
+    /// Keys from the event object down.
+    pub(crate) path: &'p [Box<str>],
+    /// At least one.
+    pub(crate) values: &'p [String],
+}
+
+/// The property, if it is present and not null.
+pub(crate) fn property_at<'d>(path: &[Box<str>], event: Node<'d>) -> Option<Node<'d>> {
+    path.iter().try_fold(event, |node, key| node.get(key)).filter(|node| !node.is_null())
+}
+
 impl Property {
     pub(crate) fn compile(property: &v1::PropertyCondition, field: &str, violations: &mut Violations) -> Option<Self> {
         let root = root(property.root, field, violations);
@@ -113,6 +126,12 @@ impl Property {
         Some(Self { path, test, negated, operator, values })
     }
 
+    /// What the property must be, if the condition holds where it has one of some values and nowhere else.
+    pub(crate) fn equality(&self) -> Option<Equality<'_>> {
+        let is_equality = self.operator == PropertyOperator::Is && !self.values.iter().any(|value| value == NONE);
+        is_equality.then_some(Equality { path: &self.path, values: &self.values })
+    }
+
     /// Whether the condition holds for an event's object.
     pub(crate) fn holds(&self, event: Node<'_>) -> bool {
         self.holds_for(self.property(event))
@@ -127,9 +146,8 @@ impl Property {
         (holds, text)
     }
 
-    /// The property, if it is present and not null.
     fn property<'d>(&self, event: Node<'d>) -> Option<Node<'d>> {
-        self.path.iter().try_fold(event, |node, key| node.get(key)).filter(|node| !node.is_null())
+        property_at(&self.path, event)
     }
 
     fn holds_for(&self, property: Option<Node<'_>>) -> bool {

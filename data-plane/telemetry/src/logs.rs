@@ -32,6 +32,22 @@ use crate::{export::Record, outbox::Outbox};
 /// Says that the filter is in the file whose path follows.
 const IN_FILE: char = '@';
 
+/// How the log on standard error is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Form {
+    /// The one that is read at the other end: text on a terminal, JSON anywhere else.
+    pub fn of_terminal() -> Form {
+        if std::io::stderr().is_terminal() { Form::Text } else { Form::Json }
+    }
+}
+
 /// What is logged, and how that changes.
 #[derive(Clone, Debug)]
 pub struct Levels {
@@ -66,7 +82,7 @@ pub enum FilterError {
 ///
 /// # Errors
 /// If `filter` cannot be used.
-pub fn init(filter: &str, json: bool) -> Result<Levels, FilterError> {
+pub fn init(filter: &str, form: Form) -> Result<Levels, FilterError> {
     let file = filter.strip_prefix(IN_FILE).map(PathBuf::from);
     let env_filter = match &file {
         Some(path) => read(path)?,
@@ -77,7 +93,10 @@ pub fn init(filter: &str, json: bool) -> Result<Levels, FilterError> {
     };
     let (env_filter, handle) = reload::Layer::new(env_filter);
     let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let text = if json { text.json().boxed() } else { text.boxed() };
+    let text = match form {
+        Form::Text => text.boxed(),
+        Form::Json => text.json().boxed(),
+    };
     let subscriber =
         tracing_subscriber::registry().with(env_filter).with(text.with_filter(not_of_the_exporters())).with(to_otlp());
     // An error means that somebody has set a subscriber already: theirs stays.

@@ -31,7 +31,7 @@ impl Drop for Running {
 /// Starts a plane that logs everything into `log`.
 fn start(program: &str, log: &Path, arguments: &[&str]) -> Running {
     let mut command = Command::new(binary(program));
-    command.env_clear().args(["--listen", "127.0.0.1:0", "--log", "trace", "--log-format", "json"]);
+    command.env_clear().args(["--listen", "127.0.0.1:0", "--log", "trace"]);
     command.args(["--insecure-open", "--allow-http", "--allow-private-destinations"]).args(arguments);
     command.stdout(Stdio::piped()).stderr(File::create(log).unwrap());
     let mut process = command.spawn().unwrap();
@@ -117,8 +117,13 @@ async fn the_programs_print_no_secret() {
     let received = endpoint.received();
     assert!(received.iter().all(|request| request.header("authorization") == format!("Bearer {MARK}")));
     for log in &logs {
-        let log = std::fs::read(log).unwrap();
+        let log = std::fs::read_to_string(log).unwrap();
         assert!(log.len() > 10_000, "the planes log all they can: {} bytes", log.len());
+        assert!(!log.contains("u@example.com"), "no event's body is logged");
+        for line in log.lines() {
+            let fact = serde_json::from_str::<serde_json::Value>(line);
+            assert!(fact.is_ok_and(|fact| fact.is_object()), "a log that is no terminal is JSON: {line}");
+        }
     }
     assert_clean_below(folder.path());
 }

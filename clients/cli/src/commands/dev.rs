@@ -34,7 +34,8 @@ pub(crate) struct DevArgs {
 }
 
 pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
-    sluice_telemetry::logs::init("warn", false).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    sluice_telemetry::logs::init("warn", sluice_telemetry::logs::Form::Text)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let stop = stop_signal()?;
     let ports = Ports { control_plane: args.control_plane_port, node: args.node_port };
     let planes = LocalPlanes::start(&args.data_dir, ports).await?;

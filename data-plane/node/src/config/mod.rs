@@ -20,7 +20,7 @@ use sluice_access::{
 use sluice_client::Credentials;
 use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
-use sluice_telemetry::{TelemetryConfig, config::DEFAULT_LABELS};
+use sluice_telemetry::{TelemetryConfig, config::DEFAULT_LABELS, logs::Form};
 
 use self::spool::SpoolOptions;
 use crate::{guard::Resolver, spool::SpoolLimits};
@@ -239,7 +239,7 @@ struct Options {
     /// read again at SIGHUP [default: info]
     #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// Form of the log, on standard error [default: text]
+    /// Form of the log, on standard error [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_NODE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }
@@ -254,6 +254,15 @@ enum LogFormat {
     Json,
 }
 
+impl From<LogFormat> for Form {
+    fn from(format: LogFormat) -> Form {
+        match format {
+            LogFormat::Text => Form::Text,
+            LogFormat::Json => Form::Json,
+        }
+    }
+}
+
 /// A configuration and how to log.
 #[derive(Debug)]
 pub struct Settings {
@@ -263,8 +272,8 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// Filter of the log.
     pub log: String,
-    /// Whether the log is JSON.
-    pub log_json: bool,
+    /// How the log is written.
+    pub log_form: Form,
 }
 
 impl Args {
@@ -353,7 +362,7 @@ impl Args {
             },
             stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-            log_json: flags.log_format.or(file.log_format) == Some(LogFormat::Json),
+            log_form: flags.log_format.or(file.log_format).map_or_else(Form::of_terminal, Form::from),
         })
     }
 }
