@@ -1,18 +1,20 @@
 //! Sends the reports that the spool holds, in order, and forgets those that the control plane has stored. What is not acked
-//! is sent again after a break; the control plane stores it once.
+//! is sent again after a break; the control plane stores it once. Reports go as they lie there, and are not read.
+
+mod encoded;
 
 use std::time::Duration;
 
-use prost::Message as _;
+use http::uri::PathAndQuery;
 use sluice_host::clock::Clock;
 use sluice_proto::node::v1::{
-    Report, ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
-    report_attempts_request::Message as ToControlPlane, report_attempts_response::Message as FromControlPlane,
+    ReportAttemptsResponse, ReportsOpen, report_attempts_response::Message as FromControlPlane,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Status, client::Grpc};
+use tonic_prost::ProstCodec;
 
 use crate::{
     dial::Dial,
@@ -20,6 +22,9 @@ use crate::{
     spool::{Spool, store::StoreError},
     stop,
 };
+
+/// The method that takes reports.
+const METHOD: &str = "/sluice.node.v1.NodeSessionService/ReportAttempts";
 
 /// Reports in one batch.
 const BATCH: usize = 512;
@@ -54,8 +59,6 @@ enum UplinkError {
     Silent,
     #[error("the spool could not be read")]
     Store(#[from] StoreError),
-    #[error("a stored report cannot be read")]
-    Damaged(#[from] prost::DecodeError),
 }
 
 impl Uplink {
@@ -82,11 +85,15 @@ impl Uplink {
         let (spool_id, first_sequence) =
             self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?.first_sequence))).await?;
         let connection = self.dial.connect().await?;
-        let mut client = NodeSessionServiceClient::new(connection);
+        let mut client = Grpc::new(connection);
         let (requests, outgoing) = mpsc::channel(4);
         let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence };
-        send(&requests, ToControlPlane::Open(open)).await?;
-        let mut responses = client.report_attempts(ReceiverStream::new(outgoing)).await?.into_inner();
+        send(&requests, encoded::Request { open: Some(open), batch: None }).await?;
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<encoded::Request, ReportAttemptsResponse>::default();
+        let (outgoing, method) =
+            (tonic::Request::new(ReceiverStream::new(outgoing)), PathAndQuery::from_static(METHOD));
+        let mut responses = client.streaming(outgoing, method, codec).await?.into_inner();
 
         let opened = match responses.message().await?.and_then(|response| response.message) {
             Some(FromControlPlane::Opened(opened)) => opened,
@@ -100,7 +107,9 @@ impl Uplink {
         let mut acked = next - 1;
         let mut ack_due_ms = 0;
         loop {
-            let more = *marks.borrow_and_update() > next && next - acked <= WINDOW;
+            // What is less than a batch waits for the ack of those before it, so that a busy node sends large ones.
+            let waiting = marks.borrow_and_update().saturating_sub(next);
+            let more = waiting > 0 && next - acked <= WINDOW && (next == acked + 1 || waiting >= BATCH as u64);
             tokio::select! {
                 biased;
                 response = responses.message() => {
@@ -126,16 +135,14 @@ impl Uplink {
     }
 
     /// Sends what follows from `next` on; gives the sequence after it.
-    async fn send_batch(&self, next: u64, requests: &mpsc::Sender<ReportAttemptsRequest>) -> Result<u64, UplinkError> {
+    async fn send_batch(&self, next: u64, requests: &mpsc::Sender<encoded::Request>) -> Result<u64, UplinkError> {
         let stored = self.spool.read(move |reader| reader.reports(next, BATCH)).await?;
         if stored.reports.is_empty() {
             return Ok(stored.first_sequence);
         }
-        let reports =
-            stored.reports.iter().map(|report| Report::decode(report.clone())).collect::<Result<Vec<_>, _>>()?;
-        let after = stored.first_sequence + reports.len() as u64;
-        let batch = ReportBatch { first_sequence: stored.first_sequence, reports };
-        send(requests, ToControlPlane::Batch(batch)).await?;
+        let after = stored.first_sequence + stored.reports.len() as u64;
+        let batch = encoded::Batch { first_sequence: stored.first_sequence, reports: stored.reports };
+        send(requests, encoded::Request { open: None, batch: Some(batch) }).await?;
         Ok(after)
     }
 
@@ -144,6 +151,6 @@ impl Uplink {
     }
 }
 
-async fn send(requests: &mpsc::Sender<ReportAttemptsRequest>, message: ToControlPlane) -> Result<(), UplinkError> {
-    requests.send(ReportAttemptsRequest { message: Some(message) }).await.map_err(|_| UplinkError::Ended)
+async fn send(requests: &mpsc::Sender<encoded::Request>, request: encoded::Request) -> Result<(), UplinkError> {
+    requests.send(request).await.map_err(|_| UplinkError::Ended)
 }

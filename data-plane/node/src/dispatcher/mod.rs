@@ -32,6 +32,9 @@ use crate::{
     telemetry::SyncMeters,
 };
 
+/// Bytes of ready events over all lanes, beyond which each keeps no more than it must.
+const SPARE_BYTES: usize = 32 << 20;
+
 /// How long a lane rests after a failed load.
 const LOAD_RETRY_MS: i64 = 1_000;
 
@@ -50,6 +53,8 @@ pub struct Dispatcher {
     loads: mpsc::UnboundedReceiver<(i64, Result<Due, StoreError>)>,
     loaded: mpsc::UnboundedSender<(i64, Result<Due, StoreError>)>,
     figures: Arc<Figures>,
+    /// Bytes of ready events over all lanes, as of when each last went on.
+    ready_bytes: usize,
 }
 
 /// A lane and what keeps it from going on.
@@ -61,6 +66,8 @@ struct Entry {
     keeps: Option<u64>,
     /// Its part of [`Figures::in_memory`].
     in_memory: usize,
+    /// Its part of [`Dispatcher::ready_bytes`].
+    ready_bytes: usize,
     /// Where it counts; none if nobody wants to know.
     meters: Option<Arc<SyncMeters>>,
     /// Whether its breaker was told to be open.
@@ -82,6 +89,7 @@ enum Ending {
 struct UnderWay {
     lane: i64,
     delivery: i64,
+    event_bytes: usize,
     held: Held,
     /// In the lane's time.
     began_ms: i64,
@@ -113,6 +121,7 @@ impl Dispatcher {
             loads,
             loaded,
             figures: Arc::default(),
+            ready_bytes: 0,
         }
     }
 
@@ -133,7 +142,7 @@ impl Dispatcher {
                     Some(notice) => self.notice(notice),
                     None => break,
                 },
-                Some(over) = self.rounds.join_next_with_id() => self.round_over(over),
+                Some(over) = self.rounds.join_next_with_id() => self.rounds_over(over),
                 Some((lane, due)) = self.loads.recv() => self.loaded(lane, due),
                 Ok(()) = self.catalog.changed() => self.follow_catalog(),
                 () = async {
@@ -162,10 +171,6 @@ impl Dispatcher {
                 self.pump_all(lanes);
             }
             Notice::Settled(settled) => {
-                // Rounds that have ended are heard before their places are free: else more begin than what has failed allows.
-                while let Some(over) = self.rounds.try_join_next_with_id() {
-                    self.round_over(over);
-                }
                 let lanes: HashSet<i64> = settled.iter().map(|(lane, ..)| *lane).collect();
                 for (lane, delivery, due_ms) in settled {
                     if let Some(entry) = self.lanes.get_mut(&lane) {
@@ -204,12 +209,32 @@ impl Dispatcher {
             entry.align(&self.catalog.borrow(), &self.courier);
             entry
         });
-        entry.lane.offer(new);
+        entry.lane.offer(new, self.ready_bytes < SPARE_BYTES);
     }
 
-    /// The lane's place is free when the round is recorded; only one that broke off never will be. The host's place is free
-    /// at once.
-    fn round_over(&mut self, over: Result<(task::Id, RoundEnd), JoinError>) {
+    /// Every round that is over: each is heard before its lane goes on.
+    fn rounds_over(&mut self, first: Result<(task::Id, RoundEnd), JoinError>) {
+        let mut lanes = HashSet::new();
+        let mut given_back = Vec::new();
+        let mut next = Some(first);
+        while let Some(over) = next {
+            if let Some((lane, held)) = self.round_over(over) {
+                lanes.insert(lane);
+                given_back.push(held);
+            }
+            next = self.rounds.try_join_next_with_id();
+        }
+        self.pump_all(lanes);
+        for held in given_back {
+            while let Some(lane) = self.places.turn(&held) {
+                self.pump(lane);
+            }
+        }
+        self.figures.set_under_way(self.under_way.len());
+    }
+
+    /// Gives back the places of a round, and which they were.
+    fn round_over(&mut self, over: Result<(task::Id, RoundEnd), JoinError>) -> Option<(i64, Held)> {
         let (id, end) = match over {
             Ok((id, end)) => (id, Some(end)),
             Err(error) => {
@@ -217,13 +242,12 @@ impl Dispatcher {
                 (error.id(), None)
             }
         };
-        let Some(UnderWay { lane: row, delivery, held, began_ms, is_probe }) = self.under_way.remove(&id) else {
-            return;
-        };
+        let UnderWay { lane: row, delivery, event_bytes, held, began_ms, is_probe } = self.under_way.remove(&id)?;
         self.places.give_back(&held);
         if let Some(entry) = self.lanes.get_mut(&row) {
-            if end.is_none() {
-                entry.lane.broke_off(delivery);
+            match &end {
+                Some(_) => entry.lane.round_over(delivery, event_bytes),
+                None => entry.lane.broke_off(delivery),
             }
             let now_ms = self.clock.now_ms() - entry.lane.behind_ms();
             let told = entry.gate.ended(began_ms, is_probe, end.as_ref(), now_ms, rand::random::<f64>());
@@ -237,11 +261,7 @@ impl Dispatcher {
                 Told::ProbeFailed(probe_ms) => self.endpoint_down(row, probe_ms),
             }
         }
-        self.pump(row);
-        while let Some(lane) = self.places.turn(&held) {
-            self.pump(lane);
-        }
-        self.figures.set_under_way(self.under_way.len());
+        Some((row, held))
     }
 
     fn loaded(&mut self, row: i64, due: Result<Due, StoreError>) {
@@ -286,6 +306,8 @@ impl Dispatcher {
         entry.tell_breaker();
         let before = std::mem::replace(&mut entry.in_memory, entry.lane.in_memory());
         self.figures.lane_holds(before, entry.in_memory);
+        let bytes_before = std::mem::replace(&mut entry.ready_bytes, entry.lane.ready_bytes());
+        self.ready_bytes = self.ready_bytes + entry.ready_bytes - bytes_before;
         if entry.lane.gone {
             if entry.lane.is_quiet() {
                 self.end(row, Ending::Gone);
@@ -315,7 +337,7 @@ impl Dispatcher {
                 self.places.give_back(&held);
                 break;
             };
-            let delivery = work.delivery;
+            let (delivery, event_bytes) = (work.delivery, work.event.json.len());
             let round = RoundWork {
                 sync: sync.clone(),
                 lane: row,
@@ -329,7 +351,7 @@ impl Dispatcher {
             let courier = self.courier.clone();
             let task = self.rounds.spawn(async move { courier.round(round).await });
             let began_ms = now_ms - behind_ms;
-            self.under_way.insert(task.id(), UnderWay { lane: row, delivery, held, began_ms, is_probe });
+            self.under_way.insert(task.id(), UnderWay { lane: row, delivery, event_bytes, held, began_ms, is_probe });
         }
         self.figures.set_under_way(self.under_way.len());
         if let Some(query) = entry.lane.load(now_ms) {
@@ -440,6 +462,7 @@ impl Dispatcher {
         if ending == Ending::Gone {
             if entry.lane.is_idle() {
                 self.figures.lane_holds(entry.in_memory, 0);
+                self.ready_bytes -= entry.ready_bytes;
                 self.lanes.remove(&row);
                 self.timers.set(row, None);
             }
@@ -479,7 +502,16 @@ impl Drop for Entry {
 impl Entry {
     fn new(lane: Lane, courier: &Courier) -> Self {
         let meters = courier.meters.of_sync(&lane.key.name);
-        Self { lane, gate: Gate::new(), ending: None, keeps: None, in_memory: 0, meters, told_open: false }
+        Self {
+            lane,
+            gate: Gate::new(),
+            ending: None,
+            keeps: None,
+            in_memory: 0,
+            ready_bytes: 0,
+            meters,
+            told_open: false,
+        }
     }
 
     /// Tells if the breaker has opened or closed.

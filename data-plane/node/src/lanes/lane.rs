@@ -2,7 +2,7 @@
 //! not grow with the backlog. Decides only; the dispatcher acts.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -15,6 +15,20 @@ const READY: usize = 256;
 
 /// Bytes of their events; one is always taken.
 const READY_BYTES: usize = 1 << 20;
+
+/// The same of a lane that gets new ones while there is room to spare: what is made and sent within a moment costs no rows on disk.
+const READY_NEW: usize = 4_096;
+const READY_NEW_BYTES: usize = 4 << 20;
+
+/// Deliveries of one lane whose round is over and that are not recorded on disk yet, for each that may be under way: together
+/// these can come twice after a crash. Enough that a lane does not wait for each commit.
+const UNRECORDED_EACH: usize = 8;
+
+/// The most of them.
+const UNRECORDED: usize = 512;
+
+/// Bytes of their events after which no further round begins.
+const UNRECORDED_BYTES: usize = 1 << 20;
 
 /// A delivery that is to be made now.
 #[derive(Clone, Debug)]
@@ -44,6 +58,9 @@ pub struct Lane {
     pub gone: bool,
     /// Deliveries whose round is under way or not yet recorded on disk: just these can come twice after a crash.
     in_flight: HashSet<i64>,
+    /// Those of them whose round is over, and the bytes of their events.
+    unrecorded: HashMap<i64, usize>,
+    unrecorded_bytes: usize,
     ready: VecDeque<Work>,
     ready_bytes: usize,
     /// Deliveries that are in memory in any way: ready, in flight, settled and not yet on disk, or being shelved.
@@ -74,6 +91,8 @@ impl Lane {
             key,
             gone: false,
             in_flight: HashSet::new(),
+            unrecorded: HashMap::new(),
+            unrecorded_bytes: 0,
             ready: VecDeque::new(),
             ready_bytes: 0,
             in_hand: HashSet::new(),
@@ -118,6 +137,13 @@ impl Lane {
         self.in_flight.is_empty()
     }
 
+    /// A round is over: what came of it is on its way to the disk, if it is not there yet.
+    pub fn round_over(&mut self, delivery: i64, event_bytes: usize) {
+        if self.in_flight.contains(&delivery) && self.unrecorded.insert(delivery, event_bytes).is_none() {
+            self.unrecorded_bytes += event_bytes;
+        }
+    }
+
     /// A round broke off and will not be settled: its delivery stays in hand, to be found again at the next start.
     pub fn broke_off(&mut self, delivery: i64) {
         self.in_flight.remove(&delivery);
@@ -127,6 +153,12 @@ impl Lane {
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.in_hand.len()
+    }
+
+    /// Bytes of the events that are ready.
+    #[must_use]
+    pub fn ready_bytes(&self) -> usize {
+        self.ready_bytes
     }
 
     /// Whether nothing of it is in memory.
@@ -203,13 +235,15 @@ impl Lane {
         self.missed |= self.loading;
     }
 
-    /// A delivery was made: taken into memory if there is room and none is left on disk before it.
-    pub fn offer(&mut self, created: Created) {
+    /// A delivery was made: taken into memory if there is room and none is left on disk before it. `spare`: whether all lanes
+    /// together have room to spare.
+    pub fn offer(&mut self, created: Created, spare: bool) {
         if self.in_hand.contains(&created.delivery) {
             return;
         }
         let waits = self.backlog || self.loading || self.ending || !self.shelved.is_empty();
-        if waits || self.is_held() || self.gone || !self.has_room() {
+        let has_room = self.has_room() || spare && self.ready.len() < READY_NEW && self.ready_bytes < READY_NEW_BYTES;
+        if waits || self.is_held() || self.gone || !has_room {
             self.leave_on_disk(created.delivery, true);
             return;
         }
@@ -223,10 +257,13 @@ impl Lane {
         });
     }
 
-    /// Whether a delivery can be taken while fewer than `limit` are in flight.
+    /// Whether a delivery can be taken while fewer than `limit` are under way.
     #[must_use]
     pub fn may_take(&self, limit: usize) -> bool {
-        !self.is_held() && !self.gone && !self.ending && !self.ready.is_empty() && self.in_flight.len() < limit
+        let is_open = !self.is_held() && !self.gone && !self.ending;
+        let unrecorded = UNRECORDED_EACH.saturating_mul(limit).min(UNRECORDED);
+        let recorded_soon = self.unrecorded.len() < unrecorded && self.unrecorded_bytes < UNRECORDED_BYTES;
+        is_open && !self.ready.is_empty() && recorded_soon && self.in_flight.len() - self.unrecorded.len() < limit
     }
 
     /// The next delivery to make, whether it may be taken or not.
@@ -251,8 +288,8 @@ impl Lane {
             lane: self.row,
             now_ms: lane_now_ms,
             except: self.in_hand.clone(),
-            limit: READY - self.ready.len(),
-            max_bytes: READY_BYTES - self.ready_bytes,
+            limit: READY.saturating_sub(self.ready.len()),
+            max_bytes: READY_BYTES.saturating_sub(self.ready_bytes),
         })
     }
 
@@ -294,6 +331,9 @@ impl Lane {
     pub fn settled(&mut self, delivery: i64, due_ms: Option<i64>) {
         self.in_hand.remove(&delivery);
         self.in_flight.remove(&delivery);
+        if let Some(bytes) = self.unrecorded.remove(&delivery) {
+            self.unrecorded_bytes -= bytes;
+        }
         if let Some(due_ms) = due_ms {
             self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
             self.missed |= self.loading;
@@ -383,7 +423,7 @@ mod tests {
     fn what_does_not_fit_stays_on_disk_and_is_loaded_later() {
         let mut lane = Lane::new(1, key());
         for delivery in 0..300 {
-            lane.offer(created(delivery));
+            lane.offer(created(delivery), false);
         }
         assert_eq!(shelve(&mut lane), 300 - READY);
         assert!(lane.load(0).is_none(), "the lane is full");
@@ -397,10 +437,22 @@ mod tests {
     }
 
     #[test]
+    fn more_stays_in_memory_while_there_is_room_to_spare() {
+        let mut lane = Lane::new(1, key());
+        for delivery in 0..=READY_NEW as i64 {
+            lane.offer(created(delivery), true);
+        }
+        assert_eq!((shelve(&mut lane), lane.ready_bytes()), (1, 2 * READY_NEW));
+        assert!(lane.load(0).is_none(), "what is in memory comes first");
+        lane.offer(created(-1), true);
+        assert_eq!(shelve(&mut lane), 1, "what comes after does not overtake what is on disk");
+    }
+
+    #[test]
     fn a_delivery_in_hand_is_never_taken_twice() {
         let mut lane = Lane::new(1, key());
         for delivery in 0..=READY as i64 {
-            lane.offer(created(delivery));
+            lane.offer(created(delivery), false);
         }
         shelve(&mut lane);
         drain(&mut lane);
@@ -408,7 +460,7 @@ mod tests {
         // The answer knows less than the lane: these are in flight.
         lane.loaded(vec![due(3), due(256)], false, None);
         assert_eq!(drain(&mut lane), [256]);
-        lane.offer(created(256));
+        lane.offer(created(256), false);
         assert!(drain(&mut lane).is_empty());
     }
 
@@ -419,7 +471,7 @@ mod tests {
         assert!(lane.load(9).is_none(), "not due yet");
         assert_eq!(lane.wake_ms(), Some(10));
         lane.load(10).unwrap();
-        lane.offer(created(2));
+        lane.offer(created(2), false);
         shelve(&mut lane);
         lane.loaded(vec![due(1)], false, None);
         assert!(lane.load(10).is_some(), "the second one is on disk only");
@@ -428,7 +480,7 @@ mod tests {
     #[test]
     fn a_held_lane_does_nothing_and_its_time_stands_still() {
         let mut lane = Lane::new(1, key());
-        lane.offer(created(1));
+        lane.offer(created(1), false);
         lane.settled(2, Some(100));
         assert!(lane.hold(50) && !lane.hold(60));
         assert_eq!(shelve(&mut lane), 1);
@@ -442,26 +494,53 @@ mod tests {
     #[test]
     fn a_lane_gives_no_more_than_its_limit() {
         let mut lane = Lane::new(1, key());
-        lane.offer(created(1));
-        lane.offer(created(2));
+        lane.offer(created(1), false);
+        lane.offer(created(2), false);
         assert!(take(&mut lane, 1).is_some() && take(&mut lane, 1).is_none());
         lane.settled(1, None);
         assert!(take(&mut lane, 1).is_some(), "the first one is on disk");
-        lane.offer(created(3));
+        lane.offer(created(3), false);
         lane.broke_off(2);
         assert!(take(&mut lane, 1).is_some(), "the second one will not be settled");
+        lane.offer(created(4), false);
+        lane.round_over(3, 2);
+        assert!(take(&mut lane, 1).is_some(), "the third one is over");
+    }
+
+    #[test]
+    fn a_lane_does_not_run_far_ahead_of_the_disk() {
+        let mut lane = Lane::new(1, key());
+        let mut next = 0..;
+        let mut go_on = |lane: &mut Lane, bytes: usize| {
+            lane.offer(created(next.next().unwrap()), false);
+            let taken = take(lane, 1);
+            if let Some(work) = &taken {
+                lane.round_over(work.delivery, bytes);
+            }
+            taken.map(|work| work.delivery)
+        };
+        for _ in 0..UNRECORDED_EACH {
+            assert!(go_on(&mut lane, 1).is_some());
+        }
+        assert_eq!(go_on(&mut lane, 1), None, "the disk is behind");
+        lane.settled(0, None);
+        // What was recorded before its round was heard of is not waited for.
+        lane.settled(1, None);
+        lane.round_over(1, 1);
+        assert!(go_on(&mut lane, UNRECORDED_BYTES).is_some());
+        assert_eq!(go_on(&mut lane, 1), None, "too many bytes");
     }
 
     #[test]
     fn what_is_not_shelved_yet_is_not_looked_for() {
         let mut lane = Lane::new(1, key());
         for delivery in 0..=READY as i64 {
-            lane.offer(created(delivery));
+            lane.offer(created(delivery), false);
         }
         assert_eq!(lane.take_shelved(), [READY as i64]);
         drain(&mut lane);
         assert!(lane.load(0).is_none(), "the disk would not find it");
-        lane.offer(created(1_000));
+        lane.offer(created(1_000), false);
         assert_eq!(drain(&mut lane), [1_000], "what comes later may overtake");
         lane.shelved(READY as i64);
         assert!(lane.load(0).is_some());
@@ -473,7 +552,7 @@ mod tests {
         lane.settled(1, Some(0));
         lane.load(1).unwrap();
         lane.begin_ending();
-        lane.offer(created(2));
+        lane.offer(created(2), false);
         assert_eq!(shelve(&mut lane), 1, "it may be among those that are ended");
         lane.loaded(vec![due(1)], false, None);
         assert!(lane.load(1).is_none() && take(&mut lane, 9).is_none());

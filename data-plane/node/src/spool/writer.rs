@@ -23,6 +23,12 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Deliveries of a deleted sync that are ended in one commit.
 pub(super) const END_LANE_PIECE: usize = 1_000;
 
+/// How long what nobody waits for stays open to company, so that one commit has more of it.
+const SETTLE_LINGER: Duration = Duration::from_millis(4);
+
+/// The same for acks of reports, which are of no use to anybody but the disk.
+const ACK_LINGER: Duration = Duration::from_millis(100);
+
 /// Wait after a failed commit before what must not be lost is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -99,14 +105,7 @@ pub(super) fn run(
         };
         let idle = first.is_none();
         if let Some(first) = first {
-            let mut bytes = first.bytes();
-            let mut batch = vec![first];
-            while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
-                let Ok(command) = commands.try_recv() else { break };
-                bytes += command.bytes();
-                batch.push(command);
-            }
-            writer.commit(batch, clock.now_ms());
+            writer.commit(gather(first, commands), clock.now_ms());
         } else if !writer.kept.is_empty() {
             writer.commit(Vec::new(), clock.now_ms());
         }
@@ -115,6 +114,23 @@ pub(super) fn run(
             since_upkeep = Instant::now();
         }
     }
+}
+
+/// What goes into one commit: what is there, and what comes while nobody waits for it.
+fn gather(first: Command, commands: &Receiver<Command>) -> Vec<Command> {
+    let began = Instant::now();
+    let mut linger = first.linger();
+    let mut bytes = first.bytes();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
+        let left = linger.saturating_sub(began.elapsed());
+        let next = if left.is_zero() { commands.try_recv().ok() } else { commands.recv_timeout(left).ok() };
+        let Some(command) = next else { break };
+        linger = linger.min(began.elapsed() + command.linger());
+        bytes += command.bytes();
+        batch.push(command);
+    }
+    batch
 }
 
 struct Writer<'a> {
@@ -333,6 +349,15 @@ impl Writer<'_> {
 }
 
 impl Command {
+    /// How long it may wait for others to be committed with.
+    fn linger(&self) -> Duration {
+        match self {
+            Self::Keep(Change::AckReports { .. }) => ACK_LINGER,
+            Self::Keep(Change::Settle(_)) => SETTLE_LINGER,
+            _ => Duration::ZERO,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Accept { accept, .. } => accept.bytes(),

@@ -23,8 +23,14 @@ pub(super) struct ByValue(Vec<Demanded>);
 struct Demanded {
     path: Box<[Box<str>]>,
     texts: HashMap<Box<str>, Vec<u32>>,
-    /// By the hash of the number: each with its text.
-    numbers: HashMap<u64, Vec<(Box<str>, Vec<u32>)>>,
+    /// By the hash of the number.
+    numbers: HashMap<u64, Vec<OfNumber>>,
+}
+
+/// Members that demand one number.
+struct OfNumber {
+    text: Box<str>,
+    members: Vec<u32>,
 }
 
 impl ByValue {
@@ -64,9 +70,9 @@ impl Demanded {
         push(self.texts.entry(value.into()).or_default(), member);
         let Some(number) = Decimal::parse(value) else { return };
         let same_hash = self.numbers.entry(hash(&number)).or_default();
-        match same_hash.iter_mut().find(|(text, _)| is(text, &number)) {
-            Some((_, members)) => push(members, member),
-            None => same_hash.push((value.into(), vec![member])),
+        match same_hash.iter_mut().find(|known| known.is(&number)) {
+            Some(known) => push(&mut known.members, member),
+            None => same_hash.push(OfNumber { text: value.into(), members: vec![member] }),
         }
     }
 
@@ -77,8 +83,8 @@ impl Demanded {
             Kind::Number => {
                 let Some(number) = property.number_text().and_then(Decimal::parse) else { return };
                 let same_hash = self.numbers.get(&hash(&number)).map(Vec::as_slice).unwrap_or_default();
-                let found = same_hash.iter().find(|(text, _)| is(text, &number));
-                return out.extend(found.iter().flat_map(|(_, members)| members));
+                let found = same_hash.iter().find(|known| known.is(&number));
+                return out.extend(found.into_iter().flat_map(|known| &known.members));
             }
             Kind::String => property.as_str(),
             Kind::Bool => property.as_bool().map(|value| if value { "true" } else { "false" }),
@@ -87,15 +93,17 @@ impl Demanded {
     }
 }
 
+impl OfNumber {
+    fn is(&self, number: &Decimal<'_>) -> bool {
+        Decimal::parse(&self.text).is_some_and(|other| other == *number)
+    }
+}
+
 /// A condition may list a value twice.
 fn push(members: &mut Vec<u32>, member: u32) {
     if members.last() != Some(&member) {
         members.push(member);
     }
-}
-
-fn is(text: &str, number: &Decimal<'_>) -> bool {
-    Decimal::parse(text).is_some_and(|other| other == *number)
 }
 
 fn hash(number: &Decimal<'_>) -> u64 {
