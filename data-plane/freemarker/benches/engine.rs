@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice_freemarker::json::Document;
-use sluice_freemarker::{Limits, Root, Settings, Template};
+use sluice_freemarker::{ErrorKind, Limits, Root, Settings, Template};
 
 const EVENT: &str = include_str!("event.json");
 
@@ -101,5 +101,33 @@ fn event(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, parse, render, event);
+/// What the default limit of steps comes to in time: templates that never end, of several kinds.
+fn default_steps(criterion: &mut Criterion) {
+    const ENDLESS: &[(&str, &str)] = &[
+        ("arithmetic", "<#list 1.. as i><#if i * 7 % 13 == 20>x</#if></#list>"),
+        ("calls", "<#function fib n><#return (n < 2)?then(n, fib(n - 1) + fib(n - 2))></#function>${fib(60)}"),
+        ("formats", "<#list 1.. as i><#if (i / 7)?string('#,##0.00') == 'x'>x</#if></#list>"),
+        ("regex", "<#list 1.. as i>${'aaaaaaaaaaaaaaaaaaaaaaaaaaaa'?matches('(a+)+b')?c}</#list>"),
+        ("sorts", "<#list 1.. as i><#if input?keys?sort?first == 'x'>x</#if></#list>"),
+        ("texts", "<#list 1.. as i><#if ('x'?left_pad(1000) + i)?contains('y')>x</#if></#list>"),
+    ];
+    let mut group = criterion.benchmark_group("default_steps");
+    group.sample_size(20);
+    let event = Document::parse(EVENT.as_bytes(), 64).unwrap();
+    let root = Root::new().with_json("input", event.root());
+    let limits = Limits::default();
+    let mut out = Vec::new();
+    for (name, source) in ENDLESS {
+        let template = template(source);
+        group.bench_function(*name, |b| {
+            b.iter(|| {
+                out.clear();
+                let error = template.render(black_box(&root), &limits, &mut out).expect_err("it never ends");
+                assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+            });
+        });
+    }
+}
+
+criterion_group!(benches, parse, render, event, default_steps);
 criterion_main!(benches);
