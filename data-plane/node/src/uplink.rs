@@ -136,12 +136,12 @@ impl Uplink {
 
     /// Sends what follows from `next` on; gives the sequence after it.
     async fn send_batch(&self, next: u64, requests: &mpsc::Sender<encoded::Request>) -> Result<u64, UplinkError> {
-        let stored = self.spool.read(move |reader| reader.reports(next, BATCH)).await?;
-        if stored.reports.is_empty() {
-            return Ok(stored.first_sequence);
+        let (first_sequence, reports) = self.spool.reports(next, BATCH).await?;
+        if reports.is_empty() {
+            return Ok(first_sequence);
         }
-        let after = stored.first_sequence + stored.reports.len() as u64;
-        let batch = encoded::Batch { first_sequence: stored.first_sequence, reports: stored.reports };
+        let after = first_sequence + reports.len() as u64;
+        let batch = encoded::Batch { first_sequence, reports };
         send(requests, encoded::Request { open: None, batch: Some(batch) }).await?;
         Ok(after)
     }

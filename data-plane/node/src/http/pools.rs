@@ -22,8 +22,9 @@ use super::{
 };
 use crate::guard::Guard;
 
-/// Idle connections that are kept for one endpoint, and for how long.
-const IDLE_CONNECTIONS: usize = 32;
+/// Idle connections that are kept for one endpoint, and for how long: as many as requests go to one host at once by default, or
+/// else the surplus would be closed and opened again with each burst.
+const IDLE_CONNECTIONS: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest head of a response.

@@ -3,6 +3,7 @@
 
 pub mod inspect;
 mod limits;
+mod recent;
 mod sqlite;
 pub mod store;
 mod writer;
@@ -12,6 +13,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
+use bytes::Bytes;
 use sluice_host::clock::Clock;
 use sluice_telemetry::meters::Recorder;
 use thiserror::Error;
@@ -19,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as async_mpsc, oneshot, 
 
 pub use self::{limits::SpoolLimits, sqlite::SqliteFactory};
 use self::{
+    recent::RecentReports,
     store::{
         Accept, CatalogChange, Change, Created, Full, LaneKey, Producer, Selection, Settlement, StoreError,
         StoreFactory, StoreReader,
@@ -36,6 +39,7 @@ pub struct Spool {
     reads: mpsc::Sender<ReadJob>,
     long_reads: mpsc::Sender<ReadJob>,
     next_report: watch::Receiver<u64>,
+    recent_reports: RecentReports,
     admission: Arc<Semaphore>,
 }
 
@@ -140,11 +144,15 @@ pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, durations: Durat
     let (commands, command_queue) = mpsc::channel();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
-    spawn("spool-writer", move || writer::run(store, &command_queue, &notice, &report_mark, &clock, durations))?;
+    let recent_reports = RecentReports::default();
+    let recent = recent_reports.clone();
+    spawn("spool-writer", move || {
+        writer::run(store, &command_queue, &notice, &report_mark, &recent, &clock, durations);
+    })?;
     let reads = serve("spool-reader", reader)?;
     let long_reads = serve("spool-inspector", factory.reader()?)?;
     let admission = Arc::new(Semaphore::new(ADMISSION_BYTES));
-    Ok(Started { spool: Spool { commands, reads, long_reads, next_report, admission }, notices })
+    Ok(Started { spool: Spool { commands, reads, long_reads, next_report, recent_reports, admission }, notices })
 }
 
 /// A thread that answers questions, one after the other.
@@ -302,6 +310,20 @@ impl Spool {
         question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         ask(&self.long_reads, question).await
+    }
+
+    /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, with the sequence of the first; where there
+    /// are none, with the one to ask for next.
+    ///
+    /// # Errors
+    /// If the store fails, or the spool has stopped.
+    pub async fn reports(&self, sequence: u64, limit: usize) -> Result<(u64, Vec<Bytes>), StoreError> {
+        let recent = self.recent_reports.from(sequence, limit);
+        if !recent.is_empty() {
+            return Ok((sequence, recent));
+        }
+        let stored = self.read(move |reader| reader.reports(sequence, limit)).await?;
+        Ok((stored.first_sequence, stored.reports))
     }
 
     /// Sequence after the newest report, as it grows.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use super::{
     AcceptError, Durations, Notice, Opened, Room,
+    recent::RecentReports,
     store::{Accept, CatalogChange, Change, Effect, Full, Item, Producer, Selection, Settled, Store, StoreError},
 };
 
@@ -82,11 +83,12 @@ pub(super) fn run(
     commands: &Receiver<Command>,
     notices: &UnboundedSender<Notice>,
     next_report: &watch::Sender<u64>,
+    recent: &RecentReports,
     clock: &Clock,
     durations: Durations,
 ) {
     let fences = HashMap::new();
-    let mut writer = Writer { store, durations, fences, next_fence: 1, kept: Vec::new(), notices, next_report };
+    let mut writer = Writer { store, durations, fences, next_fence: 1, kept: Vec::new(), notices, next_report, recent };
     let mut more = false;
     let mut since_upkeep = Instant::now();
     loop {
@@ -143,6 +145,7 @@ struct Writer<'a> {
     kept: Vec<Change>,
     notices: &'a UnboundedSender<Notice>,
     next_report: &'a watch::Sender<u64>,
+    recent: &'a RecentReports,
 }
 
 /// Who waits for a change.
@@ -314,6 +317,7 @@ impl Writer<'_> {
                         ended.push(Notice::Shelved(deliveries.clone()));
                     }
                     if let Change::Settle(settlement) = change {
+                        self.recent.committed(&settlement.reports, next_report);
                         let due_ms = match settlement.outcome {
                             Settled::Again { due_ms, .. } => Some(due_ms),
                             Settled::Ended { .. } => None,
