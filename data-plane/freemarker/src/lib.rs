@@ -28,6 +28,7 @@ mod collation;
 mod error;
 mod eval;
 mod format;
+mod java_order;
 pub mod json;
 mod lexer;
 pub mod limits;

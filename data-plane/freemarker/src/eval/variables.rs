@@ -5,6 +5,7 @@ use super::Interp;
 use crate::ast::{Expr, ExprKind, Local, Variable};
 use crate::callable::Layer;
 use crate::error::Raised;
+use crate::java_order;
 use crate::model::{Hash, Map};
 use crate::template::Inner;
 use crate::value::{Text, Value};
@@ -181,44 +182,44 @@ impl<'r> Interp<'r> {
         let Some(frame) = self.frame() else { return Ok(Value::Missing) };
         let names: &'r [Box<str>] = &frame.definition.frame.names;
         let vars = frame.vars as usize;
-        let mut map = Map::default();
+        let mut entries = Vec::new();
         for (slot, name) in names.iter().enumerate() {
             match self.macro_vars.get(vars + slot) {
-                Some(value) if !value.is_missing() => {
-                    map.insert(Text::Borrowed(name), value.clone()).map_err(crate::error::limit)?;
-                }
+                Some(value) if !value.is_missing() => entries.push((Text::Borrowed(name), value.clone())),
                 _ => {}
             }
         }
         self.charge_items(2 * names.len())?;
-        Ok(Value::Hash(Hash::Map(map.into())))
+        in_java_order(entries)
     }
 
     /// The variables of a layer as a hash of its own: what listing and the like work on.
     pub(crate) fn settled(&mut self, value: Value<'r>) -> Result<Value<'r>, Raised> {
         let Value::Scope(crate::callable::Scope(layer)) = &value else { return Ok(value) };
-        let mut map = Map::default();
         match layer {
             Layer::Namespace(number) => {
                 let count = self.values_of(*number).len();
                 self.charge_items(2 * count)?;
+                let mut entries = Vec::new();
                 for id in 0..u32::try_from(count).unwrap_or(u32::MAX) {
                     let value = self.in_namespace(*number, id).clone();
                     if !value.is_missing() {
-                        map.insert(self.name_of(id), value).map_err(crate::error::limit)?;
+                        entries.push((self.name_of(id), value));
                     }
                 }
+                in_java_order(entries)
             }
             Layer::DataModel => {
                 let root = self.root;
                 self.charge_items(2 * root.variables().len())?;
+                let mut map = Map::default();
                 for (name, value) in root.variables() {
                     map.insert(Text::Borrowed(name), value.clone()).map_err(crate::error::limit)?;
                 }
+                Ok(Value::Hash(Hash::Map(map.into())))
             }
-            Layer::Vars | Layer::Globals => return Ok(value),
+            Layer::Vars | Layer::Globals => Ok(value),
         }
-        Ok(Value::Hash(Hash::Map(map.into())))
     }
 
     // symbols and their numbers, which all templates of a rendering share
@@ -303,6 +304,16 @@ impl<'r> Interp<'r> {
             None => self.main,
         }
     }
+}
+
+/// A hash of variables, which FreeMarker keeps in a hash table of Java.
+fn in_java_order<'r>(mut entries: Vec<(Text<'r>, Value<'r>)>) -> Result<Value<'r>, Raised> {
+    java_order::arrange(&mut entries, |(name, _)| name);
+    let mut map = Map::default();
+    for (name, value) in entries {
+        map.insert(name, value).map_err(crate::error::limit)?;
+    }
+    Ok(Value::Hash(Hash::Map(map.into())))
 }
 
 fn put<'r>(values: &mut Vec<Value<'r>>, id: u32, value: Value<'r>) {

@@ -79,8 +79,10 @@ fn mark(rest: &str, syntax: Syntax) -> Option<(Mark<'_>, usize)> {
     let closing = second == b'/';
     let at = if closing { 2 } else { 1 };
     match bytes.get(at)? {
+        // it settles no syntax, and without one tags have angle brackets
+        b'@' if closing && square && syntax.tags == TagSyntax::Detect => None,
         b'@' if closing => {
-            let len = user_end_len(rest.get(3..)?, square)?;
+            let len = user_end_len(rest.get(3..)?)?;
             Some((Mark::UserEnd { square, name: rest.get(3..3 + len)? }, 3 + len))
         }
         b'@' => Some((Mark::UserStart { square }, 2)),
@@ -113,8 +115,8 @@ fn sep_len(rest: &str) -> Option<usize> {
     after.starts_with(['>', ']']).then_some(start.len())
 }
 
-/// How long the name in an end tag is that is otherwise well formed.
-fn user_end_len(rest: &str, square: bool) -> Option<usize> {
+/// How long the name in an end tag is that is otherwise well formed. Either bracket closes it.
+fn user_end_len(rest: &str) -> Option<usize> {
     let mut len = 0;
     loop {
         let part = name_len(rest.get(len..)?);
@@ -128,7 +130,7 @@ fn user_end_len(rest: &str, square: bool) -> Option<usize> {
         len += 1;
     }
     let after = rest.get(len..)?.trim_start_matches([' ', '\t', '\n', '\r']);
-    after.starts_with(if square { ']' } else { '>' }).then_some(len)
+    after.starts_with(['>', ']']).then_some(len)
 }
 
 /// The names that tags may have without `#`, when the syntax is not strict.

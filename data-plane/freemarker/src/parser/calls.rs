@@ -4,6 +4,7 @@ use super::{Parser, Surroundings};
 use crate::ast::{Bindings, CallArgs, Element, ElementKind, Expr, ExprKind, UserCall};
 use crate::builtins::BuiltIn;
 use crate::error::Raised;
+use crate::java_order;
 use crate::lexer::text::Found;
 use crate::lexer::token::{Token, lex, plain_name};
 use crate::outline::Kind;
@@ -105,7 +106,9 @@ impl<'p> Parser<'p, '_> {
                 }
             }
             self.named_arguments = false;
-            return Ok(CallArgs::Named(in_java_order(args).into()));
+            // they are kept in a hash table of Java: catch-all parameters show its order
+            java_order::arrange(&mut args, |(name, _)| name);
+            return Ok(CallArgs::Named(args.into()));
         }
         Ok(CallArgs::Positional(self.positional_args()?))
     }
@@ -145,19 +148,4 @@ impl<'p> Parser<'p, '_> {
         self.outline(Kind::Leaf, found.start, self.pos);
         Ok(ElementKind::Call(Box::new(UserCall { callee, args, content: None, variables: None, legacy: true })))
     }
-}
-
-/// FreeMarker keeps named arguments in a hash table of Java: catch-all parameters show its order.
-fn in_java_order(args: Vec<(Box<str>, Expr)>) -> Vec<(Box<str>, Expr)> {
-    let mut capacity: usize = 16;
-    while args.len() * 4 > capacity * 3 {
-        capacity *= 2;
-    }
-    let bucket = |name: &str| {
-        let hash = name.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
-        (hash ^ hash >> 16) as usize & (capacity - 1)
-    };
-    let mut args = args;
-    args.sort_by_key(|(name, _)| bucket(name));
-    args
 }

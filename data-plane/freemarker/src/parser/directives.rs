@@ -39,7 +39,16 @@ impl<'p> Parser<'p, '_> {
                 ),
             );
         }
+        // such a tag is one token, and #sep is in neither syntax
+        let whole = if bare { after.get(..1) } else { after.get(1..2).filter(|_| empty) };
         let tag = self.text.get(found.start..found.end).unwrap_or_default();
+        if let Some(closer) = whole
+            && closer != if tag.starts_with('[') { "]" } else { ">" }
+            && self.state.syntax.strict
+            && (is_end || directive != Directive::Sep)
+        {
+            return self.error_at(found.start, format!("The tag shouldn't end with \"{closer}\"."));
+        }
         self.check_tag_naming(name, tag, found.start)?;
         Ok(directive)
     }

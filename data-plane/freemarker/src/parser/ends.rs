@@ -96,10 +96,16 @@ impl<'p> Parser<'p, '_> {
 
     /// Reads the rest of an end tag.
     pub(super) fn end(&mut self, stop: &Stop<'_>) -> Result<(), Raised> {
-        if stop.found.is_some() {
-            self.open_stop(stop);
-            self.end_tag(false)?;
+        let Some(tag) = stop.found else { return Ok(()) };
+        if stop.name.starts_with('/') {
+            // it was looked at when it was found, and any bracket that it has then will do
+            let rest = self.text.get(tag.end..).unwrap_or_default();
+            let closer = rest.find(['>', ']']).map_or(rest.len(), |at| at + 1);
+            self.pos = tag.end + closer;
+            return Ok(());
         }
+        self.open_stop(stop);
+        self.end_tag(false)?;
         Ok(())
     }
 

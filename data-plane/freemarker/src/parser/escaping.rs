@@ -1,8 +1,9 @@
 //! `#escape` and `#noescape`, `#outputformat`, `#autoesc` and `#noautoesc`.
 
+use super::constants::{Constant, constant};
 use super::directive::Directive;
 use super::{Escape, Parser, Surroundings};
-use crate::ast::{Block, ElementKind, Expr, ExprKind};
+use crate::ast::{Block, ElementKind, Expr};
 use crate::error::{Raised, limit, parse};
 use crate::lexer::text::Found;
 use crate::lexer::token::Token;
@@ -87,16 +88,17 @@ impl<'p> Parser<'p, '_> {
         let param = self.expression()?;
         self.end_tag(false)?;
         let shown = param.span.text(self.state.source);
-        if !super::header::is_constant(&param) {
-            return Err(parse(
-                param.span,
-                format!("Parameter expression must be parse-time evaluable (constant): {shown}"),
-            ));
-        }
-        let ExprKind::String(name) = &param.kind else {
-            return Err(parse(param.span, format!("Parameter must be a string, but was: {shown}")));
+        let name = match constant(&param) {
+            Some(Constant::Text(name)) => name,
+            Some(_) => return Err(parse(param.span, format!("Parameter must be a string, but was: {shown}"))),
+            None => {
+                return Err(parse(
+                    param.span,
+                    format!("Parameter expression must be parse-time evaluable (constant): {shown}"),
+                ));
+            }
         };
-        let format = match self.named_format(name) {
+        let format = match self.named_format(&name) {
             Ok(format) => format,
             Err(problem) => return self.error_at(found.start, problem),
         };

@@ -1,8 +1,9 @@
 //! `<#ftl …>`, the header of a template.
 
+use super::constants::{Constant, constant};
 use super::names::camel_or_snake;
 use super::{Parser, Surroundings};
-use crate::ast::{Expr, ExprKind};
+use crate::ast::Expr;
 use crate::error::{Raised, parse};
 use crate::lexer::token::Token;
 use crate::output_format::{AutoEscaping, OutputFormat};
@@ -71,22 +72,21 @@ impl Parser<'_, '_> {
 
     /// Takes a parameter; tells whether it asks for auto-escaping.
     fn header_parameter(&mut self, name: &str, start: usize, value: &Expr) -> Result<bool, Raised> {
-        let constant = is_constant(value);
-        if !constant {
+        let Some(known) = constant(value) else {
             let shown = value.span.text(self.state.source);
             return Err(parse(value.span, format!("Could not evaluate expression (on parse-time): {shown}")));
-        }
-        let flag = |or_words: bool| match &value.kind {
-            ExprKind::Bool(flag) => Ok(*flag),
-            ExprKind::String(text) if or_words => match &**text {
+        };
+        let flag = |or_words: bool| match &known {
+            Constant::Bool(flag) => Ok(*flag),
+            Constant::Text(text) if or_words => match &**text {
                 "yes" | "true" | "y" | "t" => Ok(true),
                 "no" | "false" | "n" | "f" => Ok(false),
                 _ => Err(parse(value.span, format!("Expecting boolean (true/false), found: \"{text}\""))),
             },
             _ => Err(parse(value.span, "Expecting boolean (true/false) parameter")),
         };
-        let text = || match &value.kind {
-            ExprKind::String(text) => Ok(text),
+        let text = || match &known {
+            Constant::Text(text) => Ok(text),
             _ => Err(parse(value.span, format!("Expected a string constant for \"{name}\"."))),
         };
         let snake = if name.contains('_') { name.to_ascii_lowercase() } else { snake_case(name) };
@@ -112,12 +112,12 @@ impl Parser<'_, '_> {
                 self.state.escaping.format = format;
             }
             "attributes" => {
-                if !matches!(value.kind, ExprKind::Hash(_)) {
+                if known != Constant::Hash {
                     return Err(parse(value.span, "Expecting a hash of attribute names to values."));
                 }
             }
             "ns_prefixes" => {
-                if !matches!(value.kind, ExprKind::Hash(_)) {
+                if known != Constant::Hash {
                     return Err(parse(value.span, "Expecting a hash of prefixes to namespace URI's."));
                 }
             }
@@ -135,16 +135,5 @@ impl Parser<'_, '_> {
             }
         }
         Ok(false)
-    }
-}
-
-/// Whether an expression is known without running anything.
-pub(super) fn is_constant(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::String(_) | ExprKind::Number(_) | ExprKind::Bool(_) => true,
-        ExprKind::List(items) => items.iter().all(is_constant),
-        ExprKind::Hash(entries) => entries.iter().all(|(key, value)| is_constant(key) && is_constant(value)),
-        ExprKind::Group(inner) => is_constant(inner),
-        _ => false,
     }
 }

@@ -4,6 +4,7 @@ mod assigns;
 mod built_ins;
 mod calls;
 mod checks;
+mod constants;
 mod directive;
 mod directives;
 mod ends;
