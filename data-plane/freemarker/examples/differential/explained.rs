@@ -153,9 +153,7 @@ const RULES: &[(&str, Rule)] = &[
         let of_variable = contains_any(request, &["n1..", "n2..", "n3..", "..n1", "..n2", "..n3"]);
         ours.kind == "limit"
             && (ours.message().contains("steps")
-                && (has_long_range(request)
-                    || of_variable
-                    || contains_any(request, &["?chunk"]) && uses_long_number(request))
+                && (has_long_range(request) || of_variable || contains_any(request, &["?chunk"]))
                 || ours.message().starts_with("the values built") && contains_any(request, &["+"]) && of_variable)
     }),
     ("a malformed replacement is an error of the template, as any other", |_, _, theirs| {
@@ -242,16 +240,6 @@ fn starts_with_any(answer: &Answer, texts: &[&str]) -> bool {
 fn contains_any(request: &Request, texts: &[&str]) -> bool {
     let mut sources = std::iter::once(&request.template).chain(request.templates.iter().map(|(_, source)| source));
     sources.any(|source| texts.iter().any(|text| source.contains(text)))
-}
-
-/// Whether a variable that the template names is a number of more than 64 bits, or holds one.
-fn uses_long_number(request: &Request) -> bool {
-    let Ok(serde_json::Value::Object(model)) = serde_json::from_str(&request.model) else { return false };
-    let is_long = |value: &serde_json::Value| {
-        let text = value.to_string();
-        text.contains("e+") || text.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() > 18)
-    };
-    model.iter().any(|(name, value)| contains_any(request, &[name.as_str()]) && is_long(value))
 }
 
 /// Whether a range has an end of six digits or more.

@@ -63,11 +63,14 @@ impl<'r> Interp<'r> {
                 Given::Items(items) => return self.last_index_of_item(items, call),
                 Given::Value(value) => self.as_sequence(value, call)?,
             },
-            BuiltIn::Sort => {
+            BuiltIn::Sort | BuiltIn::SortBy => {
                 let value = self.value(&call.target)?;
                 let sequence = self.as_sequence(value.clone(), call)?;
                 // without items it remains what it is
                 if sequence.len() == Some(0) {
+                    if call.which == BuiltIn::SortBy {
+                        self.sort_by(&sequence, call, expr)?;
+                    }
                     return Ok(value);
                 }
                 sequence

@@ -96,8 +96,10 @@ impl<'r> Interp<'r> {
     pub(super) fn truncate(&mut self, call: &'r BuiltInCall) -> Result<Value<'r>, Raised> {
         let text = self.text(&call.target)?;
         self.meter.scan(text.len())?;
-        let max = self.length_arg(call, 0)?.unwrap_or(0);
+        let max = self.index_arg(call, 0)?.unwrap_or(0);
+        // every argument is evaluated before a length is looked at
         let sign = self.sign(call)?;
+        let max = length(call, 0, max)?;
         let given_len = self.length_arg(call, 2)?;
         let units: Vec<u16> = text.encode_utf16().collect();
         if units.len() <= max {
@@ -158,13 +160,13 @@ impl<'r> Interp<'r> {
     }
 
     fn length_arg(&mut self, call: &'r BuiltInCall, place: usize) -> Result<Option<usize>, Raised> {
-        match self.index_arg(call, place)? {
-            None => Ok(None),
-            Some(length) => usize::try_from(length)
-                .map(Some)
-                .map_err(|_| runtime(format!("argument {} of ?{} can't be negative", place + 1, call.which.name()))),
-        }
+        self.index_arg(call, place)?.map(|given| length(call, place, given)).transpose()
     }
+}
+
+fn length(call: &BuiltInCall, place: usize, given: i64) -> Result<usize, Raised> {
+    let refused = |_| runtime(format!("argument {} of ?{} can't be negative", place + 1, call.which.name()));
+    usize::try_from(given).map_err(refused)
 }
 
 /// How many UTF-16 units stay, and whether a space comes between them and the sign; `None` for nothing.
