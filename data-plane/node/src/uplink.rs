@@ -106,6 +106,8 @@ impl Uplink {
         let mut next = first_sequence.max(opened.next_sequence);
         let mut acked = next - 1;
         let mut ack_due_ms = 0;
+        // Whether everything that was on disk at the start has been sent: from then on what follows is in memory.
+        let mut caught_up = false;
         loop {
             // What is less than a batch waits for the ack of those before it, so that a busy node sends large ones.
             let waiting = marks.borrow_and_update().saturating_sub(next);
@@ -124,7 +126,7 @@ impl Uplink {
                     if next == acked + 1 {
                         ack_due_ms = self.ack_due_ms();
                     }
-                    next = self.send_batch(next, &requests).await?;
+                    next = self.send_batch(next, &mut caught_up, &requests).await?;
                 }
                 changed = marks.changed(), if !more => changed.map_err(|_| StoreError::Stopped)?,
                 () = self.clock.sleep_until(ack_due_ms, "report ack"), if next > acked + 1 => {
@@ -135,14 +137,25 @@ impl Uplink {
     }
 
     /// Sends what follows from `next` on; gives the sequence after it.
-    async fn send_batch(&self, next: u64, requests: &mpsc::Sender<encoded::Request>) -> Result<u64, UplinkError> {
-        let (first_sequence, reports) = self.spool.reports(next, BATCH).await?;
-        if reports.is_empty() {
-            return Ok(first_sequence);
-        }
+    async fn send_batch(
+        &self,
+        next: u64,
+        caught_up: &mut bool,
+        requests: &mpsc::Sender<encoded::Request>,
+    ) -> Result<u64, UplinkError> {
+        let recent = if *caught_up { self.spool.recent_reports(next, BATCH) } else { Vec::new() };
+        let (first_sequence, reports) = if recent.is_empty() {
+            let stored = self.spool.read(move |reader| reader.reports(next, BATCH)).await?;
+            *caught_up = stored.first_sequence + stored.reports.len() as u64 >= stored.next_sequence;
+            (stored.first_sequence, stored.reports)
+        } else {
+            (next, recent)
+        };
         let after = first_sequence + reports.len() as u64;
-        let batch = encoded::Batch { first_sequence, reports };
-        send(requests, encoded::Request { open: None, batch: Some(batch) }).await?;
+        if !reports.is_empty() {
+            let batch = encoded::Batch { first_sequence, reports };
+            send(requests, encoded::Request { open: None, batch: Some(batch) }).await?;
+        }
         Ok(after)
     }
 

@@ -312,18 +312,12 @@ impl Spool {
         ask(&self.long_reads, question).await
     }
 
-    /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, with the sequence of the first; where there
-    /// are none, with the one to ask for next.
-    ///
-    /// # Errors
-    /// If the store fails, or the spool has stopped.
-    pub async fn reports(&self, sequence: u64, limit: usize) -> Result<(u64, Vec<Bytes>), StoreError> {
-        let recent = self.recent_reports.from(sequence, limit);
-        if !recent.is_empty() {
-            return Ok((sequence, recent));
-        }
-        let stored = self.read(move |reader| reader.reports(sequence, limit)).await?;
-        Ok((stored.first_sequence, stored.reports))
+    /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, that were committed a moment ago; none if
+    /// they are not in memory. Reports on disk that are beyond their bound become counts with sequences of their own: only who has
+    /// read everything before `sequence` may ask here.
+    #[must_use]
+    pub fn recent_reports(&self, sequence: u64, limit: usize) -> Vec<Bytes> {
+        self.recent_reports.from(sequence, limit)
     }
 
     /// Sequence after the newest report, as it grows.
