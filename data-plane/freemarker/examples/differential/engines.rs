@@ -24,6 +24,11 @@ impl Answer {
         Answer { error: Some("the engine crashed".into()), kind: "crash".into(), ..Answer::default() }
     }
 
+    /// Whether the process had no memory left, be it for this request or for another.
+    pub(crate) fn has_no_memory(&self) -> bool {
+        self.kind == "crash" || self.exception == "java.lang.OutOfMemoryError"
+    }
+
     pub(crate) fn message(&self) -> &str {
         self.error.as_deref().unwrap_or_default()
     }

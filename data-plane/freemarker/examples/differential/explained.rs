@@ -216,11 +216,6 @@ const RULES: &[(&str, Rule)] = &[
             && ours.output.iter().any(|output| output.chars().any(|c| c > '\u{24f}'))
             && letters(ours) == letters(theirs)
     }),
-    ("of several mistakes another one is told", |_, ours, theirs| {
-        // the same one has to be told at the same place
-        let other_place = (ours.line, ours.column) != (theirs.line, theirs.column);
-        both(ours, theirs, "parse") && other_place && !alike(ours, theirs)
-    }),
 ];
 
 /// Whether two errors are the same as far as their first words tell.

@@ -111,7 +111,12 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     }
     let mut engine = Engine::start(&options.engine)?;
     let mut reference = Engine::start(&options.reference)?;
-    let (ours, theirs) = (engine.answer_all(&lines)?, reference.answer_all(&lines)?);
+    let (ours, mut theirs) = (engine.answer_all(&lines)?, reference.answer_all(&lines)?);
+    // A template without end may take the memory from those after it: these are asked again, each of a new process.
+    for (line, answer) in lines.iter().zip(&mut theirs).filter(|(_, answer)| answer.has_no_memory()) {
+        reference = Engine::start(&options.reference)?;
+        *answer = reference.answer_all(std::slice::from_ref(line))?.pop().unwrap_or_default();
+    }
 
     let mut explained: BTreeMap<&str, usize> = BTreeMap::new();
     let mut different: BTreeMap<String, Vec<usize>> = BTreeMap::new();

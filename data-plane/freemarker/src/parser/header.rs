@@ -33,10 +33,7 @@ impl Parser<'_, '_> {
         }
         self.enter_expression(start + 5, Surroundings::Tag { square });
         let mut asked_for = None;
-        while !self.at_end() {
-            let Token::Name(name) = self.next.token else {
-                return self.unexpected("the name of a parameter");
-            };
+        while let Token::Name(name) = self.next.token {
             let name_start = self.bump().start;
             self.expect(Token::Assign, "\"=\"")?;
             let value = self.expression()?;
@@ -47,6 +44,9 @@ impl Parser<'_, '_> {
         }
         if let Some(start) = asked_for {
             self.check_can_escape(start)?;
+        }
+        if !self.at_end() {
+            return self.unexpected("the name of a parameter");
         }
         self.end_tag(true)?;
         self.skip_header_line();
