@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_access::{
@@ -25,7 +25,7 @@ use sluice_host::{
     tls::{TlsError, TlsFiles},
 };
 use sluice_pipeline::sync::Rules;
-use sluice_telemetry::{TelemetryConfig, TelemetryError, config::DEFAULT_LABELS, logs::Form};
+use sluice_telemetry::{TelemetryConfig, TelemetryError, config::DEFAULT_LABELS, logs::LogFormat};
 use thiserror::Error;
 
 const DEFAULT_DATA_DIR: &str = "data/control-plane";
@@ -132,25 +132,6 @@ pub(crate) struct Flags {
     log_format: Option<LogFormat>,
 }
 
-/// How to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-impl From<LogFormat> for Form {
-    fn from(format: LogFormat) -> Form {
-        match format {
-            LogFormat::Text => Form::Text,
-            LogFormat::Json => Form::Json,
-        }
-    }
-}
-
 /// The settings that count.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
@@ -168,7 +149,7 @@ pub(crate) struct Settings {
     /// What to log.
     pub(crate) log: String,
     /// How to log.
-    pub(crate) log_format: Form,
+    pub(crate) log_format: LogFormat,
 }
 
 /// Why the configuration file was refused.
@@ -296,7 +277,7 @@ impl Settings {
                 ..TelemetryConfig::from_env()?
             },
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
-            log_format: flags.log_format.or(file.log_format).map_or_else(Form::of_terminal, Form::from),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         })
     }
 
@@ -358,7 +339,7 @@ mod tests {
         let settings = read(&["--listen=127.0.0.1:2", "--allow-private-destinations"], file).unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert!(settings.rules.allow_http && settings.rules.allow_private_destinations);
-        assert_eq!(settings.log_format, Form::Json);
+        assert_eq!(settings.log_format, LogFormat::Json);
         assert!(!read(&["--allow-http=false"], file).unwrap().rules.allow_http);
     }
 

@@ -38,7 +38,7 @@ async fn logs_have_the_ids_of_their_trace_and_levels_that_change() {
     let folder = tempfile::tempdir().unwrap();
     let filter = folder.path().join("filter");
     std::fs::write(&filter, "info\n").unwrap();
-    let levels = logs::init(&format!("@{}", filter.display()), logs::Form::Json).unwrap();
+    let levels = logs::init(&format!("@{}", filter.display()), logs::LogFormat::Json).unwrap();
     let backend = Backend::start().await;
     // The node starts last: its log is exported.
     let (cluster, endpoint) = (Cluster::start_telling(backend.config_gzip()).await, Endpoint::start().await);

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match logs::init(&settings.log, settings.log_form) {
+    match logs::init(&settings.log, settings.log_format) {
         Ok(levels) => drop(tokio::spawn(levels.follow_hangups())),
         Err(error) => {
             eprintln!("sluice-node: {error}");

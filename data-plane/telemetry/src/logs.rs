@@ -16,6 +16,7 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider},
 };
+use serde::Deserialize;
 use thiserror::Error;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
@@ -33,18 +34,19 @@ use crate::{export::Record, outbox::Outbox};
 const IN_FILE: char = '@';
 
 /// How the log on standard error is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line
     Json,
 }
 
-impl Form {
-    /// The one that is read at the other end: text on a terminal, JSON anywhere else.
-    pub fn of_terminal() -> Form {
-        if std::io::stderr().is_terminal() { Form::Text } else { Form::Json }
+impl Default for LogFormat {
+    /// Text on a terminal, where people read it; JSON anywhere else.
+    fn default() -> Self {
+        if std::io::stderr().is_terminal() { Self::Text } else { Self::Json }
     }
 }
 
@@ -82,7 +84,7 @@ pub enum FilterError {
 ///
 /// # Errors
 /// If `filter` cannot be used.
-pub fn init(filter: &str, form: Form) -> Result<Levels, FilterError> {
+pub fn init(filter: &str, format: LogFormat) -> Result<Levels, FilterError> {
     let file = filter.strip_prefix(IN_FILE).map(PathBuf::from);
     let env_filter = match &file {
         Some(path) => read(path)?,
@@ -93,9 +95,9 @@ pub fn init(filter: &str, form: Form) -> Result<Levels, FilterError> {
     };
     let (env_filter, handle) = reload::Layer::new(env_filter);
     let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let text = match form {
-        Form::Text => text.boxed(),
-        Form::Json => text.json().boxed(),
+    let text = match format {
+        LogFormat::Text => text.boxed(),
+        LogFormat::Json => text.json().boxed(),
     };
     let subscriber =
         tracing_subscriber::registry().with(env_filter).with(text.with_filter(not_of_the_exporters())).with(to_otlp());

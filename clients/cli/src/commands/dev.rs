@@ -34,7 +34,7 @@ pub(crate) struct DevArgs {
 }
 
 pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
-    sluice_telemetry::logs::init("warn", sluice_telemetry::logs::Form::Text)
+    sluice_telemetry::logs::init("warn", sluice_telemetry::logs::LogFormat::Text)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let stop = stop_signal()?;
     let ports = Ports { control_plane: args.control_plane_port, node: args.node_port };

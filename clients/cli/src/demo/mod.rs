@@ -75,7 +75,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
-    sluice_telemetry::logs::init("error", sluice_telemetry::logs::Form::Text)
+    sluice_telemetry::logs::init("error", sluice_telemetry::logs::LogFormat::Text)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let cannot = |error: std::io::Error| Failure::new(Exit::CannotStart, format!("the demo cannot start: {error}"));
     let folder = tempfile::tempdir().map_err(cannot)?;

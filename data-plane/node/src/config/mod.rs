@@ -20,7 +20,7 @@ use sluice_access::{
 use sluice_client::Credentials;
 use sluice_host::{clock::Clock, sealing::SecretsKey, tls::TlsFiles};
 use sluice_pipeline::sync::Rules;
-use sluice_telemetry::{TelemetryConfig, config::DEFAULT_LABELS, logs::Form};
+use sluice_telemetry::{TelemetryConfig, config::DEFAULT_LABELS, logs::LogFormat};
 
 use self::spool::SpoolOptions;
 use crate::{guard::Resolver, spool::SpoolLimits};
@@ -239,28 +239,9 @@ struct Options {
     /// read again at SIGHUP [default: info]
     #[arg(long, env = "SLUICE_NODE_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// Form of the log, on standard error [default: text on a terminal, json otherwise]
+    /// Format of the log, on standard error [default: text on a terminal, json otherwise]
     #[arg(long, value_name = "FORMAT", env = "SLUICE_NODE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-impl From<LogFormat> for Form {
-    fn from(format: LogFormat) -> Form {
-        match format {
-            LogFormat::Text => Form::Text,
-            LogFormat::Json => Form::Json,
-        }
-    }
 }
 
 /// A configuration and how to log.
@@ -273,7 +254,7 @@ pub struct Settings {
     /// Filter of the log.
     pub log: String,
     /// How the log is written.
-    pub log_form: Form,
+    pub log_format: LogFormat,
 }
 
 impl Args {
@@ -362,7 +343,7 @@ impl Args {
             },
             stop_grace: flags.stop_grace.or(file.stop_grace).map_or(crate::STOP_GRACE, Duration::from_secs),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-            log_form: flags.log_format.or(file.log_format).map_or_else(Form::of_terminal, Form::from),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         })
     }
 }
