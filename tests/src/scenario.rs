@@ -37,11 +37,8 @@ use crate::{
     syncs,
 };
 
-/// Requests of one sync that may be under way.
-const MAX_CONCURRENCY: usize = 32;
-
-/// Those that may come again after a crash: for each that may be under way eight more whose outcome is not on disk yet.
-const MAY_COME_AGAIN: usize = 9 * MAX_CONCURRENCY;
+/// Deliveries of one sync that may be in flight, and so come again after a crash.
+pub const MAX_CONCURRENCY: usize = 32;
 
 /// Bytes that a publisher holds: it waits for acks beyond, so that events are taken in until the end of a run.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -303,10 +300,10 @@ fn compare(
         assert_eq!(extra, 0, "{id}: event {marker} came again within one life of the node: {} times", requests.len());
     }
     let total = again.iter().sum();
-    assert!(total <= MAY_COME_AGAIN * marks.len(), "{id}: {total} requests came again after {} lives", marks.len());
+    assert!(total <= MAX_CONCURRENCY * marks.len(), "{id}: {total} requests came again after {} lives", marks.len());
     // Which of several requests came again can be told only where one would have been enough.
     let most = if id == "failing" { 0 } else { again.into_iter().max().unwrap_or_default() };
-    assert!(most <= MAY_COME_AGAIN, "{id}: {most} requests came again after one life of the node");
+    assert!(most <= MAX_CONCURRENCY, "{id}: {most} requests came again after one life of the node");
 
     if id == "failing" {
         let held: HashSet<&str> =

@@ -89,6 +89,7 @@ pub struct LastExchange {
 impl Courier {
     /// Makes the round to its end; the spool has been told when this returns.
     pub async fn round(&self, round: RoundWork) -> RoundEnd {
+        let under_way = self.spool.round_begun();
         let event = &round.work.event;
         let subject = Subject::of(&round.key, event.id, event.accept_ms);
         let (telemetry, began) = (self.meters.telemetry(), self.clock.elapsed());
@@ -112,6 +113,7 @@ impl Courier {
             outcome,
             reports: reports.iter().map(|report: &Report| report.encode_to_vec().into()).collect(),
         });
+        drop(under_way);
         RoundEnd { last }
     }
 

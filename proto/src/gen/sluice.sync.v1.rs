@@ -182,8 +182,8 @@ pub struct Secret {
 /// Limits of one sync's lane.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Limits {
-    /// Requests under way at once on each node, 1 to 1,000; 0: 32. When a node crashes these can come twice, and those whose
-    /// outcome was on its way to the disk: at most eight times as many, and 512.
+    /// Deliveries in flight at once on each node, from the request until its outcome is on disk, 1 to 1,000; 0: 32. No more
+    /// than these can come twice when a node crashes.
     #[prost(int32, tag = "1")]
     pub max_concurrency: i32,
     /// Requests that may begin in one second on each node, retries included, 0.01 to 10,000; 0: no limit. The lane may run

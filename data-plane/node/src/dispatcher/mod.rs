@@ -89,7 +89,6 @@ enum Ending {
 struct UnderWay {
     lane: i64,
     delivery: i64,
-    event_bytes: usize,
     held: Held,
     /// In the lane's time.
     began_ms: i64,
@@ -171,6 +170,10 @@ impl Dispatcher {
                 self.pump_all(lanes);
             }
             Notice::Settled(settled) => {
+                // Rounds that have ended are heard before their places are free: else more begin than what has failed allows.
+                if let Some(over) = self.rounds.try_join_next_with_id() {
+                    self.rounds_over(over);
+                }
                 let lanes: HashSet<i64> = settled.iter().map(|(lane, ..)| *lane).collect();
                 for (lane, delivery, due_ms) in settled {
                     if let Some(entry) = self.lanes.get_mut(&lane) {
@@ -233,7 +236,8 @@ impl Dispatcher {
         self.figures.set_under_way(self.under_way.len());
     }
 
-    /// Gives back the places of a round, and which they were.
+    /// Gives back the host's place at once, and which it was. The lane's is free when the round is recorded; only one that broke off
+    /// never will be.
     fn round_over(&mut self, over: Result<(task::Id, RoundEnd), JoinError>) -> Option<(i64, Held)> {
         let (id, end) = match over {
             Ok((id, end)) => (id, Some(end)),
@@ -242,12 +246,11 @@ impl Dispatcher {
                 (error.id(), None)
             }
         };
-        let UnderWay { lane: row, delivery, event_bytes, held, began_ms, is_probe } = self.under_way.remove(&id)?;
+        let UnderWay { lane: row, delivery, held, began_ms, is_probe } = self.under_way.remove(&id)?;
         self.places.give_back(&held);
         if let Some(entry) = self.lanes.get_mut(&row) {
-            match &end {
-                Some(_) => entry.lane.round_over(delivery, event_bytes),
-                None => entry.lane.broke_off(delivery),
+            if end.is_none() {
+                entry.lane.broke_off(delivery);
             }
             let now_ms = self.clock.now_ms() - entry.lane.behind_ms();
             let told = entry.gate.ended(began_ms, is_probe, end.as_ref(), now_ms, rand::random::<f64>());
@@ -337,7 +340,7 @@ impl Dispatcher {
                 self.places.give_back(&held);
                 break;
             };
-            let (delivery, event_bytes) = (work.delivery, work.event.json.len());
+            let delivery = work.delivery;
             let round = RoundWork {
                 sync: sync.clone(),
                 lane: row,
@@ -351,7 +354,7 @@ impl Dispatcher {
             let courier = self.courier.clone();
             let task = self.rounds.spawn(async move { courier.round(round).await });
             let began_ms = now_ms - behind_ms;
-            self.under_way.insert(task.id(), UnderWay { lane: row, delivery, event_bytes, held, began_ms, is_probe });
+            self.under_way.insert(task.id(), UnderWay { lane: row, delivery, held, began_ms, is_probe });
         }
         self.figures.set_under_way(self.under_way.len());
         if let Some(query) = entry.lane.load(now_ms) {

@@ -2,7 +2,7 @@
 //! not grow with the backlog. Decides only; the dispatcher acts.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -18,17 +18,7 @@ const READY_BYTES: usize = 1 << 20;
 
 /// The same of a lane that gets new ones while there is room to spare: what is made and sent within a moment costs no rows on disk.
 const READY_NEW: usize = 4_096;
-const READY_NEW_BYTES: usize = 4 << 20;
-
-/// Deliveries of one lane whose round is over and that are not recorded on disk yet, for each that may be under way: together
-/// these can come twice after a crash. Enough that a lane does not wait for each commit.
-const UNRECORDED_EACH: usize = 8;
-
-/// The most of them.
-const UNRECORDED: usize = 512;
-
-/// Bytes of their events after which no further round begins.
-const UNRECORDED_BYTES: usize = 1 << 20;
+const READY_NEW_BYTES: usize = 2 << 20;
 
 /// A delivery that is to be made now.
 #[derive(Clone, Debug)]
@@ -58,9 +48,6 @@ pub struct Lane {
     pub gone: bool,
     /// Deliveries whose round is under way or not yet recorded on disk: just these can come twice after a crash.
     in_flight: HashSet<i64>,
-    /// Those of them whose round is over, and the bytes of their events.
-    unrecorded: HashMap<i64, usize>,
-    unrecorded_bytes: usize,
     ready: VecDeque<Work>,
     ready_bytes: usize,
     /// Deliveries that are in memory in any way: ready, in flight, settled and not yet on disk, or being shelved.
@@ -91,8 +78,6 @@ impl Lane {
             key,
             gone: false,
             in_flight: HashSet::new(),
-            unrecorded: HashMap::new(),
-            unrecorded_bytes: 0,
             ready: VecDeque::new(),
             ready_bytes: 0,
             in_hand: HashSet::new(),
@@ -135,13 +120,6 @@ impl Lane {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.in_flight.is_empty()
-    }
-
-    /// A round is over: what came of it is on its way to the disk, if it is not there yet.
-    pub fn round_over(&mut self, delivery: i64, event_bytes: usize) {
-        if self.in_flight.contains(&delivery) && self.unrecorded.insert(delivery, event_bytes).is_none() {
-            self.unrecorded_bytes += event_bytes;
-        }
     }
 
     /// A round broke off and will not be settled: its delivery stays in hand, to be found again at the next start.
@@ -257,13 +235,10 @@ impl Lane {
         });
     }
 
-    /// Whether a delivery can be taken while fewer than `limit` are under way.
+    /// Whether a delivery can be taken while fewer than `limit` are in flight.
     #[must_use]
     pub fn may_take(&self, limit: usize) -> bool {
-        let is_open = !self.is_held() && !self.gone && !self.ending;
-        let unrecorded = UNRECORDED_EACH.saturating_mul(limit).min(UNRECORDED);
-        let recorded_soon = self.unrecorded.len() < unrecorded && self.unrecorded_bytes < UNRECORDED_BYTES;
-        is_open && !self.ready.is_empty() && recorded_soon && self.in_flight.len() - self.unrecorded.len() < limit
+        !self.is_held() && !self.gone && !self.ending && !self.ready.is_empty() && self.in_flight.len() < limit
     }
 
     /// The next delivery to make, whether it may be taken or not.
@@ -331,9 +306,6 @@ impl Lane {
     pub fn settled(&mut self, delivery: i64, due_ms: Option<i64>) {
         self.in_hand.remove(&delivery);
         self.in_flight.remove(&delivery);
-        if let Some(bytes) = self.unrecorded.remove(&delivery) {
-            self.unrecorded_bytes -= bytes;
-        }
         if let Some(due_ms) = due_ms {
             self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
             self.missed |= self.loading;
@@ -502,33 +474,6 @@ mod tests {
         lane.offer(created(3), false);
         lane.broke_off(2);
         assert!(take(&mut lane, 1).is_some(), "the second one will not be settled");
-        lane.offer(created(4), false);
-        lane.round_over(3, 2);
-        assert!(take(&mut lane, 1).is_some(), "the third one is over");
-    }
-
-    #[test]
-    fn a_lane_does_not_run_far_ahead_of_the_disk() {
-        let mut lane = Lane::new(1, key());
-        let mut next = 0..;
-        let mut go_on = |lane: &mut Lane, bytes: usize| {
-            lane.offer(created(next.next().unwrap()), false);
-            let taken = take(lane, 1);
-            if let Some(work) = &taken {
-                lane.round_over(work.delivery, bytes);
-            }
-            taken.map(|work| work.delivery)
-        };
-        for _ in 0..UNRECORDED_EACH {
-            assert!(go_on(&mut lane, 1).is_some());
-        }
-        assert_eq!(go_on(&mut lane, 1), None, "the disk is behind");
-        lane.settled(0, None);
-        // What was recorded before its round was heard of is not waited for.
-        lane.settled(1, None);
-        lane.round_over(1, 1);
-        assert!(go_on(&mut lane, UNRECORDED_BYTES).is_some());
-        assert_eq!(go_on(&mut lane, 1), None, "too many bytes");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The node's durable record. One thread writes, committing many commands with one fsync; another reads what deliveries wait
 //! for, and a third what people ask. Everything else talks to them by message; an answer means that it is on disk.
 
+mod inbox;
 pub mod inspect;
 mod limits;
 mod recent;
@@ -35,13 +36,17 @@ const ADMISSION_BYTES: usize = 64 << 20;
 /// The way to the spool. Clones share it; the threads end when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Spool {
-    commands: mpsc::Sender<Command>,
+    commands: inbox::Sender<Command>,
     reads: mpsc::Sender<ReadJob>,
     long_reads: mpsc::Sender<ReadJob>,
     next_report: watch::Receiver<u64>,
     recent_reports: RecentReports,
     admission: Arc<Semaphore>,
 }
+
+/// A round that will be settled soon.
+#[derive(Debug)]
+pub struct RoundUnderWay(#[expect(dead_code, reason = "what counts is when it is dropped")] inbox::Expected<Command>);
 
 type ReadJob = Box<dyn FnOnce(&dyn StoreReader) + Send>;
 
@@ -141,7 +146,7 @@ pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, durations: Durat
     }
     let next_report = reader.reports(u64::MAX >> 1, 0)?.next_sequence;
 
-    let (commands, command_queue) = mpsc::channel();
+    let (commands, command_queue) = inbox::inbox();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
     let recent_reports = RecentReports::default();
@@ -198,6 +203,11 @@ impl Spool {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Accept { accept, fence, reply, room });
         answer
+    }
+
+    /// Says that a round has begun: others may wait a moment for it, to be committed with it. Drop what this gives when it is settled.
+    pub fn round_begun(&self) -> RoundUnderWay {
+        RoundUnderWay(self.commands.expect())
     }
 
     /// Records what a round came to; kept and tried again until it is on disk.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 /// Bytes of reports beyond which the oldest are forgotten here.
-const MAX_BYTES: usize = 2 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// The newest reports on disk, without a gap. Clones share them.
 #[derive(Clone, Debug, Default)]

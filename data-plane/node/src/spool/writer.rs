@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 use super::{
     AcceptError, Durations, Notice, Opened, Room,
+    inbox::{self, Patience, Receiver, Taken},
     recent::RecentReports,
     store::{Accept, CatalogChange, Change, Effect, Full, Item, Producer, Selection, Settled, Store, StoreError},
 };
@@ -24,10 +24,10 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Deliveries of a deleted sync that are ended in one commit.
 pub(super) const END_LANE_PIECE: usize = 1_000;
 
-/// How long what nobody waits for stays open to company, so that one commit has more of it.
-const SETTLE_LINGER: Duration = Duration::from_millis(4);
+/// How long a settled round waits for others that are under way: so that one commit has more of them.
+const SETTLE_LINGER: Duration = Duration::from_micros(1_000);
 
-/// The same for acks of reports, which are of no use to anybody but the disk.
+/// How long an ack of reports waits for company: it is of no use to anybody but the disk.
 const ACK_LINGER: Duration = Duration::from_millis(100);
 
 /// Wait after a failed commit before what must not be lost is tried again.
@@ -94,10 +94,10 @@ pub(super) fn run(
     loop {
         // Housekeeping that has more to do goes on as soon as nobody waits.
         let patience = if more && writer.kept.is_empty() { Duration::ZERO } else { RETRY };
-        let first = match commands.recv_timeout(patience) {
-            Ok(command) => Some(command),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => {
+        let batch = match commands.take(patience, BATCH_COMMANDS, BATCH_BYTES) {
+            Taken::Items(batch) => Some(batch),
+            Taken::Nothing => None,
+            Taken::Closed => {
                 // One last try for what could not be written; what fails now is found again on disk after a restart.
                 if !writer.kept.is_empty() {
                     writer.commit(Vec::new(), clock.now_ms());
@@ -105,9 +105,9 @@ pub(super) fn run(
                 return;
             }
         };
-        let idle = first.is_none();
-        if let Some(first) = first {
-            writer.commit(gather(first, commands), clock.now_ms());
+        let idle = batch.is_none();
+        if let Some(batch) = batch {
+            writer.commit(batch, clock.now_ms());
         } else if !writer.kept.is_empty() {
             writer.commit(Vec::new(), clock.now_ms());
         }
@@ -116,23 +116,6 @@ pub(super) fn run(
             since_upkeep = Instant::now();
         }
     }
-}
-
-/// What goes into one commit: what is there, and what comes while nobody waits for it.
-fn gather(first: Command, commands: &Receiver<Command>) -> Vec<Command> {
-    let began = Instant::now();
-    let mut linger = first.linger();
-    let mut bytes = first.bytes();
-    let mut batch = vec![first];
-    while batch.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
-        let left = linger.saturating_sub(began.elapsed());
-        let next = if left.is_zero() { commands.try_recv().ok() } else { commands.recv_timeout(left).ok() };
-        let Some(command) = next else { break };
-        linger = linger.min(began.elapsed() + command.linger());
-        bytes += command.bytes();
-        batch.push(command);
-    }
-    batch
 }
 
 struct Writer<'a> {
@@ -352,13 +335,12 @@ impl Writer<'_> {
     }
 }
 
-impl Command {
-    /// How long it may wait for others to be committed with.
-    fn linger(&self) -> Duration {
+impl inbox::Item for Command {
+    fn patience(&self) -> Patience {
         match self {
-            Self::Keep(Change::AckReports { .. }) => ACK_LINGER,
-            Self::Keep(Change::Settle(_)) => SETTLE_LINGER,
-            _ => Duration::ZERO,
+            Self::Keep(Change::AckReports { .. }) => Patience::UpTo(ACK_LINGER),
+            Self::Keep(Change::Settle(_)) => Patience::WhileExpected(SETTLE_LINGER),
+            _ => Patience::None,
         }
     }
 
