@@ -1,7 +1,7 @@
 //! One round of a delivery: render once, request, try again within the round where the policy says so, and hand what came of
 //! it to the spool.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use opentelemetry::{Context, context::FutureExt as _, trace::TraceContextExt as _};
 use prost::Message as _;
@@ -97,9 +97,12 @@ impl Courier {
         // What is logged meanwhile has the ids of the trace.
         let logged_in = trace.as_ref().and_then(|trace| trace.sampled().cloned());
         let mut making = Making { courier: self, round: &round, subject, reports: Vec::new(), last: None, trace };
-        let outcome = match logged_in {
-            Some(context) => making.make().with_context(Context::new().with_remote_span_context(context)).await,
-            None => making.make().await,
+        let outcome = {
+            let making = pin!(making.make());
+            match logged_in {
+                Some(context) => making.with_context(Context::new().with_remote_span_context(context)).await,
+                None => making.await,
+            }
         };
         let (reports, last) = (making.reports, making.last);
         if let Some(trace) = making.trace {

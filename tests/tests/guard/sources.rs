@@ -20,8 +20,9 @@ const GUARDED: [(&str, &[&str]); 23] = [
     // Telemetry's leads to the backend that the operator names, and nowhere else.
     ("HttpConnector", &["telemetry/src/http.rs"]),
     ("HttpsConnector", &["node/src/http/connector.rs", "telemetry/src/http.rs"]),
-    ("client::conn", &[]),
-    ("client::legacy::Client", &["node/src/http/pools.rs"]),
+    // HTTP over a stream that is given: it opens none.
+    ("client::conn", &["node/src/http/connection.rs"]),
+    ("client::legacy::Client", &[]),
     ("client::legacy::{", &["telemetry/src/http.rs"]),
     ("Guard::new", &["node/src/http/mod.rs", "node/src/guard/mod.rs"]),
     ("reqwest", &[]),

@@ -1,14 +1,7 @@
 //! Makes connections for the pool: through the guard, then TLS within its limit.
 
-use std::{
-    error::Error as StdError,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
@@ -27,14 +20,6 @@ pub const TLS_LIMIT: Duration = Duration::from_secs(5);
 #[error("no TLS session within {TLS_LIMIT:?}")]
 pub(super) struct TlsTimeout;
 
-/// The connection that a request has begun last for itself.
-pub(super) type Begun = Arc<ArcSwapOption<ConnectionRecord>>;
-
-tokio::task_local! {
-    /// Where it is noted. The pool asks for connections from within the request's own future.
-    pub(super) static BEGUN: Begun;
-}
-
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -45,34 +30,24 @@ pub(super) struct Connector {
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<Socket>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+/// A connection, with TLS or without.
+pub(super) type Stream = MaybeHttpsStream<TokioIo<Socket>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let record = Arc::new(ConnectionRecord::default());
-        // Outside of a request there is nobody to note it for.
-        let _ = BEGUN.try_with(|begun| begun.store(Some(record.clone())));
+impl Connector {
+    /// Connects to the URI's host; `record` tells how far that came.
+    pub(super) async fn connect(&self, uri: Uri, record: &Arc<ConnectionRecord>) -> Result<Stream, BoxError> {
         let mut https = HttpsConnector::from((self.guard.recording(record.clone()), self.tls.clone()));
         let connecting = https.call(uri);
-        let clock = self.clock.clone();
-        Box::pin(async move {
-            let tls_limit = async {
-                record.connected().await;
-                clock.sleep(TLS_LIMIT, "tls limit").await;
-            };
-            let stream = tokio::select! {
-                biased;
-                stream = connecting => stream?,
-                () = tls_limit => return Err(TlsTimeout.into()),
-            };
-            record.enter(Phase::Made, false, clock.elapsed());
-            Ok(stream)
-        })
+        let tls_limit = async {
+            record.connected().await;
+            self.clock.sleep(TLS_LIMIT, "tls limit").await;
+        };
+        let stream = tokio::select! {
+            biased;
+            stream = connecting => stream?,
+            () = tls_limit => return Err(TlsTimeout.into()),
+        };
+        record.enter(Phase::Made, false, self.clock.elapsed());
+        Ok(stream)
     }
 }

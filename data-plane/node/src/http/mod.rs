@@ -1,9 +1,11 @@
 //! The webhook client: one request, one answer, within a limit. No redirects, no decompression; nothing that reached a peer
 //! is sent twice.
 
+mod connection;
 mod connector;
 mod exchange;
 mod failure;
+mod pool;
 mod pools;
 mod roots;
 mod timer;
@@ -11,6 +13,7 @@ mod timer;
 use std::{
     net::SocketAddr,
     path::Path,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +28,7 @@ use sluice_host::clock::Clock;
 use sluice_pipeline::{destination::Destination, outcome::Failure};
 
 pub use self::{connector::TLS_LIMIT, roots::ClientError};
-use self::{exchange::Exchange, pools::Pools};
+use self::{exchange::Exchange, failure::Fault, pools::Pools};
 use crate::guard::{Guard, Policy, Resolver};
 
 /// Sends webhooks. Clones share the connections.
@@ -147,15 +150,18 @@ impl WebhookClient {
         *request.uri_mut() = destination.uri.clone();
         *request.headers_mut() = headers;
         let limit = destination.timeout;
-        let making = async {
-            match self.pools.get(destination.trusted_ca.as_ref()).await {
-                Ok(pool) => exchange.make(&pool, request).await,
-                Err(error) => Err((Failure::Tls, failure::chain(&error))),
+        let result = {
+            // In its place from the beginning: it is too large to be moved.
+            let making = pin!(async {
+                match self.pools.get(destination.trusted_ca.as_ref()).await {
+                    Ok(pool) => exchange.make(&pool, request).await,
+                    Err(error) => Err(Fault::no_tls(&error)),
+                }
+            });
+            tokio::select! {
+                result = making => result,
+                () = self.clock.sleep(limit, "request limit") => Err(Fault::timeout()),
             }
-        };
-        let result = tokio::select! {
-            result = making => result,
-            () = self.clock.sleep(limit, "request limit") => Err((Failure::Timeout, String::new())),
         };
         self.count(&exchange);
         exchange.end_within(limit, result)

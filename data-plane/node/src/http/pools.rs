@@ -4,46 +4,22 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use rustls::{ClientConfig, pki_types::CertificateDer};
+use rustls::pki_types::CertificateDer;
 use sluice_host::clock::Clock;
 use sluice_pipeline::trusted_ca::TrustedCa;
 use tokio::sync::OnceCell;
 
 use super::{
     connector::Connector,
+    pool::Pool,
     roots::{self, ClientError},
-    timer::ClockTimer,
 };
 use crate::guard::Guard;
 
-/// Idle connections that are kept for one endpoint, and for how long: as many as requests go to one host at once by default, or
-/// else the surplus would be closed and opened again with each burst.
-const IDLE_CONNECTIONS: usize = 256;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Largest head of a response.
-const MAX_HEADERS: usize = 100;
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
-/// How much an endpoint may send over HTTP/2 without being read: per request, and per connection.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-
-/// An HTTP/2 connection with requests under way is asked for a sign of life so often, and closed if there is none: a peer
-/// that has silently gone would else time out every request that is given to it.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Pools beside the one for everybody. The one that was used longest ago makes room for another.
 const MAX_POOLS: usize = 64;
-
-pub(super) type Pool = Client<Connector, Full<Bytes>>;
 
 /// The id of some certificates, and where the pool for them comes.
 type Place = ([u8; 32], Arc<OnceCell<Pool>>);
@@ -62,7 +38,8 @@ pub(super) struct Pools {
 impl Pools {
     pub(super) fn new(guard: Guard, extra_roots: Option<&Path>, clock: Clock) -> Result<Self, ClientError> {
         let extra = extra_roots.map(roots::read_file).transpose()?.unwrap_or_default();
-        let everybody = pool(guard.clone(), roots::tls(extra.clone())?, clock.clone());
+        let tls = roots::tls(extra.clone())?;
+        let everybody = Pool::new(Connector { guard: guard.clone(), tls, clock: clock.clone() });
         Ok(Self { guard, clock, extra, everybody, own: Mutex::default() })
     }
 
@@ -75,7 +52,7 @@ impl Pools {
             // The system's roots are read from files.
             let tls = tokio::task::spawn_blocking(|| roots::tls(trusted)).await;
             let tls = tls.unwrap_or_else(|error| Err(rustls::Error::General(error.to_string()).into()))?;
-            Ok(self::pool(self.guard.clone(), tls, self.clock.clone()))
+            Ok(Pool::new(Connector { guard: self.guard.clone(), tls, clock: self.clock.clone() }))
         });
         made.await.cloned()
     }
@@ -96,25 +73,4 @@ impl Pools {
         own.push(entry);
         pool
     }
-}
-
-fn pool(guard: Guard, tls: Arc<ClientConfig>, clock: Clock) -> Pool {
-    let timer = ClockTimer::new(clock.clone());
-    Client::builder(TokioExecutor::new())
-        .timer(timer.clone())
-        .pool_timer(timer)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .http1_max_headers(MAX_HEADERS)
-        .http1_max_buf_size(MAX_HEAD_BYTES)
-        .http2_max_header_list_size(MAX_HEAD_BYTES as u32)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        // A kept connection may turn out closed before the request was taken up by it: hyper then gives the request back
-        // whole, and only then it is given to another connection. Nothing of it has been written, so that it is no request
-        // that was made. One that was taken up is never sent again here.
-        .retry_canceled_requests(true)
-        .build(Connector { guard, tls, clock })
 }
