@@ -25,6 +25,8 @@ done
 cd "$(dirname "$0")/.."
 export SLUICE_EXPORT="$export" SLUICE_FULL=1 SLUICE_SEED="${SLUICE_SEED:-$(date +%s)}"
 export PROPTEST_RNG_SEED="$SLUICE_SEED"
+# Thirty programs are linked: optimised each by itself, as a whole they would take an hour.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 echo "seed $SLUICE_SEED"
 cargo test --release --package sluice-pipeline --test pipeline
 cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Where at least so many are expected, so much time lies between two takings: what somebody waits for waits for that too.
+const MANY: usize = 8;
+const PACE: Duration = Duration::from_millis(1);
+
 /// How long something may wait for company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -29,7 +33,7 @@ pub(super) trait Item {
 pub(super) fn inbox<T: Item>() -> (Sender<T>, Receiver<T>) {
     let state = State { items: VecDeque::new(), due: None, wait: Wait::No, expected: 0, senders: 1, is_received: true };
     let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-    (Sender(shared.clone()), Receiver(shared))
+    (Sender(shared.clone()), Receiver { shared, paced_until: Instant::now() })
 }
 
 /// Clones share it.
@@ -38,7 +42,11 @@ pub(super) struct Sender<T>(Arc<Shared<T>>);
 
 /// The other end.
 #[derive(Debug)]
-pub(super) struct Receiver<T>(Arc<Shared<T>>);
+pub(super) struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    /// Where many are expected, nothing is taken before: then few of them come alone.
+    paced_until: Instant,
+}
 
 /// Something will be sent before this is dropped: what else waits may wait for it.
 #[derive(Debug)]
@@ -77,6 +85,8 @@ enum Wait {
     First,
     /// Something that is due at once.
     Due,
+    /// The time alone.
+    Time,
 }
 
 /// What [`Receiver::take`] gives.
@@ -99,7 +109,7 @@ impl<T: Item> Sender<T> {
         }
         state.due = Some(state.due_with(item.patience()));
         state.items.push_back(item);
-        self.0.wake_if(state, |state| state.wait == Wait::First || state.is_due());
+        self.0.wake_if(state, |state| state.wait == Wait::First || state.is_due() && state.wait == Wait::Due);
         Ok(())
     }
 
@@ -113,15 +123,15 @@ impl<T: Item> Sender<T> {
 impl<T: Item> Receiver<T> {
     /// Waits at most `patience` for something to come, and then for what it may wait for. Takes at most so many, and no more once
     /// they have so many bytes.
-    pub(super) fn take(&self, patience: Duration, most: usize, most_bytes: usize) -> Taken<T> {
+    pub(super) fn take(&mut self, patience: Duration, most: usize, most_bytes: usize) -> Taken<T> {
         let give_up = Instant::now() + patience;
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         while state.items.is_empty() {
             if state.senders == 0 {
                 return Taken::Closed;
             }
             let Some(left) = left(give_up) else { return Taken::Nothing };
-            state = self.0.wait(state, Wait::First, left);
+            state = self.shared.wait(state, Wait::First, left);
         }
         while state.items.len() < most && state.senders > 0 {
             let until = match state.due {
@@ -130,8 +140,13 @@ impl<T: Item> Receiver<T> {
                 _ => break,
             };
             let Some(left) = left(until) else { break };
-            state = self.0.wait(state, Wait::Due, left);
+            state = self.shared.wait(state, Wait::Due, left);
         }
+        while state.expected >= MANY && state.items.len() < most && state.senders > 0 {
+            let Some(left) = left(self.paced_until) else { break };
+            state = self.shared.wait(state, Wait::Time, left);
+        }
+        self.paced_until = Instant::now() + PACE;
         let mut bytes = 0;
         let enough = |item: &T| {
             let is_full = bytes >= most_bytes;
@@ -220,7 +235,7 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.is_received = false;
         // Who waits for an answer hears that none comes.
         let unread = std::mem::take(&mut state.items);
@@ -233,7 +248,7 @@ impl<T> Drop for Expected<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.expected -= 1;
-        self.0.wake_if(state, State::is_due);
+        self.0.wake_if(state, |state| state.is_due() && state.wait == Wait::Due);
     }
 }
 
@@ -273,37 +288,37 @@ mod tests {
         items.into_iter().map(|Letter(number, _)| number).collect()
     }
 
-    fn take(receiver: &Receiver<Letter>) -> Vec<u32> {
+    fn take(receiver: &mut Receiver<Letter>) -> Vec<u32> {
         numbers(receiver.take(LONG, 100, 1_000))
     }
 
     #[test]
     fn what_somebody_waits_for_takes_along_what_may_wait() {
-        let (sender, receiver) = inbox();
+        let (sender, mut receiver) = inbox();
         for letter in [patient(1), hopeful(2), urgent(3), patient(4)] {
             sender.send(letter).unwrap();
         }
-        assert_eq!(take(&receiver), [1, 2, 3, 4]);
+        assert_eq!(take(&mut receiver), [1, 2, 3, 4]);
         assert_eq!(receiver.take(Duration::ZERO, 9, 9), Taken::Nothing);
     }
 
     #[test]
     fn waits_for_what_is_expected_and_for_nothing_else() {
-        let (sender, receiver) = inbox();
+        let (sender, mut receiver) = inbox();
         sender.send(hopeful(1)).unwrap();
-        assert_eq!(take(&receiver), [1], "nothing is expected");
+        assert_eq!(take(&mut receiver), [1], "nothing is expected");
 
         let (first, second) = (sender.expect(), sender.expect());
-        let reading = std::thread::spawn(move || (take(&receiver), receiver));
+        let reading = std::thread::spawn(move || (take(&mut receiver), receiver));
         sender.send(hopeful(2)).unwrap();
         drop(first);
         sender.send(hopeful(3)).unwrap();
         drop(second);
-        let (taken, receiver) = reading.join().unwrap();
+        let (taken, mut receiver) = reading.join().unwrap();
         assert_eq!(taken, [2, 3]);
 
         let _never = sender.expect();
-        let reading = std::thread::spawn(move || take(&receiver));
+        let reading = std::thread::spawn(move || take(&mut receiver));
         sender.send(hopeful(4)).unwrap();
         sender.send(urgent(5)).unwrap();
         let mut all = reading.join().unwrap();
@@ -313,34 +328,47 @@ mod tests {
 
     #[test]
     fn waits_no_longer_than_the_least_patient() {
-        let (sender, receiver) = inbox();
+        let (sender, mut receiver) = inbox();
         let _never = sender.expect();
         sender.send(patient(1)).unwrap();
         sender.send(Letter(2, Patience::WhileExpected(Duration::from_millis(1)))).unwrap();
         sender.send(patient(3)).unwrap();
-        assert_eq!(take(&receiver), [1, 2, 3]);
+        assert_eq!(take(&mut receiver), [1, 2, 3]);
         sender.send(Letter(4, Patience::UpTo(Duration::from_millis(1)))).unwrap();
         sender.send(hopeful(5)).unwrap();
-        assert_eq!(take(&receiver), [4, 5]);
+        assert_eq!(take(&mut receiver), [4, 5]);
     }
 
     #[test]
     fn takes_no_more_than_is_asked_for_and_leaves_the_rest_due() {
-        let (sender, receiver) = inbox();
+        let (sender, mut receiver) = inbox();
         let _never = sender.expect();
         for number in 0..7 {
             sender.send(hopeful(number)).unwrap();
         }
         assert_eq!(numbers(receiver.take(LONG, 3, 1_000)), [0, 1, 2], "as many as may be taken do not wait");
         assert_eq!(numbers(receiver.take(LONG, 100, 15)), [3, 4]);
-        assert_eq!(take(&receiver), [5, 6]);
+        assert_eq!(take(&mut receiver), [5, 6]);
+    }
+
+    #[test]
+    fn where_many_are_expected_not_even_the_urgent_ones_are_taken_one_by_one() {
+        let (sender, mut receiver) = inbox();
+        let _never: Vec<_> = (0..MANY).map(|_| sender.expect()).collect();
+        receiver.paced_until = Instant::now() + LONG;
+        let reading = std::thread::spawn(move || take(&mut receiver));
+        sender.send(urgent(1)).unwrap();
+        sender.send(urgent(2)).unwrap();
+        // Whatever happens, the last ones are not waited with.
+        drop(sender);
+        assert_eq!(reading.join().unwrap(), [1, 2]);
     }
 
     #[test]
     fn either_end_hears_that_the_other_has_gone() {
-        let (sender, receiver) = inbox();
+        let (sender, mut receiver) = inbox();
         sender.clone().send(patient(1)).unwrap();
-        let reading = std::thread::spawn(move || (take(&receiver), receiver.take(LONG, 9, 9)));
+        let reading = std::thread::spawn(move || (take(&mut receiver), receiver.take(LONG, 9, 9)));
         drop(sender);
         assert_eq!(reading.join().unwrap(), (vec![1], Taken::Closed));
 

@@ -146,13 +146,13 @@ pub fn start_measured(factory: &dyn StoreFactory, clock: Clock, durations: Durat
     }
     let next_report = reader.reports(u64::MAX >> 1, 0)?.next_sequence;
 
-    let (commands, command_queue) = inbox::inbox();
+    let (commands, mut command_queue) = inbox::inbox();
     let (notice, notices) = async_mpsc::unbounded_channel();
     let (report_mark, next_report) = watch::channel(next_report);
     let recent_reports = RecentReports::default();
     let recent = recent_reports.clone();
     spawn("spool-writer", move || {
-        writer::run(store, &command_queue, &notice, &report_mark, &recent, &clock, durations);
+        writer::run(store, &mut command_queue, &notice, &report_mark, &recent, &clock, durations);
     })?;
     let reads = serve("spool-reader", reader)?;
     let long_reads = serve("spool-inspector", factory.reader()?)?;

@@ -80,7 +80,7 @@ pub(super) enum Command {
 /// Runs until every sender is gone.
 pub(super) fn run(
     store: Box<dyn Store>,
-    commands: &Receiver<Command>,
+    commands: &mut Receiver<Command>,
     notices: &UnboundedSender<Notice>,
     next_report: &watch::Sender<u64>,
     recent: &RecentReports,
