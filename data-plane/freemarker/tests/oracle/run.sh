@@ -15,4 +15,4 @@ if [ ! -e "$classes/Reference.class" ] || [ "$here/Reference.java" -nt "$classes
     mkdir -p "$classes"
     javac -nowarn -Xlint:none -XDsuppressNotes -encoding UTF-8 -cp "$jars" -d "$classes" "$here/Reference.java" >&2
 fi
-exec java -XX:+UseSerialGC -Xmx512m -Dfile.encoding=UTF-8 -cp "$classes:$jars" Reference "$@"
+exec java -XX:+UseSerialGC -Xmx256m -Dfile.encoding=UTF-8 -cp "$classes:$jars" Reference "$@"
