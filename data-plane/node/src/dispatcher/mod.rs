@@ -1,6 +1,7 @@
 //! Owns the lanes: hands due deliveries to the courier as the lanes' limits allow, loads what waits on disk, and follows
 //! the catalog. The one task that knows what is in memory.
 
+mod entry;
 mod figures;
 mod timers;
 
@@ -19,17 +20,19 @@ use tokio::{
 };
 
 pub use self::figures::Figures;
-use self::timers::Timers;
+use self::{
+    entry::{Ending, Entry},
+    timers::Timers,
+};
 use crate::{
     attempt::{Courier, RoundEnd, RoundWork},
-    lanes::{Gate, Held, Lane, Places, Told},
+    lanes::{Held, Lane, Places, Told},
     report::{End, Subject},
     spool::{
         Notice,
         store::{Created, Damaged, Due, LaneKey, LaneRow, Settled, Settlement, StoreError},
     },
     stop,
-    telemetry::SyncMeters,
 };
 
 /// Bytes of ready events over all lanes, beyond which each keeps no more than it must.
@@ -55,34 +58,6 @@ pub struct Dispatcher {
     figures: Arc<Figures>,
     /// Bytes of ready events over all lanes, as of when each last went on.
     ready_bytes: usize,
-}
-
-/// A lane and what keeps it from going on.
-struct Entry {
-    lane: Lane,
-    gate: Gate,
-    ending: Option<Ending>,
-    /// How many deliveries may be open before the oldest are discarded.
-    keeps: Option<u64>,
-    /// Its part of [`Figures::in_memory`].
-    in_memory: usize,
-    /// Its part of [`Dispatcher::ready_bytes`].
-    ready_bytes: usize,
-    /// Where it counts; none if nobody wants to know.
-    meters: Option<Arc<SyncMeters>>,
-    /// Whether its breaker was told to be open.
-    told_open: bool,
-}
-
-/// Why waiting deliveries of a lane are being ended on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// Its sync was deleted.
-    Gone,
-    /// It is over its backlog limit.
-    Backlog { keep: u64 },
-    /// Its endpoint is down; times are the lane's.
-    Down { window_ms: i64, probe_ms: i64 },
 }
 
 /// A round under way.
@@ -491,61 +466,5 @@ impl Dispatcher {
             outcome: Settled::Ended { outcome, reason, state },
             reports: vec![ending.encode_to_vec().into()],
         });
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if let Some(meters) = self.meters.as_ref().filter(|_| self.told_open) {
-            meters.breaker(false);
-        }
-    }
-}
-
-impl Entry {
-    fn new(lane: Lane, courier: &Courier) -> Self {
-        let meters = courier.meters.of_sync(&lane.key.name);
-        Self {
-            lane,
-            gate: Gate::new(),
-            ending: None,
-            keeps: None,
-            in_memory: 0,
-            ready_bytes: 0,
-            meters,
-            told_open: false,
-        }
-    }
-
-    /// Tells if the breaker has opened or closed.
-    fn tell_breaker(&mut self) {
-        let open = self.gate.is_open();
-        if let Some(meters) = self.meters.as_ref().filter(|_| open != self.told_open) {
-            meters.breaker(open);
-            self.told_open = open;
-        }
-    }
-
-    /// Brings the lane in line with what the catalog says of its sync. Gives how many deliveries may be open if that is fewer
-    /// than before.
-    fn align(&mut self, catalog: &Catalog, courier: &Courier) -> Option<u64> {
-        let now_ms = courier.clock.now_ms();
-        let lane = &mut self.lane;
-        lane.gone = !catalog.contains(&lane.key.uid);
-        if lane.gone {
-            lane.put_back();
-            return None;
-        }
-        // Refused, and no version that was good: what is open waits for one.
-        let sync = catalog.get(&lane.key.uid)?;
-        self.gate.align(sync, &courier.clock);
-        if sync.enabled && lane.resume(now_ms) {
-            courier.spool.resume(lane.key.clone());
-        } else if !sync.enabled && lane.hold(now_ms) {
-            courier.spool.hold(lane.key.clone());
-        }
-        let keeps = sync.destination.limits.backlog.filter(|backlog| !backlog.refuse_events).map(|backlog| backlog.max);
-        let kept = std::mem::replace(&mut self.keeps, keeps);
-        keeps.filter(|max| kept.is_none_or(|kept| *max < kept))
     }
 }
