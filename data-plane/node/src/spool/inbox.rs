@@ -10,6 +10,9 @@ use std::{
 const MANY: usize = 8;
 const PACE: Duration = Duration::from_millis(1);
 
+/// What does not come within one to two of these is not expected any more: nobody waits for an endpoint that hangs.
+const SOON: Duration = Duration::from_millis(10);
+
 /// How long something may wait for company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -31,7 +34,14 @@ pub(super) trait Item {
 
 /// Both ends of a new one.
 pub(super) fn inbox<T: Item>() -> (Sender<T>, Receiver<T>) {
-    let state = State { items: VecDeque::new(), due: None, wait: Wait::No, expected: 0, senders: 1, is_received: true };
+    let state = State {
+        items: VecDeque::new(),
+        due: None,
+        wait: Wait::No,
+        expected: Expectations::new(),
+        senders: 1,
+        is_received: true,
+    };
     let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
     (Sender(shared.clone()), Receiver { shared, paced_until: Instant::now() })
 }
@@ -48,9 +58,12 @@ pub(super) struct Receiver<T> {
     paced_until: Instant,
 }
 
-/// Something will be sent before this is dropped: what else waits may wait for it.
+/// Something will be sent before this is dropped: what else waits may wait for it, if that is soon.
 #[derive(Debug)]
-pub(super) struct Expected<T>(Arc<Shared<T>>);
+pub(super) struct Expected<T> {
+    shared: Arc<Shared<T>>,
+    span: u64,
+}
 
 #[derive(Debug)]
 struct Shared<T> {
@@ -65,9 +78,20 @@ struct State<T> {
     due: Option<Due>,
     /// What the receiver waits for.
     wait: Wait,
-    expected: usize,
+    expected: Expectations,
     senders: usize,
     is_received: bool,
+}
+
+/// How many are expected: those of the span of time that goes on, and of the one before.
+#[derive(Debug)]
+struct Expectations {
+    /// How long a span is.
+    length: Duration,
+    span: u64,
+    began: Instant,
+    now: usize,
+    before: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +139,8 @@ impl<T: Item> Sender<T> {
 
     /// Says that more will come.
     pub(super) fn expect(&self) -> Expected<T> {
-        self.0.lock().expected += 1;
-        Expected(self.0.clone())
+        let span = self.0.lock().expected.add();
+        Expected { shared: self.0.clone(), span }
     }
 }
 
@@ -134,15 +158,16 @@ impl<T: Item> Receiver<T> {
             state = self.shared.wait(state, Wait::First, left);
         }
         while state.items.len() < most && state.senders > 0 {
+            let expected = state.expected.count();
             let until = match state.due {
                 Some(Due::At(at)) => at,
-                Some(Due::WhileExpected(at)) if state.expected > 0 => at,
+                Some(Due::WhileExpected(at)) if expected > 0 => at,
                 _ => break,
             };
             let Some(left) = left(until) else { break };
             state = self.shared.wait(state, Wait::Due, left);
         }
-        while state.expected >= MANY && state.items.len() < most && state.senders > 0 {
+        while state.expected.count() >= MANY && state.items.len() < most && state.senders > 0 {
             let Some(left) = left(self.paced_until) else { break };
             state = self.shared.wait(state, Wait::Time, left);
         }
@@ -192,7 +217,7 @@ impl<T> State<T> {
     fn is_due(&self) -> bool {
         match self.due {
             Some(Due::Now) => true,
-            Some(Due::WhileExpected(_)) => self.expected == 0,
+            Some(Due::WhileExpected(_)) => self.expected.now + self.expected.before == 0,
             Some(Due::At(_)) | None => false,
         }
     }
@@ -210,6 +235,45 @@ impl<T> State<T> {
             (Some(due @ Due::At(_)), Patience::UpTo(_)) => due,
             (None, Patience::WhileExpected(most)) => Due::WhileExpected(Instant::now() + most),
             (None, Patience::UpTo(most)) => Due::At(Instant::now() + most),
+        }
+    }
+}
+
+impl Expectations {
+    fn new() -> Self {
+        Self { length: SOON, span: 0, began: Instant::now(), now: 0, before: 0 }
+    }
+
+    /// Gives the span that it belongs to.
+    fn add(&mut self) -> u64 {
+        self.pass(Instant::now());
+        self.now += 1;
+        self.span
+    }
+
+    fn remove(&mut self, span: u64) {
+        match self.span - span {
+            0 => self.now -= 1,
+            1 => self.before -= 1,
+            _ => {}
+        }
+    }
+
+    fn count(&mut self) -> usize {
+        self.pass(Instant::now());
+        self.now + self.before
+    }
+
+    /// Forgets what has been expected for long.
+    fn pass(&mut self, at: Instant) {
+        let passed = at.saturating_duration_since(self.began);
+        if passed >= self.length {
+            // Where nobody has looked for long, the one before has passed as well.
+            let spans = if passed < 2 * self.length { 1 } else { 2 };
+            self.before = if spans == 1 { self.now } else { 0 };
+            self.now = 0;
+            self.span += spans;
+            self.began = at;
         }
     }
 }
@@ -246,9 +310,9 @@ impl<T> Drop for Receiver<T> {
 
 impl<T> Drop for Expected<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.expected -= 1;
-        self.0.wake_if(state, |state| state.is_due() && state.wait == Wait::Due);
+        let mut state = self.shared.lock();
+        state.expected.remove(self.span);
+        self.shared.wake_if(state, |state| state.is_due() && state.wait == Wait::Due);
     }
 }
 
@@ -281,6 +345,13 @@ mod tests {
 
     fn hopeful(number: u32) -> Letter {
         Letter(number, Patience::WhileExpected(LONG))
+    }
+
+    /// One that expects for as long as a test may take.
+    fn inbox() -> (Sender<Letter>, Receiver<Letter>) {
+        let (sender, receiver) = super::inbox();
+        receiver.shared.lock().expected.length = LONG;
+        (sender, receiver)
     }
 
     fn numbers(taken: Taken<Letter>) -> Vec<u32> {
@@ -362,6 +433,26 @@ mod tests {
         // Whatever happens, the last ones are not waited with.
         drop(sender);
         assert_eq!(reading.join().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn what_takes_long_is_not_expected_any_more() {
+        let mut expected = Expectations::new();
+        let (first, at) = (expected.add(), expected.began);
+        expected.pass(at + SOON);
+        let second = expected.add();
+        assert_eq!((expected.now, expected.before), (1, 1));
+        expected.pass(at + 2 * SOON);
+        assert_eq!((expected.now, expected.before), (0, 1));
+        expected.remove(first);
+        assert_eq!((expected.now, expected.before), (0, 1), "it was forgotten");
+        expected.remove(second);
+        assert_eq!((expected.now, expected.before), (0, 0));
+        let third = expected.add();
+        expected.pass(expected.began + 9 * SOON);
+        assert_eq!((expected.now, expected.before), (0, 0));
+        expected.remove(third);
+        assert_eq!((expected.now, expected.before), (0, 0));
     }
 
     #[test]
