@@ -18,7 +18,7 @@ const READY_BYTES: usize = 1 << 20;
 
 /// The same of a lane that gets new ones while there is room to spare: what is made and sent within a moment costs no rows on disk.
 const READY_NEW: usize = 4_096;
-const READY_NEW_BYTES: usize = 2 << 20;
+const READY_NEW_BYTES: usize = 4 << 20;
 
 /// A delivery that is to be made now.
 #[derive(Clone, Debug)]
