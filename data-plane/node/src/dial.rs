@@ -2,6 +2,7 @@
 
 use http::Uri;
 use sluice_client::{Connection, Credentials, Error};
+use sluice_pipeline::destination;
 
 use crate::StartError;
 
@@ -45,7 +46,6 @@ impl Dial {
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        let default = if self.uri.scheme_str() == Some("https") { 443 } else { 80 };
-        self.uri.port_u16().unwrap_or(default)
+        destination::port(&self.uri).unwrap_or(80)
     }
 }

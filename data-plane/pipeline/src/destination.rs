@@ -86,7 +86,9 @@ pub(crate) fn compile(
     Some(Destination { uri: uri?, headers, timeout, limits, trusted_ca, send_trace_context })
 }
 
-fn default_port(scheme: &str) -> Option<u16> {
+/// The port of a scheme, `http` or `https` (RFC 9110 §4.2); none for others.
+#[must_use]
+pub fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "https" => Some(443),
         "http" => Some(80),

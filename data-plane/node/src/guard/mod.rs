@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use sluice_host::clock::Clock;
-use sluice_pipeline::sync::Refusal;
+use sluice_pipeline::{destination, sync::Refusal};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tower::Service;
@@ -135,7 +135,7 @@ impl Guard {
         if !https && !self.policy.allows_http() {
             return Err(GuardError::Scheme);
         }
-        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let port = destination::port(uri).ok_or(GuardError::Scheme)?;
         let host = uri.host().unwrap_or_default();
         let addresses = self.addresses(host).await?;
         let judge = self.policy.judge(host, port, &self.resolver).await;

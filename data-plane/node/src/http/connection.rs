@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -69,7 +69,7 @@ pub(super) struct Shared {
 }
 
 /// Why there is no response.
-pub(super) enum Unsent {
+pub(super) enum NoResponse {
     /// The connection was closed before it took up the request, which is given back whole: nothing of it has been written.
     Returned(Box<Request<Body>>, hyper::Error),
     /// It has failed.
@@ -114,14 +114,14 @@ impl Connection {
     }
 
     /// Sends the request; gives the head of the response. What is sent has to be in the form of this version.
-    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Unsent> {
+    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, NoResponse> {
         match self {
             Self::One(single) => single.send(request).await,
             Self::Shared(Shared { sender, .. }) => {
                 if let Err(error) = sender.ready().await {
-                    return Err(Unsent::Returned(Box::new(request), error));
+                    return Err(NoResponse::Returned(Box::new(request), error));
                 }
-                sender.try_send_request(request).await.map_err(Unsent::from)
+                sender.try_send_request(request).await.map_err(NoResponse::from)
             }
         }
     }
@@ -157,7 +157,7 @@ impl Single {
         Self { sender, driver: Some(driver), record, host, interim, counting: std::mem::take(carrier.extensions_mut()) }
     }
 
-    async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, Unsent> {
+    async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, NoResponse> {
         self.interim.store(0, Ordering::Relaxed);
         *request.extensions_mut() = self.counting.clone();
         let mut sending = std::pin::pin!(self.sender.try_send_request(request));
@@ -166,10 +166,10 @@ impl Single {
             // What waits for the response is asked after what brings it: one that is here already is seen at once.
             drive(driver, cx);
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(sent.map_err(Unsent::from));
+                return Poll::Ready(sent.map_err(NoResponse::from));
             }
             if interim.load(Ordering::Relaxed) > MAX_INTERIM {
-                return Poll::Ready(Err(Unsent::Failed(Fault::interim(MAX_INTERIM))));
+                return Poll::Ready(Err(NoResponse::Failed(Fault::interim(MAX_INTERIM))));
             }
             Poll::Pending
         })
@@ -178,6 +178,22 @@ impl Single {
 
     fn drive(&mut self, cx: &mut Context<'_>) {
         drive(&mut self.driver, cx);
+    }
+
+    /// Whether nothing can be sent any more, as far as is known without waiting.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_none()
+    }
+
+    /// Closes it as TLS wants it, with a last word (RFC 8446 §6.1).
+    pub(super) async fn close(self) {
+        drop(self.sender);
+        if let Some(driver) = self.driver
+            && let Err(error) = driver.await
+        {
+            tracing::debug!(%error, "an HTTP/1.1 connection did not end well");
+        }
     }
 
     /// Whether it can take a request now: it is open, and what came before is over.
@@ -209,7 +225,7 @@ impl Shared {
     }
 }
 
-impl From<TrySendError<Request<Body>>> for Unsent {
+impl From<TrySendError<Request<Body>>> for NoResponse {
     fn from(mut error: TrySendError<Request<Body>>) -> Self {
         match error.take_message() {
             Some(request) => Self::Returned(Box::new(request), error.into_error()),

@@ -13,10 +13,11 @@ use http::{
 };
 use hyper::body::Incoming;
 use sluice_host::clock::Clock;
+use sluice_pipeline::destination;
 use tokio::sync::oneshot;
 
 use super::{
-    connection::{Body, Connection, Shared, Single, Unsent},
+    connection::{Body, Connection, NoResponse, Shared, Single},
     connector::Connector,
     failure::Fault,
     timer::ClockTimer,
@@ -27,6 +28,12 @@ use crate::guard::ConnectionRecord;
 /// surplus would be closed and opened again with each burst.
 const IDLE_CONNECTIONS: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often they are looked at: those that their endpoint has closed are closed here, too.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long closing one may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Clones share the connections.
 #[derive(Clone)]
@@ -106,9 +113,9 @@ impl Pool {
             Self::address(&mut request, &uri, &connection);
             match connection.send(request).await {
                 Ok(response) => return Ok((response, Lease { pool: self.clone(), origin, connection })),
-                Err(Unsent::Failed(fault)) => return Err(fault),
-                Err(Unsent::Returned(_, error)) if !was_used => return Err(Fault::of(&error)),
-                Err(Unsent::Returned(returned, _)) => {
+                Err(NoResponse::Failed(fault)) => return Err(fault),
+                Err(NoResponse::Returned(_, error)) if !was_used => return Err(Fault::of(&error)),
+                Err(NoResponse::Returned(returned, _)) => {
                     self.forget(&origin, &record);
                     request = *returned;
                 }
@@ -145,9 +152,9 @@ impl Pool {
                 let (single, used) = connections.idle.pop()?;
                 if now.saturating_sub(used) >= IDLE_TIMEOUT {
                     // Those before it have been idle for longer.
-                    let old = std::mem::take(&mut connections.idle);
+                    let old = connections.idle.drain(..).map(|(single, _)| *single).chain([*single]).collect();
                     drop(kept);
-                    drop(old);
+                    self.close(old);
                     return None;
                 }
                 single
@@ -164,10 +171,9 @@ impl Pool {
         let (waiter, mut handed) = oneshot::channel();
         let making = {
             let mut kept = self.lock();
-            let connections = kept.origins.entry(origin.clone()).or_default();
-            connections.waiting.push_back(waiter);
             self.sweep_later(&mut kept);
             let connections = kept.origins.entry(origin.clone()).or_default();
+            connections.waiting.push_back(waiter);
             connections.speaks_http2.then(|| connections.making.clone())
         };
         let _making = match making {
@@ -233,16 +239,17 @@ impl Pool {
         let now = self.now();
         let mut kept = self.lock();
         let connections = kept.origins.entry(origin).or_default();
-        let surplus = match connections.hand_over(single) {
-            Some(single) if connections.idle.len() < IDLE_CONNECTIONS => {
-                connections.idle.push((single, now));
-                None
-            }
-            surplus => surplus,
-        };
+        match connections.hand_over(single) {
+            Some(single) if connections.idle.len() < IDLE_CONNECTIONS => connections.idle.push((single, now)),
+            Some(surplus) => self.close(vec![*surplus]),
+            None => {}
+        }
         self.sweep_later(&mut kept);
-        drop(kept);
-        drop(surplus);
+    }
+
+    /// Closes connections in their own time.
+    fn close(&self, connections: Vec<Single>) {
+        tokio::spawn(close(connections, self.0.connector.clock.clone()));
     }
 
     /// That connection takes no more requests.
@@ -256,7 +263,9 @@ impl Pool {
 
     fn sweep_later(&self, kept: &mut Kept) {
         if !std::mem::replace(&mut kept.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(&self.0), self.0.connector.clock.clone()));
+            let sweep = sweep(Arc::downgrade(&self.0), self.0.connector.clock.clone());
+            // It looks at all of them at once, and each counts as work.
+            tokio::spawn(tokio::task::unconstrained(sweep));
         }
     }
 
@@ -273,28 +282,44 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Closes what has been idle for long, until nothing is kept.
-async fn sweep(pool: Weak<Inner>, clock: Clock) {
-    loop {
-        clock.sleep(IDLE_TIMEOUT, "connection upkeep").await;
-        let Some(inner) = pool.upgrade() else { return };
-        let (now, mut old) = (clock.elapsed(), Vec::new());
-        let mut kept = inner.lock();
+    /// What has been idle for long or was closed by its endpoint; and whether anything else is kept.
+    fn take_spent(&self) -> (Vec<Single>, bool) {
+        let now = self.connector.clock.elapsed();
+        let is_old = |used: Duration| now.saturating_sub(used) >= IDLE_TIMEOUT;
+        let mut spent = Vec::new();
+        let mut kept = self.lock();
         kept.origins.retain(|_, connections| {
-            let is_old = |used: Duration| now.saturating_sub(used) >= IDLE_TIMEOUT;
-            let count = connections.idle.partition_point(|(_, used)| is_old(*used));
-            old.extend(connections.idle.drain(..count));
+            let is_spent = |(single, used): &mut (Box<Single>, Duration)| is_old(*used) || single.is_over();
+            spent.extend(connections.idle.extract_if(.., is_spent).map(|(single, _)| *single));
             // Requests under way go on without it.
             drop(connections.shared.take_if(|(_, used)| is_old(*used)));
             connections.waiting.retain(|waiter| !waiter.is_closed());
             !connections.idle.is_empty() || connections.shared.is_some() || !connections.waiting.is_empty()
         });
         kept.is_swept = !kept.origins.is_empty();
-        let goes_on = kept.is_swept;
-        drop(kept);
-        drop(old);
+        (spent, kept.is_swept)
+    }
+}
+
+/// Closes connections, those first that were given first.
+async fn close(connections: Vec<Single>, clock: Clock) {
+    for single in connections {
+        tokio::select! {
+            () = single.close() => {}
+            () = clock.sleep(CLOSE_LIMIT, "connection close") => {}
+        }
+    }
+}
+
+/// Closes what has been idle for long or was closed by its endpoint, until nothing is kept.
+async fn sweep(pool: Weak<Inner>, clock: Clock) {
+    loop {
+        clock.sleep(SWEEP_INTERVAL, "connection upkeep").await;
+        let Some(inner) = pool.upgrade() else { return };
+        let (spent, goes_on) = inner.take_spent();
+        drop(inner);
+        close(spent, clock.clone()).await;
         if !goes_on {
             return;
         }
@@ -326,9 +351,9 @@ impl Origin {
 
     /// The `Host` of requests (RFC 9110 §7.2): with the port, unless it is the scheme's own.
     fn host(&self) -> HeaderValue {
-        let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        let default = destination::default_port(self.scheme.as_str());
         let host = self.authority.host();
-        let text = match self.authority.port_u16().filter(|port| *port != default) {
+        let text = match self.authority.port_u16().filter(|port| Some(*port) != default) {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
