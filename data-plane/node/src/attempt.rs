@@ -116,6 +116,7 @@ impl Courier {
             outcome,
             reports: reports.iter().map(|report: &Report| report.encode_to_vec().into()).collect(),
         });
+        // Nobody waits for it any more: its outcome is on the way.
         drop(under_way);
         RoundEnd { last }
     }
