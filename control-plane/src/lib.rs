@@ -35,6 +35,7 @@ mod keys;
 mod nodes;
 mod publish;
 mod recent;
+mod reports;
 mod retention;
 mod secrets;
 mod server;

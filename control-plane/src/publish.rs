@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
 use sluice_host::clock::Clock;
 use sluice_proto::delivery::v1::Attempt;
 use tokio::sync::{broadcast, watch};
 
-use crate::{changelog::Position, recent::Recent};
+use crate::{changelog::Position, recent::Recent, store::attempt};
 
 /// Attempts that are told together, and how many such batches a watcher may be behind before it misses some: what a slow
 /// one holds in memory.
@@ -54,9 +55,14 @@ impl Publisher {
         self.newest.send_replace(position);
     }
 
-    /// These attempts have been stored. Called in the order of the commits.
-    pub(crate) fn attempts(&self, attempts: Vec<Attempt>) {
-        let mut attempts = attempts.into_iter();
+    /// These attempts, each as its report, have been stored. Called in the order of the commits.
+    pub(crate) fn attempts(&self, reports: impl Iterator<Item = Bytes>) {
+        if self.attempts.receiver_count() == 0 {
+            // Nobody watches: nothing to read them for.
+            self.published_count.fetch_add(reports.count() as u64, Ordering::Relaxed);
+            return;
+        }
+        let mut attempts = reports.filter_map(attempt);
         loop {
             let batch: Vec<_> = attempts.by_ref().take(BATCH).collect();
             if batch.is_empty() {

@@ -6,7 +6,8 @@ use crate::{
     api::Context,
     changelog::KEPT_REVISIONS,
     figures::rollup::Resolution,
-    store::{Fate, StoreError},
+    reports::{Fate, slot},
+    store::StoreError,
 };
 
 /// What is kept of the nodes' reports. Failures are kept longer than successes.
@@ -34,6 +35,12 @@ const MINUTES: Duration = Duration::from_secs(6 * 3_600);
 const HOURS: Duration = Duration::from_secs(90 * 86_400);
 const PAUSE: Duration = Duration::from_secs(60);
 const STEP: i64 = 500;
+/// The same of chunks, each of which may have a thousand reports.
+const CHUNKS: i64 = 4;
+/// Runs of fingerprints that are merged or forgotten in one step.
+const RUNS: i64 = 8;
+/// After so many slots one counts as over: few reports come later.
+const SLOTS_OPEN: i64 = 2;
 
 /// Runs until the control plane stops.
 pub(crate) async fn run(context: Context) {
@@ -68,13 +75,15 @@ async fn forget(context: &Context) -> Result<u64, StoreError> {
     while store.forget_rollups(Resolution::Hour, before(HOURS), STEP).await? > 0 {}
     let ReportRetention { successes, failures, max_bytes } = context.report_retention;
     while store.forget_dropped(before(failures), STEP).await? > 0 {}
+    let over = slot(context.clock.now_ms()) - SLOTS_OPEN;
     let mut count = 0;
     for (fate, kept) in [(Fate::Succeeded, successes), (Fate::Failed, failures.max(successes))] {
         count += forget_reports(context, fate, before(kept), 0).await?;
     }
-    for fate in [Fate::Succeeded, Fate::Failed] {
+    for fate in Fate::ALL {
         count += forget_reports(context, fate, i64::MAX, max_bytes).await?;
     }
+    while store.tidy_marks(over, RUNS).await? > 0 {}
     Ok(count)
 }
 
@@ -87,7 +96,7 @@ async fn forget_reports(context: &Context, fate: Fate, before_ms: i64, max_bytes
     };
     let mut count = 0;
     while max_bytes == 0 || context.store.used_bytes().await? > max_bytes {
-        let (forgotten, last_ms) = context.store.forget_reports(fate, from_ms, before_ms, STEP).await?;
+        let (forgotten, last_ms) = context.store.forget_reports(fate, from_ms, before_ms, CHUNKS).await?;
         if forgotten == 0 {
             break;
         }

@@ -135,6 +135,7 @@ async fn report_streams_that_break_the_protocol_are_refused() {
             node: node.into(),
             spool_id: spool_id.into(),
             first_sequence: 1,
+            next_sequence: 0,
         })
     };
     let batch = report_attempts_request::Message::Batch(ReportBatch::default());

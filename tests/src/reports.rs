@@ -33,7 +33,8 @@ impl Reporting {
     pub async fn start(control_plane: &str, uids: Vec<String>, deliveries: usize, began_ms: u64, span_ms: u64) -> Self {
         let channel = connect(control_plane).await.unwrap();
         let (sender, requests) = mpsc::channel(WINDOW);
-        let open = ReportsOpen { node: "nodes/n1".into(), spool_id: "large".into(), first_sequence: 1 };
+        let open =
+            ReportsOpen { node: "nodes/n1".into(), spool_id: "large".into(), first_sequence: 1, next_sequence: 1 };
         sender.send(ReportAttemptsRequest { message: Some(Message::Open(open)) }).await.unwrap();
         let mut client = NodeSessionServiceClient::new(channel);
         let mut acks = client.report_attempts(ReceiverStream::new(requests)).await.unwrap().into_inner();

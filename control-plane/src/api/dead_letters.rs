@@ -257,7 +257,7 @@ async fn attempts(context: &Context, project: &str, delivery_id: &str) -> Result
         event_id: String::new(),
         delivery_id: delivery_id.to_owned(),
     };
-    let read = context.store.attempts(&query, None, i64::try_from(MAX_ATTEMPTS).unwrap_or(i64::MAX)).await?;
+    let read = context.store.attempts(&query, None, MAX_ATTEMPTS).await?;
     let mut room = page::Room::new(MAX_ATTEMPTS);
     let mut attempts: Vec<Attempt> =
         read.into_iter().take_while(|listed| room.takes(listed.encoded_len)).map(|listed| listed.attempt).collect();

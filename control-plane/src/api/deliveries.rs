@@ -120,7 +120,7 @@ impl Deliveries {
         let list = page::ListOf::new(&[b"attempts", request.parent.as_bytes(), &filter.encode_to_vec()]);
         let after = list.place(&request.page_token)?.and_then(|place| read_place(&place));
 
-        let read = self.0.store.attempts(&query, after, i64::try_from(size + 1).unwrap_or(i64::MAX)).await?;
+        let read = self.0.store.attempts(&query, after, size + 1).await?;
         let read_count = read.len();
         let mut room = page::Room::new(size);
         let mut place = None;

@@ -1,15 +1,17 @@
 //! `ReportAttempts`: takes the nodes' reports in and acks what is stored.
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
+use prost::Message as _;
 use sluice_access::Caller;
 use sluice_proto::{
-    delivery::v1::{Attempt, Ending},
     name::{NodeName, SyncName, is_valid_id},
     node::v1::{
         DroppedReports, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsAck, ReportsOpen,
         ReportsOpened, report::Report as Kind, report_attempts_request::Message,
         report_attempts_response::Message as Answer,
     },
+    node::{self},
 };
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -17,8 +19,15 @@ use tonic::{Status, Streaming};
 use super::{Context, FIRST_MESSAGE, end_with};
 use crate::{
     error::{Error, shorten},
-    store::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
-    time::millis,
+    reports::{
+        chunk::Report,
+        head::{
+            Head,
+            Kind::{Attempt, Ending},
+            Read,
+        },
+    },
+    store::Reports,
 };
 
 const MAX_SPOOL_ID_BYTES: usize = 128;
@@ -58,7 +67,7 @@ async fn run(
             return Err(Error::Silent { seconds: FIRST_MESSAGE.as_secs() });
         }
     };
-    let ReportsOpen { node, spool_id, first_sequence } = open;
+    let ReportsOpen { node, spool_id, first_sequence, next_sequence: spool_next } = open;
     if node.parse::<NodeName>().is_err() {
         return Err(Error::Protocol("`open.node` is not of the form nodes/{node}"));
     }
@@ -66,11 +75,18 @@ async fn run(
     if spool_id.is_empty() || spool_id.len() > MAX_SPOOL_ID_BYTES {
         return Err(Error::Protocol("`open.spool_id` must have 1 to 128 bytes"));
     }
-    let position = context.store.reports_position(&spool_id).await?;
-    let next_sequence = position.map_or(0, |position| position.saturating_add(1));
+    let position = context.store.spool_position(&spool_id).await?;
+    let next_sequence = position.map_or(0, |position| position.acked_sequence.saturating_add(1));
+    let may_repeat_before = match position {
+        Some(position) => position.may_repeat_before,
+        // A node of before does not say where its spool stands: any report may be a repetition.
+        None if spool_next == 0 => i64::MAX.cast_unsigned(),
+        None => spool_next.min(i64::MAX.cast_unsigned()),
+    };
     tracing::info!(node, spool_id, first_sequence, next_sequence, "report stream opened");
     answer(context, outgoing, Answer::Opened(ReportsOpened { next_sequence })).await?;
 
+    let spool = Spool { id: spool_id, may_repeat_before };
     // A message that was read and is still to be answered.
     let mut ahead = None;
     loop {
@@ -90,7 +106,7 @@ async fn run(
         if batch.reports.is_empty() {
             continue;
         }
-        let mut reports = read_batch(&node, &spool_id, batch)?;
+        let mut reports = read_batch(&node, &spool, batch)?;
         // What has come meanwhile is stored with it: a transaction costs about as much for many reports as for few.
         while reports.len() < MAX_REPORTS_AT_ONCE
             && let Some(message) = incoming.message().now_or_never()
@@ -99,7 +115,7 @@ async fn run(
                 Ok(Some(ReportAttemptsRequest { message: Some(Message::Batch(batch)) }))
                     if batch.first_sequence > reports.last_sequence && !batch.reports.is_empty() =>
                 {
-                    reports.append(read_batch(&node, &spool_id, batch)?);
+                    reports.append(read_batch(&node, &spool, batch)?);
                 }
                 other => {
                     ahead = Some(other);
@@ -110,6 +126,12 @@ async fn run(
         let acked_sequence_inclusive = context.store.store_reports(reports).await?;
         answer(context, outgoing, Answer::Ack(ReportsAck { acked_sequence_inclusive })).await?;
     }
+}
+
+/// Where the reports come from.
+struct Spool {
+    id: String,
+    may_repeat_before: u64,
 }
 
 /// Sends, but not after the end: a node that has gone comes back and asks.
@@ -126,7 +148,7 @@ async fn answer(
 
 /// The reports as they are stored. One that cannot be read is left out and logged: it would be the same at every resend
 /// and hold up all others.
-fn read_batch(node: &str, spool_id: &str, batch: ReportBatch) -> Result<Reports, Error> {
+fn read_batch(node: &str, spool: &Spool, batch: ReportBatch) -> Result<Reports, Error> {
     let count = u64::try_from(batch.reports.len()).unwrap_or(u64::MAX);
     let last_sequence = batch
         .first_sequence
@@ -134,103 +156,91 @@ fn read_batch(node: &str, spool_id: &str, batch: ReportBatch) -> Result<Reports,
         .filter(|last| i64::try_from(*last).is_ok())
         .ok_or(Error::Protocol("a report's sequence is out of range"))?;
     let mut reports = Reports {
-        spool_id: spool_id.to_owned(),
+        spool_id: spool.id.clone(),
+        may_repeat_before: spool.may_repeat_before,
         last_sequence,
-        attempts: Vec::new(),
-        endings: Vec::new(),
+        kept: Vec::with_capacity(batch.reports.len()),
         dropped: Vec::new(),
     };
     for (sequence, report) in (batch.first_sequence..).zip(batch.reports) {
-        let read = match report.report {
-            Some(Kind::Attempt(attempt)) => attempt_row(sequence, attempt).map(|row| reports.attempts.push(row)),
-            Some(Kind::Ended(ending)) => ending_row(sequence, &ending).map(|row| reports.endings.push(row)),
-            Some(Kind::Dropped(dropped)) => {
+        let encoded = Bytes::from(bounded(report).encode_to_vec());
+        let read = match Read::of(encoded.clone()) {
+            Ok(Read::Kept(head)) if is_known_form(&head) => {
+                reports.kept.push(Report { sequence, head, encoded });
+                true
+            }
+            Ok(Read::Dropped(dropped)) => {
                 tracing::warn!(
                     node,
                     sync_uid = shorten(&dropped.sync_uid, MAX_ID_BYTES),
                     count = dropped.report_count,
                     "the node dropped reports beyond its bound; they are counted by the minute"
                 );
-                dropped_row(sequence, dropped).map(|row| reports.dropped.push(row))
+                dropped_counts(dropped).map(|dropped| reports.dropped.push((sequence, dropped))).is_some()
             }
-            None => None,
+            Ok(Read::Kept(_) | Read::Unknown) | Err(_) => false,
         };
-        if read.is_none() {
-            tracing::warn!(node, spool_id, sequence, "report left out: it cannot be read");
+        if !read {
+            tracing::warn!(node, spool_id = spool.id, sequence, "report left out: it cannot be read");
         }
     }
     Ok(reports)
 }
 
-fn attempt_row(sequence: u64, mut attempt: Attempt) -> Option<AttemptRow> {
-    let (sync, delivery) = delivery(&attempt.delivery, &attempt.sync_uid)?;
-    if attempt.event_id.len() > MAX_ID_BYTES || attempt.instance.len() > MAX_ID_BYTES {
-        return None;
+/// The report, its long texts cut.
+fn bounded(mut report: node::v1::Report) -> node::v1::Report {
+    if let Some(Kind::Attempt(attempt)) = &mut report.report {
+        if attempt.error_message.len() > MAX_MESSAGE_BYTES {
+            attempt.error_message = shorten(&attempt.error_message, MAX_MESSAGE_BYTES);
+        }
+        attempt.response_excerpt.truncate(MAX_EXCERPT_BYTES);
     }
-    attempt.error_message = shorten(&attempt.error_message, MAX_MESSAGE_BYTES);
-    attempt.response_excerpt.truncate(MAX_EXCERPT_BYTES);
-    Some(AttemptRow {
-        sequence,
-        delivery,
-        event: id_bytes(&attempt.event_id),
-        sync,
-        start_ms: millis(attempt.start_time.as_ref()),
-        attempt,
-    })
+    report
 }
 
-fn ending_row(sequence: u64, ending: &Ending) -> Option<EndingRow> {
-    let (sync, delivery) = delivery(&ending.delivery, &ending.sync_uid)?;
-    if ending.event_id.len() > MAX_ID_BYTES {
-        return None;
-    }
-    Some(EndingRow {
-        sequence,
-        delivery,
-        event: id_bytes(&ending.event_id),
-        sync,
-        schedule: ending.schedule,
-        outcome: ending.outcome,
-        reason: ending.reason,
-        accept_ms: millis(ending.accept_time.as_ref()),
-        end_ms: millis(ending.end_time.as_ref()),
-        attempt_count: ending.attempt_count,
-    })
+/// Whether names and ids are of the form that they have everywhere.
+fn is_known_form(head: &Head) -> bool {
+    let instance = match &head.kind {
+        Attempt { instance, .. } => instance.as_ref(),
+        Ending { .. } => b"",
+    };
+    let is_bounded = |id: &[u8]| !id.is_empty() && id.len() <= MAX_ID_BYTES;
+    let sync = || {
+        let name = std::str::from_utf8(&head.delivery).ok()?.rsplit_once("/deliveries/")?.0;
+        name.parse::<SyncName>().ok().filter(|name| is_valid_id(&name.sync))
+    };
+    is_bounded(head.delivery_id())
+        && is_bounded(&head.sync_uid)
+        && head.event_id.len() <= MAX_ID_BYTES
+        && instance.len() <= MAX_ID_BYTES
+        && sync().is_some()
 }
 
-fn dropped_row(sequence: u64, dropped: DroppedReports) -> Option<DroppedRow> {
-    if dropped.sync_uid.is_empty() || dropped.sync_uid.len() > MAX_ID_BYTES {
-        return None;
-    }
-    Some(DroppedRow {
-        sequence,
-        sync_uid: dropped.sync_uid,
-        minute_ms: millis(dropped.minute.as_ref()),
-        attempts: dropped.attempt_count.max(0),
-        delivered: dropped.delivered_count.max(0),
-        expired: dropped.expired_count.max(0),
-        discarded: dropped.discarded_count.max(0),
+/// Counts that can be added; none if nobody knows to what.
+fn dropped_counts(dropped: DroppedReports) -> Option<DroppedReports> {
+    let of_sync = !dropped.sync_uid.is_empty() && dropped.sync_uid.len() <= MAX_ID_BYTES;
+    of_sync.then(|| DroppedReports {
+        attempt_count: dropped.attempt_count.max(0),
+        delivered_count: dropped.delivered_count.max(0),
+        expired_count: dropped.expired_count.max(0),
+        discarded_count: dropped.discarded_count.max(0),
+        ..dropped
     })
-}
-
-/// Takes `projects/{project}/syncs/{sync}/deliveries/{delivery}` apart.
-fn delivery(name: &str, sync_uid: &str) -> Option<(ReportedSync, Vec<u8>)> {
-    let (sync, id) = name.rsplit_once("/deliveries/")?;
-    let SyncName { project, sync } = sync.parse().ok()?;
-    let is_bounded = |text: &str| !text.is_empty() && text.len() <= MAX_ID_BYTES;
-    (is_bounded(id) && is_bounded(sync_uid) && is_valid_id(&sync))
-        .then(|| (ReportedSync { uid: sync_uid.to_owned(), project, sync }, id_bytes(id)))
 }
 
 #[cfg(test)]
 mod tests {
-    use sluice_proto::node::v1::Report;
+    use sluice_proto::{delivery, node::v1::Report};
 
     use super::*;
 
     fn attempt(delivery: &str) -> Report {
-        let attempt = Attempt { delivery: delivery.into(), sync_uid: "u".into(), ..Default::default() };
+        let attempt = delivery::v1::Attempt { delivery: delivery.into(), sync_uid: "u".into(), ..Default::default() };
         Report { report: Some(Kind::Attempt(attempt)) }
+    }
+
+    fn spool() -> Spool {
+        Spool { id: "s".into(), may_repeat_before: 1 }
     }
 
     #[test]
@@ -238,9 +248,9 @@ mod tests {
         let good = "projects/default/syncs/a/deliveries/0102";
         let reports =
             ["", "projects/default/syncs/a", "projects/default/syncs/A/deliveries/1", good].map(attempt).into();
-        let read = read_batch("nodes/n", "s", ReportBatch { first_sequence: 7, reports }).unwrap();
+        let read = read_batch("nodes/n", &spool(), ReportBatch { first_sequence: 7, reports }).unwrap();
         assert_eq!(read.last_sequence, 10);
-        assert_eq!(read.attempts.iter().map(|row| row.sequence).collect::<Vec<_>>(), [10]);
+        assert_eq!(read.kept.iter().map(|row| row.sequence).collect::<Vec<_>>(), [10]);
     }
 
     #[test]
@@ -248,7 +258,7 @@ mod tests {
         let reports = vec![attempt("x"), attempt("y")];
         for first_sequence in [u64::MAX, i64::MAX as u64] {
             let batch = ReportBatch { first_sequence, reports: reports.clone() };
-            assert!(read_batch("nodes/n", "s", batch).is_err());
+            assert!(read_batch("nodes/n", &spool(), batch).is_err());
         }
     }
 }

@@ -4,18 +4,13 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use sluice_access::Caller;
-use sluice_proto::delivery::v1::{Attempt, WatchAttemptsResponse};
+use sluice_proto::delivery::v1::WatchAttemptsResponse;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Context, end_with};
-use crate::{
-    error::Error,
-    publish::StoredAttempts,
-    store::{AttemptQuery, AttemptScope},
-    time::millis,
-};
+use crate::{error::Error, publish::StoredAttempts, store::AttemptQuery};
 
 /// Answers that wait for a watcher to read them.
 const QUEUE: usize = 8;
@@ -96,27 +91,5 @@ impl Watcher {
         // Nobody listens any more: the loop ends by that.
         let _ = self.context.unless_stopping(self.outgoing.send(Ok(answer))).await?;
         Ok(())
-    }
-}
-
-impl AttemptQuery {
-    /// Whether an attempt that has just been stored is one of these.
-    fn takes(&self, attempt: &Attempt) -> bool {
-        let of_scope = match &self.scope {
-            AttemptScope::Sync(uid) => attempt.sync_uid == *uid,
-            AttemptScope::Project(project) => attempt
-                .delivery
-                .strip_prefix("projects/")
-                .and_then(|rest| rest.strip_prefix(project.as_str()))
-                .is_some_and(|rest| rest.starts_with('/')),
-        };
-        let start_ms = millis(attempt.start_time.as_ref());
-        let delivery_id = attempt.delivery.rsplit_once('/').map_or("", |(_, id)| id);
-        of_scope
-            && (self.outcomes.is_empty() || self.outcomes.contains(&attempt.outcome))
-            && self.start_ms_inclusive.is_none_or(|bound| start_ms >= bound)
-            && self.end_ms_exclusive.is_none_or(|bound| start_ms < bound)
-            && (self.event_id.is_empty() || self.event_id == attempt.event_id)
-            && (self.delivery_id.is_empty() || self.delivery_id == delivery_id)
     }
 }

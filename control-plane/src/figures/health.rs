@@ -1,7 +1,7 @@
 //! Whether a sync's requests succeed: since when not, and why.
 
 use sluice_proto::{
-    delivery::v1::{Attempt, AttemptError, AttemptOutcome},
+    delivery::v1::{Attempt, AttemptError},
     sync::v1::{FailureReason, HealthState, SyncHealth},
 };
 
@@ -23,13 +23,14 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
-    /// Adds an attempt, which began at `start_ms`.
-    pub(crate) fn attempt(&mut self, attempt: &Attempt, start_ms: i64) {
-        if attempt.outcome == AttemptOutcome::Delivered as i32 {
-            self.last_success_ms = self.last_success_ms.max(Some(start_ms));
-        } else {
-            self.failures.push((start_ms, reason(attempt, start_ms)));
-        }
+    /// Adds an attempt with a 2xx, which began at `start_ms`.
+    pub(crate) fn success(&mut self, start_ms: i64) {
+        self.last_success_ms = self.last_success_ms.max(Some(start_ms));
+    }
+
+    /// Adds another one.
+    pub(crate) fn failure(&mut self, attempt: &Attempt, start_ms: i64) {
+        self.failures.push((start_ms, reason(attempt, start_ms)));
     }
 
     /// What is known of a sync after these, of which `before` was known.
@@ -84,6 +85,8 @@ fn reason(attempt: &Attempt, start_ms: i64) -> FailureReason {
 
 #[cfg(test)]
 mod tests {
+    use sluice_proto::delivery::v1::AttemptOutcome;
+
     use super::*;
 
     fn failed(status: i32) -> Attempt {
@@ -97,7 +100,12 @@ mod tests {
 
     fn after(before: &SyncHealth, attempts: &[(Attempt, i64)]) -> SyncHealth {
         let mut signs = Signs::default();
-        attempts.iter().for_each(|(attempt, start_ms)| signs.attempt(attempt, *start_ms));
+        for (attempt, start_ms) in attempts {
+            match attempt.outcome() {
+                AttemptOutcome::Delivered => signs.success(*start_ms),
+                _ => signs.failure(attempt, *start_ms),
+            }
+        }
         signs.after(before)
     }
 

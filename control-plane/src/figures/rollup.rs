@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sluice_proto::delivery::v1::{AttemptOutcome, EndingOutcome};
 
 use super::histogram::Histogram;
+use crate::reports::head::{Head, Kind};
 
 /// Length of a rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,16 @@ impl Counts {
         self.latencies.merge(&other.latencies);
     }
 
+    /// Counts what a report tells of.
+    pub(crate) fn report(&mut self, head: &Head) {
+        match head.kind {
+            Kind::Attempt { outcome, .. } => self.attempt(outcome),
+            Kind::Ending { outcome, attempt_count, accept_ms, .. } => {
+                self.ending(outcome, attempt_count, head.at_ms.saturating_sub(accept_ms));
+            }
+        }
+    }
+
     /// Counts an attempt. A rendering that failed is one without a request.
     pub(crate) fn attempt(&mut self, outcome: i32) {
         self.attempts += i64::from(outcome != AttemptOutcome::Discarded as i32);
@@ -90,22 +101,27 @@ impl Counts {
     }
 }
 
-/// Rollups that a batch of reports adds to: uid of the sync, length and beginning.
+/// Rollups that a batch of reports adds to: by uid of the sync, then by length and beginning.
 #[derive(Debug, Default)]
-pub(crate) struct Rollups(BTreeMap<(String, Resolution, i64), Counts>);
+pub(crate) struct Rollups(BTreeMap<String, BTreeMap<(Resolution, i64), Counts>>);
 
 impl Rollups {
     /// Adds to the minute and to the hour that hold an instant.
     pub(crate) fn add(&mut self, sync_uid: &str, at_ms: i64, mut add: impl FnMut(&mut Counts)) {
+        let of_sync = match self.0.get_mut(sync_uid) {
+            Some(of_sync) => of_sync,
+            None => self.0.entry(sync_uid.to_owned()).or_default(),
+        };
         for resolution in Resolution::ALL {
-            let key = (sync_uid.to_owned(), resolution, resolution.floor(at_ms));
-            add(self.0.entry(key).or_default());
+            add(of_sync.entry((resolution, resolution.floor(at_ms))).or_default());
         }
     }
 
     /// What is to be added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Resolution, i64, &Counts)> {
-        self.0.iter().map(|((uid, resolution, start_ms), counts)| (uid.as_str(), *resolution, *start_ms, counts))
+        self.0.iter().flat_map(|(uid, of_sync)| {
+            of_sync.iter().map(|((resolution, start_ms), counts)| (uid.as_str(), *resolution, *start_ms, counts))
+        })
     }
 }
 

@@ -1,12 +1,29 @@
-//! Reads attempts back, the newest first, and forgets the old ones.
+//! Reads attempts back, the newest first.
 
-use prost::Message as _;
-use sluice_proto::delivery::v1::Attempt;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+};
+
+use bytes::Bytes;
+use sluice_proto::delivery::v1::{Attempt, AttemptOutcome};
+use sqlx::SqliteConnection;
 
 use super::{
     Store, StoreError,
-    reports::{id_bytes, slot},
+    chunks::{self, Candidate, Span},
+    marks,
+    reports::attempt,
+};
+use crate::{
+    reports::{
+        Fate,
+        chunk::Reader,
+        head::{Head, Kind, Read},
+        marks::{Mark, MarkKind},
+        slot,
+    },
+    time::millis,
 };
 
 /// Which attempts. Every field that is set must hold.
@@ -40,10 +57,99 @@ pub(crate) struct ListedAttempt {
     pub(crate) start_ms: i64,
     /// Order of storing: second part of the place.
     pub(crate) id: i64,
-    /// Bytes of the attempt as it is stored.
+    /// Bytes of the report as it is stored.
     pub(crate) encoded_len: usize,
     /// The attempt.
     pub(crate) attempt: Attempt,
+}
+
+/// What an attempt is chosen by.
+struct Chosen<'a> {
+    delivery: &'a [u8],
+    sync_uid: &'a [u8],
+    event_id: &'a [u8],
+    outcome: i32,
+    start_ms: i64,
+}
+
+/// A place in a list: when an attempt began, and the order of storing.
+type Place = (i64, i64);
+
+/// The id of a chunk's report, from its place among them.
+const ID_SHIFT: u32 = 16;
+
+impl AttemptQuery {
+    /// Whether an attempt is one of these.
+    pub(crate) fn takes(&self, attempt: &Attempt) -> bool {
+        self.takes_chosen(&Chosen {
+            delivery: attempt.delivery.as_bytes(),
+            sync_uid: attempt.sync_uid.as_bytes(),
+            event_id: attempt.event_id.as_bytes(),
+            outcome: attempt.outcome,
+            start_ms: millis(attempt.start_time.as_ref()),
+        })
+    }
+
+    /// Whether a report is of one of these.
+    fn takes_report(&self, head: &Head) -> bool {
+        let Kind::Attempt { outcome, .. } = head.kind else { return false };
+        self.takes_chosen(&Chosen {
+            delivery: &head.delivery,
+            sync_uid: &head.sync_uid,
+            event_id: &head.event_id,
+            outcome,
+            start_ms: head.at_ms,
+        })
+    }
+
+    fn takes_chosen(&self, attempt: &Chosen<'_>) -> bool {
+        let mut parts = attempt.delivery.split(|byte| *byte == b'/');
+        let of_scope = match &self.scope {
+            AttemptScope::Sync(uid) => attempt.sync_uid == uid.as_bytes(),
+            AttemptScope::Project(project) => parts.nth(1) == Some(project.as_bytes()),
+        };
+        let is = |id: &str, found: Option<&[u8]>| id.is_empty() || found == Some(id.as_bytes());
+        of_scope
+            && (self.outcomes.is_empty() || self.outcomes.contains(&attempt.outcome))
+            && self.start_ms_inclusive.is_none_or(|bound| attempt.start_ms >= bound)
+            && self.end_ms_exclusive.is_none_or(|bound| attempt.start_ms < bound)
+            && is(&self.event_id, Some(attempt.event_id))
+            && is(&self.delivery_id, attempt.delivery.rsplit(|byte| *byte == b'/').next())
+    }
+
+    /// The id that singles out the fewest, if one is given.
+    fn id(&self) -> Option<Mark> {
+        match (self.delivery_id.as_str(), self.event_id.as_str()) {
+            ("", "") => None,
+            ("", event) => Some(Mark::of(MarkKind::Event, event.as_bytes())),
+            (delivery, _) => Some(Mark::of(MarkKind::Delivery, delivery.as_bytes())),
+        }
+    }
+
+    fn scope_mark(&self) -> Mark {
+        match &self.scope {
+            AttemptScope::Sync(uid) => Mark::of(MarkKind::Sync, uid.as_bytes()),
+            AttemptScope::Project(project) => Mark::of(MarkKind::Project, project.as_bytes()),
+        }
+    }
+
+    /// Where those that follow a place can be.
+    fn span(&self, after: Option<Place>) -> Span {
+        let end = self.end_ms_exclusive.map_or(i64::MAX, |end| end.saturating_sub(1));
+        let is_success = |outcome: &i32| *outcome == AttemptOutcome::Delivered as i32;
+        let fate = match self.outcomes.as_slice() {
+            [] => None,
+            outcomes if outcomes.iter().all(is_success) => Some(Fate::Succeeded),
+            outcomes if !outcomes.iter().any(is_success) => Some(Fate::Failed),
+            _ => None,
+        };
+        Span {
+            first_ms: self.start_ms_inclusive.unwrap_or(i64::MIN),
+            last_ms: after.map_or(end, |(start_ms, _)| start_ms.min(end)),
+            fate,
+            attempts: true,
+        }
+    }
 }
 
 impl Store {
@@ -51,72 +157,88 @@ impl Store {
     pub(crate) async fn attempts(
         &self,
         query: &AttemptQuery,
-        after: Option<(i64, i64)>,
-        limit: i64,
+        after: Option<Place>,
+        limit: usize,
     ) -> Result<Vec<ListedAttempt>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::default();
-        // A `+` keeps SQLite from using an index on that column: ids single out far fewer rows than a sync does, and of a
-        // whole project's attempts the newest are wanted.
-        let by_id = !(query.event_id.is_empty() && query.delivery_id.is_empty());
-        if by_id {
-            // What an id is found by begins with a slot of time: each slot that there is is asked for it.
-            let first = query.start_ms_inclusive.map_or(i64::MIN, slot);
-            let last = query.end_ms_exclusive.map_or(i64::MAX, slot);
-            sql.push("WITH RECURSIVE slots (at) AS (SELECT min(slot) FROM attempts WHERE slot >= ");
-            sql.push_bind(first).push(" UNION ALL SELECT (SELECT min(slot) FROM attempts WHERE slot > at) FROM slots");
-            sql.push(" WHERE at < ").push_bind(last);
-            sql.push(") SELECT start_ms, id, content FROM slots CROSS JOIN attempts ON slot = at WHERE ");
-        } else {
-            sql.push("SELECT start_ms, id, content FROM attempts WHERE ");
+        // One look at the store: chunks that go meanwhile are there to its end.
+        let mut transaction = self.readers.begin().await?;
+        let span = query.span(after);
+        let mut newest = Newest { query, after, limit, found: BinaryHeap::new(), reader: chunks::reader()? };
+        if let Some(id) = query.id() {
+            let slots = slot(span.first_ms)..=slot(span.last_ms);
+            let ids: Vec<i64> = marks::chunks_with(&mut transaction, slots, id).await?.into_iter().collect();
+            let candidates = chunks::among(&mut transaction, &ids, &span).await?;
+            newest.look_into(&mut transaction, &candidates).await?;
+            return Ok(newest.list());
         }
-        match &query.scope {
-            AttemptScope::Sync(uid) => {
-                sql.push(if by_id { "+sync IN " } else { "sync IN " });
-                sql.push("(SELECT key FROM reported_syncs WHERE uid = ").push_bind(uid.clone()).push(")");
-            }
-            AttemptScope::Project(project) => {
-                sql.push("+sync IN (SELECT key FROM reported_syncs WHERE project = ");
-                sql.push_bind(project.clone()).push(")");
-            }
+        let scope = query.scope_mark();
+        let mut slot_before = slot(span.last_ms).saturating_add(1);
+        while let Some(slot) = chunks::slot_before(&mut transaction, slot_before).await?
+            && slot >= self::slot(span.first_ms)
+            && !newest.is_full()
+        {
+            let of_scope = marks::chunks_with(&mut transaction, slot..=slot, scope).await?;
+            let candidates = of_these(chunks::in_slot(&mut transaction, slot, &span).await?, &of_scope);
+            newest.look_into(&mut transaction, &candidates).await?;
+            slot_before = slot;
         }
-        if !query.event_id.is_empty() {
-            sql.push(" AND event = ").push_bind(id_bytes(&query.event_id));
-        }
-        if !query.delivery_id.is_empty() {
-            sql.push(" AND delivery = ").push_bind(id_bytes(&query.delivery_id));
-        }
-        if let Some(start_ms) = query.start_ms_inclusive {
-            sql.push(" AND start_ms >= ").push_bind(start_ms);
-        }
-        if let Some(end_ms) = query.end_ms_exclusive {
-            sql.push(" AND start_ms < ").push_bind(end_ms);
-        }
-        if !query.outcomes.is_empty() {
-            sql.push(" AND outcome IN (");
-            let mut separated = sql.separated(", ");
-            for outcome in &query.outcomes {
-                separated.push_bind(*outcome);
-            }
-            sql.push(")");
-        }
-        if let Some((start_ms, id)) = after {
-            sql.push(" AND (start_ms, id) < (").push_bind(start_ms).push(", ").push_bind(id).push(")");
-        }
-        sql.push(" ORDER BY start_ms DESC, id DESC LIMIT ").push_bind(limit);
+        Ok(newest.list())
+    }
+}
 
-        let rows = sql.build().fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                let content: &[u8] = row.try_get(2)?;
-                let attempt =
-                    Attempt::decode(content).map_err(|source| StoreError::Unreadable { what: "an attempt", source })?;
-                Ok(ListedAttempt {
-                    start_ms: row.try_get(0)?,
-                    id: row.try_get(1)?,
-                    encoded_len: content.len(),
-                    attempt,
-                })
-            })
-            .collect()
+fn of_these(mut candidates: Vec<Candidate>, ids: &HashSet<i64>) -> Vec<Candidate> {
+    candidates.retain(|candidate| ids.contains(&candidate.id));
+    candidates
+}
+
+/// The newest attempts that were found so far.
+struct Newest<'a> {
+    query: &'a AttemptQuery,
+    after: Option<Place>,
+    limit: usize,
+    /// The oldest of them on top.
+    found: BinaryHeap<Reverse<(Place, Bytes)>>,
+    reader: Reader,
+}
+
+impl Newest<'_> {
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.limit
+    }
+
+    /// Looks into chunks, which come in the order of their ends, the latest first: until what follows is older than all.
+    async fn look_into(
+        &mut self,
+        connection: &mut SqliteConnection,
+        candidates: &[Candidate],
+    ) -> Result<(), StoreError> {
+        for candidate in candidates {
+            let oldest_ms = self.found.peek().map_or(i64::MIN, |Reverse(((start_ms, _), _))| *start_ms);
+            if self.is_full() && oldest_ms > candidate.last_ms {
+                return Ok(());
+            }
+            let reports = chunks::read(connection, &mut self.reader, candidate.id).await?;
+            for (report, at) in reports.into_iter().zip(0_i64..) {
+                let Ok(Read::Kept(head)) = Read::of(report.clone()) else { continue };
+                let place = (head.at_ms, candidate.id << ID_SHIFT | at);
+                if self.after.is_none_or(|after| place < after) && self.query.takes_report(&head) {
+                    // By itself: what is shared would keep the whole chunk in memory.
+                    self.found.push(Reverse((place, Bytes::copy_from_slice(&report))));
+                    if self.found.len() > self.limit {
+                        self.found.pop();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list(self) -> Vec<ListedAttempt> {
+        let sorted = self.found.into_sorted_vec().into_iter();
+        let listed = sorted.filter_map(|Reverse(((start_ms, id), report))| {
+            let encoded_len = report.len();
+            Some(ListedAttempt { start_ms, id, encoded_len, attempt: attempt(report)? })
+        });
+        listed.collect()
     }
 }

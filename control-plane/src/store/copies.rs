@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use sluice_host::{
     data_folder::{DataFolder, DataFolderError},
@@ -12,14 +13,14 @@ use sluice_host::{
 };
 use sluice_pipeline::catalog::CatalogHash;
 use sqlx::{
-    SqlitePool,
+    Row as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    StoreError, sealed,
+    StoreError, chunks, sealed,
     sqlite::{FILE, make_private, refuse_newer},
 };
 
@@ -195,8 +196,37 @@ async fn check(pool: &SqlitePool, file: &Path, key: Option<&SecretsKey>) -> Resu
             None => sealed::check(content)?,
         }
     }
-    let attempt_count = sqlx::query_scalar("SELECT count(*) FROM attempts").fetch_one(pool).await.map_err(broken)?;
+    let attempt_count = count_attempts(pool, file).await?;
     Ok(Contents { epoch, revision, sync_count: i64::try_from(syncs.len()).unwrap_or(i64::MAX), attempt_count })
+}
+
+/// How many attempts there are, after every report was read. In a store of an earlier form they have rows of their own.
+async fn count_attempts(pool: &SqlitePool, file: &Path) -> Result<i64, CopyError> {
+    let damaged = |reason: String| CopyError::Damaged { path: file.display().to_string(), reason };
+    let broken = |error: sqlx::Error| damaged(error.to_string());
+    let has = async |table: &str| -> Result<bool, CopyError> {
+        let has = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?").bind(table.to_owned());
+        has.fetch_one(pool).await.map_err(broken)
+    };
+    let mut count = 0;
+    if has("attempts").await? {
+        count += sqlx::query_scalar::<_, i64>("SELECT count(*) FROM attempts").fetch_one(pool).await.map_err(broken)?;
+    }
+    if has("report_chunks").await? {
+        let mut reader = chunks::reader()?;
+        let mut rows = sqlx::query("SELECT id, attempts, endings, body_bytes, body FROM report_chunks").fetch(pool);
+        while let Some(row) = rows.try_next().await.map_err(broken)? {
+            let (id, attempts, endings): (i64, i64, i64) =
+                (row.try_get(0).map_err(broken)?, row.try_get(1).map_err(broken)?, row.try_get(2).map_err(broken)?);
+            let reports =
+                chunks::open(&mut reader, &row)?.map_err(|error| damaged(format!("reports {id}: {error}")))?;
+            if i64::try_from(reports.len()) != Ok(attempts + endings) {
+                return Err(damaged(format!("reports {id}: {} of {} are there", reports.len(), attempts + endings)));
+            }
+            count += attempts;
+        }
+    }
+    Ok(count)
 }
 
 /// The hash as versions before this one made it, of syncs in the order of their uids.

@@ -1,47 +1,13 @@
 //! Forgets reports: successes before failures, in steps that writes do not wait for.
 
-use sqlx::Row as _;
+use std::collections::BTreeSet;
 
-use super::{Store, StoreError};
-
-/// Reports of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// With a 2xx.
-    Succeeded,
-    /// Without.
-    Failed,
-}
-
-impl Fate {
-    /// What separates the two in SQL. DELIVERED is 1 for attempts and endings.
-    fn statements(self) -> [&'static str; 2] {
-        match self {
-            Self::Succeeded => [
-                "DELETE FROM attempts WHERE id IN
-                 (SELECT id FROM attempts WHERE start_ms >= ?1 AND start_ms < ?2 AND outcome = 1 ORDER BY start_ms LIMIT ?3)
-                 RETURNING start_ms",
-                "DELETE FROM endings WHERE id IN
-                 (SELECT id FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome = 1
-                  ORDER BY end_ms LIMIT ?3)
-                 RETURNING end_ms",
-            ],
-            Self::Failed => [
-                "DELETE FROM attempts WHERE id IN
-                 (SELECT id FROM attempts WHERE start_ms >= ?1 AND start_ms < ?2 AND outcome <> 1 ORDER BY start_ms LIMIT ?3)
-                 RETURNING start_ms",
-                "DELETE FROM endings WHERE id IN
-                 (SELECT id FROM endings WHERE end_ms >= ?1 AND end_ms < ?2 AND outcome <> 1
-                  ORDER BY end_ms LIMIT ?3)
-                 RETURNING end_ms",
-            ],
-        }
-    }
-}
+use super::{Store, StoreError, marks};
+use crate::reports::{Fate, slot};
 
 impl Store {
-    /// Forgets up to `limit` attempts and as many endings of that fate from `from_ms` up to but not at `before_ms`, the oldest first.
-    /// Gives how many, and when the last of them was.
+    /// Forgets up to `limit` chunks of reports of that fate that tell of nothing from `before_ms` on, the oldest first, of slots that do
+    /// not end before `from_ms`. Gives how many reports that were, and of when the last of them.
     pub(crate) async fn forget_reports(
         &self,
         fate: Fate,
@@ -50,16 +16,23 @@ impl Store {
         limit: i64,
     ) -> Result<(u64, i64), StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let (mut count, mut last_ms) = (0, from_ms);
-        for statement in fate.statements() {
-            let rows =
-                sqlx::query(statement).bind(from_ms).bind(before_ms).bind(limit).fetch_all(&mut *transaction).await?;
-            for row in &rows {
-                last_ms = last_ms.max(row.try_get(0)?);
-            }
-            count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let gone: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "DELETE FROM report_chunks WHERE id IN
+             (SELECT id FROM report_chunks WHERE slot >= ?1 AND last_ms < ?2 AND fate = ?3 ORDER BY slot, last_ms LIMIT ?4)
+             RETURNING slot, last_ms, attempts + endings",
+        )
+        .bind(slot(from_ms))
+        .bind(before_ms)
+        .bind(fate.number())
+        .bind(limit)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let slots: BTreeSet<i64> = gone.iter().map(|(slot, ..)| *slot).collect();
+        for slot in slots {
+            marks::orphan(&mut transaction, slot, fate).await?;
         }
-        if fate == Fate::Succeeded && count > 0 {
+        let last_ms = gone.iter().map(|(_, last_ms, _)| *last_ms).max().unwrap_or(from_ms).max(from_ms);
+        if fate == Fate::Succeeded && !gone.is_empty() {
             // What is older may be counted by its rollups alone from now on.
             sqlx::query("UPDATE kept SET reports_from_ms = max(reports_from_ms, ?)")
                 .bind(last_ms.saturating_add(1))
@@ -67,6 +40,7 @@ impl Store {
                 .await?;
         }
         transaction.commit().await?;
+        let count = gone.iter().map(|(.., count)| u64::try_from(*count).unwrap_or(0)).sum();
         Ok((count, last_ms))
     }
 

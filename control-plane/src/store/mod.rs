@@ -7,11 +7,13 @@ mod alerts;
 mod attempts;
 mod audit;
 mod batch;
+mod chunks;
 mod copies;
+mod earlier;
 mod forget;
 mod keys;
 mod many;
-mod report_keys;
+mod marks;
 mod reports;
 mod requests;
 mod rollups;
@@ -19,25 +21,27 @@ mod sealed;
 mod sqlite;
 mod syncs;
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use sluice_host::sealing::{Sealer, SecretsKey, Unopenable};
 use sqlx::SqlitePool;
 use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
-use self::report_keys::KnownKeys;
 pub(crate) use self::{
     alerts::{Finding, Notice, RuleChange, Turn},
     attempts::{AttemptQuery, AttemptScope},
     audit::AuditQuery,
     batch::Step,
-    forget::Fate,
-    reports::{AttemptRow, DroppedRow, EndingRow, ReportedSync, Reports, id_bytes},
+    reports::{Reports, attempt},
     requests::{Once, Written},
     syncs::Change,
 };
-use crate::publish::Publisher;
+use crate::{publish::Publisher, reports::chunk::Press};
 
 /// The store. Clones share it.
 #[derive(Clone)]
@@ -47,7 +51,8 @@ pub(crate) struct Store {
     readers: SqlitePool,
     publisher: Publisher,
     sealer: Sealer,
-    known_keys: KnownKeys,
+    /// Held while reports are compressed, never across an await.
+    press: Arc<Mutex<Press>>,
 }
 
 /// Why the store could not be opened or used.
@@ -99,6 +104,9 @@ pub enum StoreError {
         /// Why.
         source: Unopenable,
     },
+    /// The library that compresses reports has failed.
+    #[error("reports cannot be compressed or read")]
+    Compression(#[source] io::Error),
     /// The task that wrote was ended before it was done.
     #[error("the write was broken off")]
     BrokenOff,
@@ -112,8 +120,9 @@ impl Store {
     /// If the file cannot be used or holds something else.
     pub(crate) async fn open(folder: &Path, key: &SecretsKey, publisher: Publisher) -> Result<Self, StoreError> {
         let (writer, readers, sealer) = sqlite::open(folder, key).await?;
-        rollups::build(&writer).await?;
-        let store = Self { writer, readers, publisher, sealer, known_keys: KnownKeys::default() };
+        let press = Arc::new(Mutex::new(Press::new().map_err(StoreError::Compression)?));
+        let store = Self { writer, readers, publisher, sealer, press };
+        store.take_over_reports().await?;
         store.publisher.revision(store.newest().await?);
         Ok(store)
     }

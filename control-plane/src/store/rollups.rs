@@ -3,15 +3,14 @@
 use std::{collections::HashMap, ops::Range};
 
 use prost::Message as _;
-use sluice_proto::{
-    delivery::v1::Attempt,
-    sync::v1::{Sync, SyncHealth},
-};
-use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sluice_proto::sync::v1::{Sync, SyncHealth};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Store, StoreError,
+    chunks::{self, Span},
     many::{Many, pieces},
+    marks,
 };
 use crate::{
     figures::{
@@ -20,15 +19,12 @@ use crate::{
         histogram::Histogram,
         rollup::{Counts, Resolution, Rollups},
     },
-    time::millis,
+    reports::{
+        head::Read,
+        marks::{Mark, MarkKind},
+        slot,
+    },
 };
-
-/// Counts attempts that were stored just now.
-pub(super) fn count_attempts(rollups: &mut Rollups, attempts: &[Attempt]) {
-    for attempt in attempts {
-        rollups.add(&attempt.sync_uid, millis(attempt.start_time.as_ref()), |counts| counts.attempt(attempt.outcome));
-    }
-}
 
 static LATENCIES: Many = Many::new(
     "SELECT resolution_ms, sync_uid, start_ms, latencies FROM (VALUES",
@@ -91,18 +87,16 @@ pub(super) async fn add(connection: &mut SqliteConnection, rollups: &Rollups) ->
     Ok(())
 }
 
-/// Brings the syncs' health up to date with attempts that were stored just now.
-pub(super) async fn note_health(connection: &mut SqliteConnection, attempts: &[Attempt]) -> Result<(), StoreError> {
-    let mut signs: HashMap<&str, Signs> = HashMap::new();
-    for attempt in attempts {
-        let start_ms = millis(attempt.start_time.as_ref());
-        signs.entry(&attempt.sync_uid).or_default().attempt(attempt, start_ms);
-    }
+/// Brings the syncs' health up to date with what attempts that were stored just now tell of it.
+pub(super) async fn note_health(
+    connection: &mut SqliteConnection,
+    signs: HashMap<String, Signs>,
+) -> Result<(), StoreError> {
     let signs: Vec<_> = signs.into_iter().collect();
     for piece in pieces(&signs) {
         let mut query = sqlx::query(HEALTHS.text(piece.len()));
         for (sync_uid, _) in piece {
-            query = query.bind((*sync_uid).to_owned());
+            query = query.bind(sync_uid.clone());
         }
         let mut stored = HashMap::new();
         for row in query.fetch_all(&mut *connection).await? {
@@ -110,82 +104,11 @@ pub(super) async fn note_health(connection: &mut SqliteConnection, attempts: &[A
         }
         let mut query = sqlx::query(HEALTH.text(piece.len()));
         for (sync_uid, signs) in piece {
-            let before = stored.remove(*sync_uid).unwrap_or_default();
-            query = query.bind((*sync_uid).to_owned()).bind(signs.clone().after(&before).encode_to_vec());
+            let before = stored.remove(sync_uid).unwrap_or_default();
+            query = query.bind(sync_uid.clone()).bind(signs.clone().after(&before).encode_to_vec());
         }
         query.execute(&mut *connection).await?;
     }
-    Ok(())
-}
-
-/// Counts what was reported before there were rollups. Does nothing when it was done.
-pub(super) async fn build(writer: &SqlitePool) -> Result<(), StoreError> {
-    const STEP: i64 = 10_000;
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let built: bool = sqlx::query_scalar("SELECT rollups_built FROM kept").fetch_one(&mut *transaction).await?;
-    if built {
-        return Ok(());
-    }
-    let mut last_id = 0_i64;
-    loop {
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT id, content FROM attempts WHERE id > ? ORDER BY id LIMIT ?")
-                .bind(last_id)
-                .bind(STEP)
-                .fetch_all(&mut *transaction)
-                .await?;
-        let Some((last, _)) = rows.last() else { break };
-        last_id = *last;
-        let decode = |(_, bytes): &(i64, Vec<u8>)| Attempt::decode(bytes.as_slice());
-        let attempts: Vec<_> = rows
-            .iter()
-            .map(decode)
-            .collect::<Result<_, _>>()
-            .map_err(|source| StoreError::Unreadable { what: "an attempt", source })?;
-        let mut rollups = Rollups::default();
-        count_attempts(&mut rollups, &attempts);
-        add(&mut transaction, &rollups).await?;
-        note_health(&mut transaction, &attempts).await?;
-    }
-    last_id = 0;
-    loop {
-        let rows = sqlx::query(
-            "SELECT endings.id, uid, outcome, attempt_count, accept_ms, end_ms
-             FROM endings JOIN reported_syncs ON key = endings.sync WHERE endings.id > ? ORDER BY endings.id LIMIT ?",
-        )
-        .bind(last_id)
-        .bind(STEP)
-        .fetch_all(&mut *transaction)
-        .await?;
-        let Some(last) = rows.last() else { break };
-        last_id = last.try_get(0)?;
-        let mut rollups = Rollups::default();
-        for row in &rows {
-            let (accept_ms, end_ms): (i64, i64) = (row.try_get(4)?, row.try_get(5)?);
-            let (outcome, attempt_count): (i32, i32) = (row.try_get(2)?, row.try_get(3)?);
-            let add = |counts: &mut Counts| counts.ending(outcome, attempt_count, end_ms - accept_ms);
-            rollups.add(row.try_get(1)?, end_ms, add);
-        }
-        add(&mut transaction, &rollups).await?;
-    }
-    let dropped =
-        sqlx::query("SELECT sync_uid, minute_ms, attempts, delivered, expired, discarded FROM dropped_minutes")
-            .fetch_all(&mut *transaction)
-            .await?;
-    let mut rollups = Rollups::default();
-    for row in &dropped {
-        let counts = Counts {
-            attempts: row.try_get(2)?,
-            delivered: row.try_get(3)?,
-            expired: row.try_get(4)?,
-            discarded: row.try_get(5)?,
-            ..Counts::default()
-        };
-        rollups.add(row.try_get(0)?, row.try_get(1)?, |sum| sum.merge(&counts));
-    }
-    add(&mut transaction, &rollups).await?;
-    sqlx::query("UPDATE kept SET rollups_built = 1").execute(&mut *transaction).await?;
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -333,32 +256,20 @@ async fn count_reports(
     part: Range<i64>,
     sum: &mut Counts,
 ) -> Result<(), StoreError> {
-    let attempts: Vec<(i32, i64)> = sqlx::query_as(
-        "SELECT outcome, count(*) FROM attempts
-         WHERE sync IN (SELECT key FROM reported_syncs WHERE uid = ?1) AND start_ms >= ?2 AND start_ms < ?3
-         GROUP BY outcome",
-    )
-    .bind(sync_uid)
-    .bind(part.start)
-    .bind(part.end)
-    .fetch_all(&mut *connection)
-    .await?;
-    for (outcome, count) in attempts {
-        let mut one = Counts::default();
-        one.attempt(outcome);
-        sum.attempts += one.attempts * count;
-    }
-    let endings: Vec<(i32, i32, i64)> = sqlx::query_as(
-        "SELECT outcome, attempt_count, end_ms - accept_ms FROM endings
-         WHERE sync IN (SELECT key FROM reported_syncs WHERE uid = ?1) AND end_ms >= ?2 AND end_ms < ?3",
-    )
-    .bind(sync_uid)
-    .bind(part.start)
-    .bind(part.end)
-    .fetch_all(&mut *connection)
-    .await?;
-    for (outcome, attempt_count, latency_ms) in endings {
-        sum.ending(outcome, attempt_count, latency_ms);
+    let span = Span { first_ms: part.start, last_ms: part.end.saturating_sub(1), fate: None, attempts: false };
+    let mark = Mark::of(MarkKind::Sync, sync_uid.as_bytes());
+    let slots = slot(span.first_ms)..=slot(span.last_ms);
+    let ids: Vec<i64> = marks::chunks_with(connection, slots, mark).await?.into_iter().collect();
+    let mut reader = chunks::reader()?;
+    for candidate in chunks::among(connection, &ids, &span).await? {
+        for report in chunks::read(connection, &mut reader, candidate.id).await? {
+            match Read::of(report) {
+                Ok(Read::Kept(head)) if head.sync_uid == sync_uid.as_bytes() && part.contains(&head.at_ms) => {
+                    sum.report(&head);
+                }
+                _ => {}
+            }
+        }
     }
     // What a node has dropped is known by the minute: it counts where its minute begins.
     let dropped: (i64, i64, i64, i64) = sqlx::query_as(

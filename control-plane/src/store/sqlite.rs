@@ -136,13 +136,18 @@ mod tests {
 
     use prost::Message as _;
     use sluice_host::clock::Clock;
-    use sluice_proto::{name::SyncName, sync::v1::Sync};
+    use sluice_proto::{
+        delivery::v1::{Attempt, AttemptOutcome},
+        name::SyncName,
+        sync::v1::Sync,
+    };
 
     use super::*;
     use crate::{
         figures::rollup::Resolution,
         publish::Publisher,
         store::{AttemptQuery, AttemptScope, Store, attempts::ListedAttempt},
+        time::timestamp,
     };
 
     /// A store whose tables have the form of the first `count` migrations, with a sync from then.
@@ -182,46 +187,112 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn reports_of_before_they_went_by_the_minute_are_found_and_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        store_of(folder.path(), MIGRATOR.iter().filter(|migration| migration.version < 60).count()).await;
-        let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
+    const DELIVERY: &str = "0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d";
+    const EVENT: &str = "0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e";
+
+    /// Puts two attempts and an ending into tables of before there were chunks, of the form of before or after migration 60.
+    async fn put_reports(pool: &SqlitePool, by_slot: bool) {
         sqlx::raw_sql(
-            "INSERT INTO reported_syncs VALUES (1, 'u', 'default', 'a');
-             INSERT INTO reported_instances VALUES (1, 'i');
-             INSERT INTO attempts VALUES (7, x'64', 1, 1, 1, 1, x'65', 2, 90000, x''), (8, x'64', 2, 1, 1, 1, x'65', 1, 400000, x'');
-             INSERT INTO endings VALUES (x'64', 1, 1, x'65', 1, 0, 90000, 400010, 2);
-             INSERT INTO rollups VALUES (60000, 'u', 60000, 1, 0, 0, 0, 0, 0, x''), (60000, 'u', 360000, 1, 1, 0, 1, 0, 0, x'');
-             UPDATE kept SET rollups_built = 1;",
+            "INSERT INTO reported_syncs VALUES (1, 'u', 'default', 'a'); INSERT INTO reported_instances VALUES (1, 'i');",
         )
-        .execute(&pool)
+        .execute(pool)
         .await
         .unwrap();
-        pool.close().await;
-
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await.unwrap();
-        for (event_id, delivery_id) in [("e", ""), ("", "d"), ("e", "d")] {
-            let query = AttemptQuery {
-                scope: AttemptScope::Project("default".into()),
-                outcomes: Vec::new(),
-                start_ms_inclusive: None,
-                end_ms_exclusive: None,
-                event_id: event_id.into(),
-                delivery_id: delivery_id.into(),
+        for (id, round, outcome, start_ms) in
+            [(7, 1, AttemptOutcome::RetryNextRound, 90_000), (8, 2, AttemptOutcome::Delivered, 400_000)]
+        {
+            let attempt = Attempt {
+                delivery: format!("projects/default/syncs/a/deliveries/{DELIVERY}"),
+                sync_uid: "u".into(),
+                event_id: EVENT.into(),
+                round,
+                outcome: outcome.into(),
+                start_time: Some(timestamp(start_ms)),
+                ..Attempt::default()
             };
-            let ids = |found: Vec<ListedAttempt>| found.iter().map(|attempt| attempt.id).collect::<Vec<_>>();
-            assert_eq!(ids(store.attempts(&query, None, 10).await.unwrap()), [8, 7]);
-            let later = AttemptQuery { start_ms_inclusive: Some(90_001), ..query };
-            assert_eq!(ids(store.attempts(&later, None, 10).await.unwrap()), [8]);
-            let sooner = AttemptQuery { start_ms_inclusive: None, end_ms_exclusive: Some(400_000), ..later };
-            assert_eq!(ids(store.attempts(&sooner, None, 10).await.unwrap()), [7]);
+            let columns = if by_slot { "slot, start_ms," } else { "start_ms," };
+            let values = if by_slot { format!("{}, {start_ms},", start_ms / 300_000) } else { format!("{start_ms},") };
+            sqlx::query(sqlx::AssertSqlSafe(format!(
+                "INSERT INTO attempts ({columns} id, delivery, round, attempt, instance, sync, event, outcome, content)
+                 VALUES ({values} {id}, x'{DELIVERY}', {round}, 1, 1, 1, x'{EVENT}', {}, ?)",
+                outcome as i32
+            )))
+            .bind(attempt.encode_to_vec())
+            .execute(pool)
+            .await
+            .unwrap();
         }
-        let minutes = store.series("u", Resolution::Minute, 0..i64::MAX).await.unwrap();
-        assert_eq!(minutes.iter().map(|(at_ms, _)| *at_ms).collect::<Vec<_>>(), [60_000, 360_000]);
-        let (counts, _) = store.metrics("u", 400_000, 400_020, 0).await.unwrap();
-        assert_eq!((counts.attempts, counts.delivered_after_retry), (1, 1));
-        store.close().await;
+        let (columns, values) = if by_slot { ("slot,", "1,") } else { ("", "") };
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "INSERT INTO endings ({columns} delivery, schedule, sync, event, outcome, reason, accept_ms, end_ms, attempt_count)
+             VALUES ({values} x'{DELIVERY}', 1, 1, x'{EVENT}', 1, 0, 90000, 400010, 2)"
+        )))
+        .execute(pool)
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn reports_of_before_there_were_chunks_are_found_and_counted() {
+        let before = |version| MIGRATOR.iter().filter(|migration| migration.version < version).count();
+        // Before there were rollups, before slots, before chunks.
+        for (count, by_slot) in [(before(20), false), (before(60), false), (before(70), true)] {
+            let folder = tempfile::tempdir().unwrap();
+            store_of(folder.path(), count).await;
+            let pool = SqlitePool::connect_with(options(&folder.path().join(FILE))).await.unwrap();
+            put_reports(&pool, by_slot).await;
+            if count > before(20) {
+                let by_start =
+                    ["resolution_ms, sync_uid, start_ms", "resolution_ms, start_ms, sync_uid"][usize::from(by_slot)];
+                let of = |start_ms: i64| match by_slot {
+                    true => format!("60000, {start_ms}, 'u'"),
+                    false => format!("60000, 'u', {start_ms}"),
+                };
+                sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+                    "INSERT INTO rollups ({by_start}, attempts, delivered, delivered_first_attempt, delivered_after_retry, expired,
+                         discarded, latencies)
+                     VALUES ({}, 1, 0, 0, 0, 0, 0, x''), ({}, 1, 1, 0, 1, 0, 0, x''); UPDATE kept SET rollups_built = 1;",
+                    of(60_000),
+                    of(360_000)
+                )))
+                .execute(&pool)
+                .await
+                .unwrap();
+            }
+            pool.close().await;
+
+            let key = SecretsKey::random();
+            for _ in 0..2 {
+                let store = Store::open(folder.path(), &key, Publisher::new(Clock::system())).await.unwrap();
+                for (event_id, delivery_id) in [(EVENT, ""), ("", DELIVERY), (EVENT, DELIVERY), ("", "")] {
+                    let query = AttemptQuery {
+                        scope: AttemptScope::Project("default".into()),
+                        outcomes: Vec::new(),
+                        start_ms_inclusive: None,
+                        end_ms_exclusive: None,
+                        event_id: event_id.into(),
+                        delivery_id: delivery_id.into(),
+                    };
+                    let rounds =
+                        |found: Vec<ListedAttempt>| found.iter().map(|one| one.attempt.round).collect::<Vec<_>>();
+                    assert_eq!(rounds(store.attempts(&query, None, 10).await.unwrap()), [2, 1]);
+                    let later = AttemptQuery { start_ms_inclusive: Some(90_001), ..query };
+                    assert_eq!(rounds(store.attempts(&later, None, 10).await.unwrap()), [2]);
+                    let sooner = AttemptQuery { start_ms_inclusive: None, end_ms_exclusive: Some(400_000), ..later };
+                    assert_eq!(rounds(store.attempts(&sooner, None, 10).await.unwrap()), [1]);
+                }
+                let minutes = store.series("u", Resolution::Minute, 0..i64::MAX).await.unwrap();
+                let told: Vec<_> = minutes.iter().map(|(at_ms, one)| (*at_ms, one.attempts, one.delivered)).collect();
+                assert_eq!(told, [(60_000, 1, 0), (360_000, 1, 1)]);
+                let (counts, _) = store.metrics("u", 400_000, 400_020, 0).await.unwrap();
+                assert_eq!((counts.attempts, counts.delivered_after_retry), (1, 1));
+                if count == before(20) {
+                    let health = &store.healths(&["u"]).await.unwrap()["u"];
+                    assert_eq!(health.last_success_time, Some(timestamp(400_000)));
+                }
+                store.close().await;
+            }
+        }
     }
 
     #[tokio::test]

@@ -374,7 +374,8 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     pub(crate) async fn open(channel: Channel, spool_id: &str) -> (Self, u64) {
-        let open = ReportsOpen { node: "nodes/a".into(), spool_id: spool_id.into(), first_sequence: 1 };
+        let open =
+            ReportsOpen { node: "nodes/a".into(), spool_id: spool_id.into(), first_sequence: 1, next_sequence: 0 };
         let mut reporter = Self::begin(channel, report_attempts_request::Message::Open(open)).await;
         match reporter.next().await.unwrap() {
             report_attempts_response::Message::Opened(opened) => (reporter, opened.next_sequence),

@@ -82,12 +82,13 @@ impl Uplink {
 
     async fn session(&self, redial: &mut Redial) -> Result<(), UplinkError> {
         let mut marks = self.spool.next_report();
-        let (spool_id, first_sequence) =
-            self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?.first_sequence))).await?;
+        let (spool_id, held) = self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?))).await?;
+        let first_sequence = held.first_sequence;
         let connection = self.dial.connect().await?;
         let mut client = Grpc::new(connection);
         let (requests, outgoing) = mpsc::channel(4);
-        let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence };
+        let next_sequence = held.next_sequence;
+        let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence, next_sequence };
         send(&requests, encoded::Request { open: Some(open), batch: None }).await?;
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let codec = ProstCodec::<encoded::Request, ReportAttemptsResponse>::default();

@@ -1096,6 +1096,10 @@ pub struct ReportsOpen {
     /// Sequence of the oldest report that the node still holds, or of the next one.
     #[prost(uint64, tag = "3")]
     pub first_sequence: u64,
+    /// Sequence of the next report that the spool will take. A spool may be a copy of another one: what is before this, when the
+    /// control plane hears of it for the first time, may have been reported by that one. 0: not told, so that any report may be.
+    #[prost(uint64, tag = "4")]
+    pub next_sequence: u64,
 }
 /// Consecutive reports.
 #[derive(Clone, PartialEq, ::prost::Message)]

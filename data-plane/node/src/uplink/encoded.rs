@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn is_on_the_wire_what_the_control_plane_reads() {
-        let open = ReportsOpen { node: "nodes/a".into(), spool_id: "s".into(), first_sequence: 7 };
+        let open = ReportsOpen { node: "nodes/a".into(), spool_id: "s".into(), first_sequence: 7, next_sequence: 9 };
         let request = Request { open: Some(open.clone()), batch: None };
         let read = v1::ReportAttemptsRequest::decode(&*request.encode_to_vec()).unwrap();
         assert_eq!(read.message, Some(report_attempts_request::Message::Open(open)));
