@@ -177,6 +177,15 @@ impl Clock {
         }
     }
 
+    /// Rests for `duration` so that there is more to do at once. It saves work and decides nothing: on a manual clock there is no
+    /// rest.
+    pub async fn rest(&self, duration: Duration) {
+        match &self.kind {
+            Kind::System(_) => tokio::time::sleep(duration).await,
+            Kind::Manual(_) => tokio::task::yield_now().await,
+        }
+    }
+
     /// Waits for `duration`. `wait` names what is waited for.
     pub async fn sleep(&self, duration: Duration, wait: &'static str) {
         self.sleep_until(self.now_ms().saturating_add(millis(duration)), wait).await;

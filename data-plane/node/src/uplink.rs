@@ -27,10 +27,14 @@ use crate::{
 const METHOD: &str = "/sluice.node.v1.NodeSessionService/ReportAttempts";
 
 /// Reports in one batch.
-const BATCH: usize = 512;
+const BATCH: usize = 2_048;
+
+/// What is less than a batch is sent so long after the last such one: storing few costs the control plane as much as storing
+/// hundreds.
+const PACE: Duration = Duration::from_millis(50);
 
 /// Reports that are sent and not acked.
-const WINDOW: u64 = 8 * BATCH as u64;
+const WINDOW: u64 = 4 * BATCH as u64;
 
 /// A control plane that does not ack for so long counts as gone.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -109,10 +113,14 @@ impl Uplink {
         let mut ack_due_ms = 0;
         // Whether everything that was on disk at the start has been sent: from then on what follows is in memory.
         let mut caught_up = false;
+        let mut paced_until = Duration::ZERO;
         loop {
             // What is less than a batch waits for the ack of those before it, so that a busy node sends large ones.
             let waiting = marks.borrow_and_update().saturating_sub(next);
-            let more = waiting > 0 && next - acked <= WINDOW && (next == acked + 1 || waiting >= BATCH as u64);
+            let full = waiting >= BATCH as u64;
+            let few = waiting > 0 && !full && next == acked + 1;
+            let pace = paced_until.saturating_sub(self.clock.elapsed());
+            let more = (full && next - acked <= WINDOW) || (few && pace.is_zero());
             tokio::select! {
                 biased;
                 response = responses.message() => {
@@ -127,8 +135,12 @@ impl Uplink {
                     if next == acked + 1 {
                         ack_due_ms = self.ack_due_ms();
                     }
+                    if few {
+                        paced_until = self.clock.elapsed() + PACE;
+                    }
                     next = self.send_batch(next, &mut caught_up, &requests).await?;
                 }
+                () = self.clock.rest(pace), if few && !more => paced_until = Duration::ZERO,
                 changed = marks.changed(), if !more => changed.map_err(|_| StoreError::Stopped)?,
                 () = self.clock.sleep_until(ack_due_ms, "report ack"), if next > acked + 1 => {
                     return Err(UplinkError::Silent);
