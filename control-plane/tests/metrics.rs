@@ -102,6 +102,7 @@ async fn reports_that_a_node_dropped_are_counted_by_the_minute_and_once() {
     let plane = Plane::start().await;
     let orders = plane.create("orders", sync()).await;
     let dropped = |minute: i64| Report {
+        ending: None,
         report: Some(report::Report::Dropped(DroppedReports {
             sync_uid: orders.uid.clone(),
             minute: Some(timestamp(START_MS + minute * 60_000)),

@@ -4,6 +4,7 @@
 //! Features: `client` and `server` choose the generated gRPC stubs; both are on by default.
 
 pub mod name;
+mod report_batch;
 mod resource;
 
 /// Keys and the service that manages them.
@@ -82,7 +83,7 @@ pub mod node {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
         include!("gen/sluice.node.v1.rs");
 
-        pub use crate::resource::Resource;
+        pub use crate::{report_batch::ReportBatch, resource::Resource};
     }
 }
 

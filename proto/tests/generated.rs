@@ -81,6 +81,7 @@ fn generate(root: &Path, out: &Path) {
         .bytes(".")
         .btree_map(".")
         .extern_path(".sluice.node.v1.Resource", "crate::resource::Resource")
+        .extern_path(".sluice.node.v1.ReportBatch", "crate::report_batch::ReportBatch")
         .skip_debug(["sluice.sync.v1.Secret", "sluice.access.v1.CreateKeyResponse"])
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")

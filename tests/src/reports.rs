@@ -46,7 +46,7 @@ impl Reporting {
                 let count = (BATCH / 2).min(deliveries - first);
                 let made =
                     (first..first + count).flat_map(|at| reports(at, began_ms + (at as f64 * step) as u64, &uids));
-                let batch = ReportBatch { first_sequence: 1 + 2 * first as u64, reports: made.collect() };
+                let batch = ReportBatch::of(1 + 2 * first as u64, &made.collect::<Vec<_>>());
                 sender.send(ReportAttemptsRequest { message: Some(Message::Batch(batch)) }).await.unwrap();
                 first += count;
             }
@@ -124,7 +124,7 @@ fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
         attempt_count: 1,
         ..Ending::default()
     };
-    [Kind::Attempt(attempt), Kind::Ended(ending)].map(|report| Report { report: Some(report) })
+    [Kind::Attempt(attempt), Kind::Ended(ending)].map(|report| Report { report: Some(report), ending: None })
 }
 
 /// A number that looks random (SplitMix64's finalizer).

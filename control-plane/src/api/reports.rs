@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use sluice_access::Caller;
 use sluice_proto::{
+    delivery::v1::Ending,
     name::{NodeName, SyncName, is_valid_id},
-    node::v1::{
-        DroppedReports, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsAck, ReportsOpen,
-        ReportsOpened, report::Report as Kind, report_attempts_request::Message,
-        report_attempts_response::Message as Answer,
+    node::{
+        self,
+        v1::{
+            DroppedReports, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsAck, ReportsOpen,
+            ReportsOpened, report::Report as Kind, report_attempts_request::Message,
+            report_attempts_response::Message as Answer,
+        },
     },
-    node::{self},
 };
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -21,11 +24,8 @@ use crate::{
     error::{Error, shorten},
     reports::{
         chunk::Report,
-        head::{
-            Head,
-            Kind::{Attempt, Ending},
-            Read,
-        },
+        head::{Head, Read},
+        slot,
     },
     store::Reports,
 };
@@ -163,12 +163,8 @@ fn read_batch(node: &str, spool: &Spool, batch: ReportBatch) -> Result<Reports, 
         dropped: Vec::new(),
     };
     for (sequence, report) in (batch.first_sequence..).zip(batch.reports) {
-        let encoded = Bytes::from(bounded(report).encode_to_vec());
-        let read = match Read::of(encoded.clone()) {
-            Ok(Read::Kept(head)) if is_known_form(&head) => {
-                reports.kept.push(Report { sequence, head, encoded });
-                true
-            }
+        let read = match Read::of(report.clone()) {
+            Ok(Read::Kept(head)) if is_known_form(&head) => keep(sequence, head, report, &mut reports.kept).is_ok(),
             Ok(Read::Dropped(dropped)) => {
                 tracing::warn!(
                     node,
@@ -187,23 +183,50 @@ fn read_batch(node: &str, spool: &Spool, batch: ReportBatch) -> Result<Reports, 
     Ok(reports)
 }
 
-/// The report, its long texts cut.
-fn bounded(mut report: node::v1::Report) -> node::v1::Report {
-    if let Some(Kind::Attempt(attempt)) = &mut report.report {
-        if attempt.error_message.len() > MAX_MESSAGE_BYTES {
-            attempt.error_message = shorten(&attempt.error_message, MAX_MESSAGE_BYTES);
-        }
-        attempt.response_excerpt.truncate(MAX_EXCERPT_BYTES);
+/// Keeps a report as it came, or, where that does not do, as it should have come: long texts cut, and an attempt and its ending
+/// apart from each other where they are of different slots.
+fn keep(sequence: u64, head: Head, encoded: Bytes, kept: &mut Vec<Report>) -> Result<(), DecodeError> {
+    let is_long = head.attempt.as_ref().is_some_and(|attempt| attempt.longest_text > MAX_EXCERPT_BYTES);
+    let is_parted = head.ended.is_some_and(|ended| slot(ended.end_ms) != slot(head.at_ms()));
+    if !is_long && !is_parted {
+        kept.push(Report { sequence, head, encoded });
+        return Ok(());
     }
-    report
+    let node::v1::Report { report, ending } = node::v1::Report::decode(encoded)?;
+    let mut parts = Vec::new();
+    match (report, ending) {
+        (Some(Kind::Attempt(mut attempt)), ending) => {
+            attempt.error_message = shorten(&attempt.error_message, MAX_MESSAGE_BYTES);
+            attempt.response_excerpt.truncate(MAX_EXCERPT_BYTES);
+            let apart = ending.filter(|_| is_parted).map(|ending| Ending {
+                delivery: attempt.delivery.clone(),
+                sync_uid: attempt.sync_uid.clone(),
+                event_id: attempt.event_id.clone(),
+                schedule: attempt.schedule,
+                outcome: ending.outcome,
+                reason: ending.reason,
+                accept_time: attempt.accept_time,
+                end_time: ending.end_time,
+                attempt_count: ending.attempt_count,
+            });
+            let ending = ending.filter(|_| !is_parted);
+            parts.push(node::v1::Report { report: Some(Kind::Attempt(attempt)), ending });
+            parts.extend(apart.map(|ending| node::v1::Report { report: Some(Kind::Ended(ending)), ending: None }));
+        }
+        (report, ending) => parts.push(node::v1::Report { report, ending }),
+    }
+    for part in parts {
+        let encoded = Bytes::from(part.encode_to_vec());
+        if let Read::Kept(head) = Read::of(encoded.clone())? {
+            kept.push(Report { sequence, head, encoded });
+        }
+    }
+    Ok(())
 }
 
 /// Whether names and ids are of the form that they have everywhere.
 fn is_known_form(head: &Head) -> bool {
-    let instance = match &head.kind {
-        Attempt { instance, .. } => instance.as_ref(),
-        Ending { .. } => b"",
-    };
+    let instance = head.attempt.as_ref().map_or(0, |attempt| attempt.instance.len());
     let is_bounded = |id: &[u8]| !id.is_empty() && id.len() <= MAX_ID_BYTES;
     let sync = || {
         let name = std::str::from_utf8(&head.delivery).ok()?.rsplit_once("/deliveries/")?.0;
@@ -212,7 +235,7 @@ fn is_known_form(head: &Head) -> bool {
     is_bounded(head.delivery_id())
         && is_bounded(&head.sync_uid)
         && head.event_id.len() <= MAX_ID_BYTES
-        && instance.len() <= MAX_ID_BYTES
+        && instance <= MAX_ID_BYTES
         && sync().is_some()
 }
 
@@ -230,35 +253,72 @@ fn dropped_counts(dropped: DroppedReports) -> Option<DroppedReports> {
 
 #[cfg(test)]
 mod tests {
-    use sluice_proto::{delivery, node::v1::Report};
+    use sluice_proto::{delivery::v1::Attempt, node::v1::AttemptEnding};
 
     use super::*;
+    use crate::{store::attempt, time::timestamp};
 
-    fn attempt(delivery: &str) -> Report {
-        let attempt = delivery::v1::Attempt { delivery: delivery.into(), sync_uid: "u".into(), ..Default::default() };
-        Report { report: Some(Kind::Attempt(attempt)) }
+    const GOOD: &str = "projects/default/syncs/a/deliveries/0102";
+
+    fn attempted(delivery: &str) -> node::v1::Report {
+        let attempt = Attempt { delivery: delivery.into(), sync_uid: "u".into(), ..Default::default() };
+        node::v1::Report { report: Some(Kind::Attempt(attempt)), ending: None }
     }
 
-    fn spool() -> Spool {
-        Spool { id: "s".into(), may_repeat_before: 1 }
+    fn read(first_sequence: u64, reports: &[node::v1::Report]) -> Result<Reports, Error> {
+        let spool = Spool { id: "s".into(), may_repeat_before: 1 };
+        read_batch("nodes/n", &spool, ReportBatch::of(first_sequence, reports))
     }
 
     #[test]
     fn what_cannot_be_read_does_not_hold_up_the_rest() {
-        let good = "projects/default/syncs/a/deliveries/0102";
-        let reports =
-            ["", "projects/default/syncs/a", "projects/default/syncs/A/deliveries/1", good].map(attempt).into();
-        let read = read_batch("nodes/n", &spool(), ReportBatch { first_sequence: 7, reports }).unwrap();
+        let reports = ["", "projects/default/syncs/a", "projects/default/syncs/A/deliveries/1", GOOD].map(attempted);
+        let read = read(7, &reports).unwrap();
         assert_eq!(read.last_sequence, 10);
-        assert_eq!(read.kept.iter().map(|row| row.sequence).collect::<Vec<_>>(), [10]);
+        assert_eq!(read.kept.iter().map(|report| report.sequence).collect::<Vec<_>>(), [10]);
     }
 
     #[test]
     fn a_sequence_out_of_range_is_refused() {
-        let reports = vec![attempt("x"), attempt("y")];
+        let reports = ["x", "y"].map(attempted);
         for first_sequence in [u64::MAX, i64::MAX as u64] {
-            let batch = ReportBatch { first_sequence, reports: reports.clone() };
-            assert!(read_batch("nodes/n", &spool(), batch).is_err());
+            assert!(read(first_sequence, &reports).is_err());
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let mut report = attempted(GOOD);
+        if let Some(Kind::Attempt(attempt)) = &mut report.report {
+            attempt.error_message = "m".repeat(100_000);
+            attempt.response_excerpt = vec![b'r'; 100_000].into();
+        }
+        let kept = read(1, &[report]).unwrap().kept.remove(0);
+        let attempt = attempt(kept.encoded).unwrap();
+        assert_eq!(attempt.error_message, "m".repeat(MAX_MESSAGE_BYTES) + "…");
+        assert_eq!(attempt.response_excerpt.len(), MAX_EXCERPT_BYTES);
+    }
+
+    #[test]
+    fn an_ending_of_another_slot_is_kept_apart() {
+        let with_ending = |end_ms| {
+            let mut report = attempted(GOOD);
+            if let Some(Kind::Attempt(attempt)) = &mut report.report {
+                (attempt.schedule, attempt.start_time) = (3, Some(timestamp(299_900)));
+            }
+            let (end_time, outcome) = (Some(timestamp(end_ms)), 1);
+            report.ending = Some(AttemptEnding { outcome, end_time, attempt_count: 2, ..Default::default() });
+            read(1, &[report]).unwrap().kept
+        };
+        let together = with_ending(299_999);
+        let told = |kept: &[Report]| -> Vec<_> {
+            kept.iter().map(|one| (one.head.attempt.is_some(), one.head.ended.map(|ended| ended.end_ms))).collect()
+        };
+        assert_eq!(told(&together), [(true, Some(299_999))]);
+        let apart = with_ending(300_000);
+        assert_eq!(told(&apart), [(true, None), (false, Some(300_000))]);
+        let ended = |kept: &Report| kept.head.ended.map(|ended| (ended.schedule, ended.outcome, ended.attempt_count));
+        assert_eq!(ended(&apart[1]), ended(&together[0]));
+        assert_eq!(apart[1].head.delivery, GOOD);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_proto::delivery::v1::{AttemptOutcome, EndingOutcome};
 
 use super::histogram::Histogram;
-use crate::reports::head::{Head, Kind};
+use crate::reports::head::Ended;
 
 /// Length of a rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,29 +70,19 @@ impl Counts {
         self.latencies.merge(&other.latencies);
     }
 
-    /// Counts what a report tells of.
-    pub(crate) fn report(&mut self, head: &Head) {
-        match head.kind {
-            Kind::Attempt { outcome, .. } => self.attempt(outcome),
-            Kind::Ending { outcome, attempt_count, accept_ms, .. } => {
-                self.ending(outcome, attempt_count, head.at_ms.saturating_sub(accept_ms));
-            }
-        }
-    }
-
     /// Counts an attempt. A rendering that failed is one without a request.
     pub(crate) fn attempt(&mut self, outcome: i32) {
         self.attempts += i64::from(outcome != AttemptOutcome::Discarded as i32);
     }
 
     /// Counts a delivery that has ended.
-    pub(crate) fn ending(&mut self, outcome: i32, attempt_count: i32, latency_ms: i64) {
-        match EndingOutcome::try_from(outcome) {
+    pub(crate) fn ending(&mut self, ended: &Ended) {
+        match EndingOutcome::try_from(ended.outcome) {
             Ok(EndingOutcome::Delivered) => {
                 self.delivered += 1;
-                self.delivered_first_attempt += i64::from(attempt_count <= 1);
-                self.delivered_after_retry += i64::from(attempt_count > 1);
-                self.latencies.record(latency_ms);
+                self.delivered_first_attempt += i64::from(ended.attempt_count <= 1);
+                self.delivered_after_retry += i64::from(ended.attempt_count > 1);
+                self.latencies.record(ended.end_ms.saturating_sub(ended.accept_ms));
             }
             Ok(EndingOutcome::Expired) => self.expired += 1,
             Ok(EndingOutcome::Discarded) => self.discarded += 1,
@@ -133,7 +123,8 @@ mod tests {
     fn what_counts_counts_in_its_minute_and_its_hour() {
         let mut rollups = Rollups::default();
         for at_ms in [0, 59_999, 60_000, 3_600_000] {
-            rollups.add("u", at_ms, |counts| counts.ending(EndingOutcome::Delivered as i32, 1, 7));
+            let ended = Ended { end_ms: 7, schedule: 1, outcome: 1, attempt_count: 1, accept_ms: 0 };
+            rollups.add("u", at_ms, |counts| counts.ending(&ended));
         }
         let told: Vec<_> = rollups.iter().map(|(_, length, start, counts)| (length, start, counts.delivered)).collect();
         use Resolution::{Hour, Minute};

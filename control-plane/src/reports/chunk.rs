@@ -48,6 +48,7 @@ pub(crate) struct Chunk {
     pub(crate) attempts: i64,
     /// Endings among them.
     pub(crate) endings: i64,
+    reports: usize,
     /// What they are found by, in order, none twice.
     pub(crate) marks: Vec<Mark>,
     /// The reports, not compressed.
@@ -57,14 +58,20 @@ pub(crate) struct Chunk {
 impl Chunk {
     fn new(slot: i64, fate: Fate) -> Self {
         let (first_ms, last_ms) = (i64::MAX, i64::MIN);
-        Self { slot, fate, first_ms, last_ms, attempts: 0, endings: 0, marks: Vec::new(), body: Vec::new() }
+        let (marks, body) = (Vec::new(), Vec::new());
+        Self { slot, fate, first_ms, last_ms, attempts: 0, endings: 0, reports: 0, marks, body }
     }
 
     fn push(&mut self, report: &Report) {
         let head = &report.head;
-        self.first_ms = self.first_ms.min(head.at_ms);
-        self.last_ms = self.last_ms.max(head.at_ms);
-        *(if head.is_attempt() { &mut self.attempts } else { &mut self.endings }) += 1;
+        let moments = head.attempt.as_ref().map(|attempt| attempt.start_ms).into_iter();
+        for at_ms in moments.chain(head.ended.map(|ended| ended.end_ms)) {
+            self.first_ms = self.first_ms.min(at_ms);
+            self.last_ms = self.last_ms.max(at_ms);
+        }
+        self.attempts += i64::from(head.attempt.is_some());
+        self.endings += i64::from(head.ended.is_some());
+        self.reports += 1;
         self.marks.extend([
             Mark::of(MarkKind::Event, &head.event_id),
             Mark::of(MarkKind::Delivery, head.delivery_id()),
@@ -76,9 +83,8 @@ impl Chunk {
     }
 
     fn is_full(&self, next: &Report) -> bool {
-        let count = usize::try_from(self.attempts + self.endings).unwrap_or(usize::MAX);
         let size = encoded_len_varint(next.encoded.len() as u64) + next.encoded.len();
-        count >= MOST_REPORTS || (count > 0 && self.body.len() + size > MOST_BYTES)
+        self.reports >= MOST_REPORTS || (self.reports > 0 && self.body.len() + size > MOST_BYTES)
     }
 
     fn close(mut self) -> Self {
@@ -93,7 +99,7 @@ pub(crate) fn chunks<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<C
     let mut closed = Vec::new();
     let mut open: BTreeMap<(i64, Fate), Chunk> = BTreeMap::new();
     for report in reports {
-        let (slot, fate) = (slot(report.head.at_ms), report.head.fate());
+        let (slot, fate) = (slot(report.head.at_ms()), report.head.fate());
         let chunk = open.entry((slot, fate)).or_insert_with(|| Chunk::new(slot, fate));
         if chunk.is_full(report) {
             closed.push(std::mem::replace(chunk, Chunk::new(slot, fate)).close());
@@ -149,15 +155,15 @@ fn split(mut body: Bytes) -> impl Iterator<Item = Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::head::Kind, *};
+    use super::{super::head::Ended, *};
 
     fn report(sequence: u64, at_ms: i64, outcome: i32, encoded: &[u8]) -> Report {
         let head = Head {
             delivery: format!("projects/p/syncs/s/deliveries/{sequence}").into(),
             sync_uid: "u".into(),
             event_id: "e".into(),
-            at_ms,
-            kind: Kind::Ending { schedule: 1, outcome, attempt_count: 1, accept_ms: 0 },
+            attempt: None,
+            ended: Some(Ended { end_ms: at_ms, schedule: 1, outcome, attempt_count: 1, accept_ms: 0 }),
         };
         Report { sequence, head, encoded: Bytes::copy_from_slice(encoded) }
     }

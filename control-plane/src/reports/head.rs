@@ -5,13 +5,13 @@ use prost::{DecodeError, Message, Oneof};
 use prost_types::Timestamp;
 use sluice_proto::{
     delivery::v1::{AttemptOutcome, EndingOutcome},
-    node::v1::DroppedReports,
+    node::v1::{AttemptEnding, DroppedReports},
 };
 
 use super::Fate;
 use crate::time::millis;
 
-/// A report of an attempt or an ending.
+/// A report of an attempt, an ending, or both: at least one of the two is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// `projects/{project}/syncs/{sync}/deliveries/{delivery}`.
@@ -20,37 +20,42 @@ pub(crate) struct Head {
     pub(crate) sync_uid: Bytes,
     /// Id of the event.
     pub(crate) event_id: Bytes,
-    /// When the attempt began or the delivery ended, milliseconds since the epoch.
-    pub(crate) at_ms: i64,
-    /// What else there is.
-    pub(crate) kind: Kind,
+    /// The attempt that was made; none if it tells of an ending alone.
+    pub(crate) attempt: Option<Attempted>,
+    /// How the delivery ended; none if it has not.
+    pub(crate) ended: Option<Ended>,
 }
 
-/// An attempt or an ending.
+/// An attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// An attempt was made.
-    Attempt {
-        /// Incarnation of the node that made it.
-        instance: Bytes,
-        /// Which round.
-        round: i32,
-        /// Which request of the round.
-        attempt: i32,
-        /// `AttemptOutcome`.
-        outcome: i32,
-    },
-    /// A delivery has ended.
-    Ending {
-        /// Which schedule ended.
-        schedule: i32,
-        /// `EndingOutcome`.
-        outcome: i32,
-        /// Attempts in this schedule.
-        attempt_count: i32,
-        /// When the event was accepted, milliseconds since the epoch.
-        accept_ms: i64,
-    },
+pub(crate) struct Attempted {
+    /// When it began, milliseconds since the epoch.
+    pub(crate) start_ms: i64,
+    /// Incarnation of the node that made it.
+    pub(crate) instance: Bytes,
+    /// Which round.
+    pub(crate) round: i32,
+    /// Which request of the round.
+    pub(crate) attempt: i32,
+    /// `AttemptOutcome`.
+    pub(crate) outcome: i32,
+    /// Bytes of the longest of its texts and excerpts.
+    pub(crate) longest_text: usize,
+}
+
+/// An ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// When, milliseconds since the epoch.
+    pub(crate) end_ms: i64,
+    /// Which schedule ended.
+    pub(crate) schedule: i32,
+    /// `EndingOutcome`.
+    pub(crate) outcome: i32,
+    /// Attempts in this schedule.
+    pub(crate) attempt_count: i32,
+    /// When the event was accepted, milliseconds since the epoch.
+    pub(crate) accept_ms: i64,
 }
 
 /// What makes a report the same when it comes again, from a copy of the spool that has sent it.
@@ -79,30 +84,40 @@ impl Read {
     /// # Errors
     /// If it is none.
     pub(crate) fn of(report: Bytes) -> Result<Self, DecodeError> {
-        Ok(match Report::decode(report)?.report {
+        let Report { report, ending } = Report::decode(report)?;
+        Ok(match report {
             Some(Which::Attempt(attempt)) => Self::Kept(Head {
                 delivery: attempt.delivery,
                 sync_uid: attempt.sync_uid,
                 event_id: attempt.event_id,
-                at_ms: millis(attempt.start_time.as_ref()),
-                kind: Kind::Attempt {
+                ended: ending.map(|ending| Ended {
+                    end_ms: millis(ending.end_time.as_ref()),
+                    schedule: attempt.schedule,
+                    outcome: ending.outcome,
+                    attempt_count: ending.attempt_count,
+                    accept_ms: millis(attempt.accept_time.as_ref()),
+                }),
+                attempt: Some(Attempted {
+                    start_ms: millis(attempt.start_time.as_ref()),
                     instance: attempt.instance,
                     round: attempt.round,
                     attempt: attempt.attempt,
                     outcome: attempt.outcome,
-                },
+                    longest_text: attempt.error_message.len().max(attempt.response_excerpt.len()),
+                }),
             }),
             Some(Which::Ended(ending)) => Self::Kept(Head {
                 delivery: ending.delivery,
                 sync_uid: ending.sync_uid,
                 event_id: ending.event_id,
-                at_ms: millis(ending.end_time.as_ref()),
-                kind: Kind::Ending {
+                attempt: None,
+                ended: Some(Ended {
+                    end_ms: millis(ending.end_time.as_ref()),
                     schedule: ending.schedule,
                     outcome: ending.outcome,
                     attempt_count: ending.attempt_count,
                     accept_ms: millis(ending.accept_time.as_ref()),
-                },
+                }),
             }),
             Some(Which::Dropped(dropped)) => Self::Dropped(dropped),
             None => Self::Unknown,
@@ -113,26 +128,27 @@ impl Read {
 impl Head {
     /// What became of it.
     pub(crate) fn fate(&self) -> Fate {
-        let succeeded = match self.kind {
-            Kind::Attempt { outcome, .. } => outcome == AttemptOutcome::Delivered as i32,
-            Kind::Ending { outcome, .. } => outcome == EndingOutcome::Delivered as i32,
+        let succeeded = match (&self.attempt, &self.ended) {
+            (Some(attempt), _) => attempt.outcome == AttemptOutcome::Delivered as i32,
+            (None, ended) => ended.is_some_and(|ended| ended.outcome == EndingOutcome::Delivered as i32),
         };
         if succeeded { Fate::Succeeded } else { Fate::Failed }
     }
 
     /// What makes it the same when it comes again.
     pub(crate) fn identity(&self) -> Identity {
-        match &self.kind {
-            Kind::Attempt { instance, round, attempt, .. } => {
-                Identity::Attempt(self.delivery.clone(), instance.clone(), *round, *attempt)
+        match (&self.attempt, &self.ended) {
+            (Some(attempt), _) => {
+                Identity::Attempt(self.delivery.clone(), attempt.instance.clone(), attempt.round, attempt.attempt)
             }
-            Kind::Ending { schedule, .. } => Identity::Ending(self.delivery.clone(), *schedule),
+            (None, ended) => Identity::Ending(self.delivery.clone(), ended.map_or(0, |ended| ended.schedule)),
         }
     }
 
-    /// Whether it is of an attempt.
-    pub(crate) fn is_attempt(&self) -> bool {
-        matches!(self.kind, Kind::Attempt { .. })
+    /// When the attempt began; of an ending alone when that was. Milliseconds since the epoch.
+    pub(crate) fn at_ms(&self) -> i64 {
+        let start_ms = self.attempt.as_ref().map(|attempt| attempt.start_ms);
+        start_ms.or(self.ended.map(|ended| ended.end_ms)).unwrap_or_default()
     }
 
     /// Id of the delivery: the last part of its name.
@@ -151,6 +167,8 @@ impl Head {
 struct Report {
     #[prost(oneof = "Which", tags = "1, 2, 3")]
     report: Option<Which>,
+    #[prost(message, optional, tag = "4")]
+    ending: Option<AttemptEnding>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -180,8 +198,16 @@ struct AttemptFields {
     attempt: i32,
     #[prost(int32, tag = "10")]
     outcome: i32,
+    #[prost(bytes = "bytes", tag = "13")]
+    error_message: Bytes,
+    #[prost(bytes = "bytes", tag = "14")]
+    response_excerpt: Bytes,
+    #[prost(message, optional, tag = "15")]
+    accept_time: Option<Timestamp>,
     #[prost(message, optional, tag = "16")]
     start_time: Option<Timestamp>,
+    #[prost(int32, tag = "22")]
+    schedule: i32,
 }
 
 /// As `sluice.delivery.v1.Ending`.
@@ -215,8 +241,8 @@ mod tests {
     use super::*;
     use crate::time::timestamp;
 
-    fn read(report: report::Report) -> Read {
-        Read::of(v1::Report { report: Some(report) }.encode_to_vec().into()).unwrap()
+    fn read(report: report::Report, ending: Option<AttemptEnding>) -> Read {
+        Read::of(v1::Report { report: Some(report), ending }.encode_to_vec().into()).unwrap()
     }
 
     #[test]
@@ -229,18 +255,38 @@ mod tests {
             instance: "i".into(),
             round: 2,
             attempt: 3,
-            outcome: AttemptOutcome::RetryNow.into(),
+            outcome: AttemptOutcome::Expired.into(),
+            accept_time: Some(timestamp(1_000)),
             start_time: Some(timestamp(1_234)),
             error_message: "left out".into(),
+            schedule: 7,
             ..Attempt::default()
         };
-        let Read::Kept(head) = read(report::Report::Attempt(attempt)) else { panic!("an attempt") };
-        let kind = Kind::Attempt { instance: "i".into(), round: 2, attempt: 3, outcome: 2 };
-        assert_eq!(
-            head,
-            Head { delivery: delivery.into(), sync_uid: "u".into(), event_id: "e".into(), at_ms: 1_234, kind }
-        );
-        assert_eq!((head.project(), head.delivery_id(), head.fate()), (&b"p"[..], &b"0d"[..], Fate::Failed));
+        let attempted = Attempted {
+            start_ms: 1_234,
+            instance: "i".into(),
+            round: 2,
+            attempt: 3,
+            outcome: AttemptOutcome::Expired as i32,
+            longest_text: 8,
+        };
+        let alone = Head {
+            delivery: delivery.into(),
+            sync_uid: "u".into(),
+            event_id: "e".into(),
+            attempt: Some(attempted),
+            ended: None,
+        };
+        assert_eq!(read(report::Report::Attempt(attempt.clone()), None), Read::Kept(alone.clone()));
+        assert_eq!((alone.project(), alone.delivery_id()), (&b"p"[..], &b"0d"[..]));
+        assert_eq!((alone.fate(), alone.at_ms()), (Fate::Failed, 1_234));
+
+        let outcome = EndingOutcome::Expired.into();
+        let last = AttemptEnding { outcome, reason: 1, end_time: Some(timestamp(1_300)), attempt_count: 30 };
+        let ended = Ended { end_ms: 1_300, schedule: 7, outcome, attempt_count: 30, accept_ms: 1_000 };
+        let both = Head { ended: Some(ended), ..alone.clone() };
+        assert_eq!(read(report::Report::Attempt(attempt), Some(last)), Read::Kept(both.clone()));
+        assert_eq!((both.at_ms(), both.identity()), (1_234, alone.identity()));
 
         let ending = Ending {
             delivery: delivery.into(),
@@ -253,16 +299,13 @@ mod tests {
             end_time: Some(timestamp(9)),
             attempt_count: 5,
         };
-        let Read::Kept(head) = read(report::Report::Ended(ending)) else { panic!("an ending") };
-        let kind = Kind::Ending { schedule: 4, outcome: 1, attempt_count: 5, accept_ms: 1 };
-        assert_eq!(
-            head,
-            Head { delivery: delivery.into(), sync_uid: "u".into(), event_id: "e".into(), at_ms: 9, kind }
-        );
-        assert_eq!(head.fate(), Fate::Succeeded);
+        let ended = Ended { end_ms: 9, schedule: 4, outcome: 1, attempt_count: 5, accept_ms: 1 };
+        let head = Head { attempt: None, ended: Some(ended), ..both };
+        assert_eq!(read(report::Report::Ended(ending), None), Read::Kept(head.clone()));
+        assert_eq!((head.fate(), head.at_ms()), (Fate::Succeeded, 9));
 
         let dropped = DroppedReports { report_count: 7, ..DroppedReports::default() };
-        assert_eq!(read(report::Report::Dropped(dropped.clone())), Read::Dropped(dropped));
+        assert_eq!(read(report::Report::Dropped(dropped.clone()), None), Read::Dropped(dropped));
         assert_eq!(Read::of(Bytes::new()).unwrap(), Read::Unknown);
         assert!(Read::of(Bytes::from_static(b"\x0a\x7f")).is_err());
     }

@@ -19,7 +19,7 @@ use crate::{
     reports::{
         Fate,
         chunk::Reader,
-        head::{Head, Kind, Read},
+        head::{Attempted, Head, Read},
         marks::{Mark, MarkKind},
         slot,
     },
@@ -92,13 +92,13 @@ impl AttemptQuery {
 
     /// Whether a report is of one of these.
     fn takes_report(&self, head: &Head) -> bool {
-        let Kind::Attempt { outcome, .. } = head.kind else { return false };
+        let Some(Attempted { start_ms, outcome, .. }) = head.attempt else { return false };
         self.takes_chosen(&Chosen {
             delivery: &head.delivery,
             sync_uid: &head.sync_uid,
             event_id: &head.event_id,
             outcome,
-            start_ms: head.at_ms,
+            start_ms,
         })
     }
 
@@ -220,7 +220,7 @@ impl Newest<'_> {
             let reports = chunks::read(connection, &mut self.reader, candidate.id).await?;
             for (report, at) in reports.into_iter().zip(0_i64..) {
                 let Ok(Read::Kept(head)) = Read::of(report.clone()) else { continue };
-                let place = (head.at_ms, candidate.id << ID_SHIFT | at);
+                let place = (head.at_ms(), candidate.id << ID_SHIFT | at);
                 if self.after.is_none_or(|after| place < after) && self.query.takes_report(&head) {
                     // By itself: what is shared would keep the whole chunk in memory.
                     self.found.push(Reverse((place, Bytes::copy_from_slice(&report))));

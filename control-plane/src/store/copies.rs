@@ -23,6 +23,7 @@ use super::{
     StoreError, chunks, sealed,
     sqlite::{FILE, make_private, refuse_newer},
 };
+use crate::reports::head::Read;
 
 /// Why a copy could not be taken, verified or restored.
 #[derive(Debug, Error)]
@@ -220,8 +221,14 @@ async fn count_attempts(pool: &SqlitePool, file: &Path) -> Result<i64, CopyError
                 (row.try_get(0).map_err(broken)?, row.try_get(1).map_err(broken)?, row.try_get(2).map_err(broken)?);
             let reports =
                 chunks::open(&mut reader, &row)?.map_err(|error| damaged(format!("reports {id}: {error}")))?;
-            if i64::try_from(reports.len()) != Ok(attempts + endings) {
-                return Err(damaged(format!("reports {id}: {} of {} are there", reports.len(), attempts + endings)));
+            let mut found = (0, 0);
+            for report in reports {
+                if let Ok(Read::Kept(head)) = Read::of(report) {
+                    found = (found.0 + i64::from(head.attempt.is_some()), found.1 + i64::from(head.ended.is_some()));
+                }
+            }
+            if found != (attempts, endings) {
+                return Err(damaged(format!("reports {id}: {found:?} of {:?} are there", (attempts, endings))));
             }
             count += attempts;
         }

@@ -127,7 +127,7 @@ const ENDINGS: Table = Table {
             end_time: Some(timestamp(row.try_get("end_ms")?)),
             attempt_count: row.try_get("attempt_count")?,
         };
-        Ok(Message { report: Some(report::Report::Ended(ending)) }.encode_to_vec().into())
+        Ok(Message { report: Some(report::Report::Ended(ending)), ending: None }.encode_to_vec().into())
     },
     delete: "DELETE FROM endings WHERE id <= ?",
 };

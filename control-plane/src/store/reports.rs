@@ -24,7 +24,7 @@ use crate::{
     reports::{
         Fate,
         chunk::{self, Report},
-        head::{Head, Identity, Read},
+        head::{Attempted, Head, Identity, Read},
         marks::{Mark, MarkKind},
         slot,
     },
@@ -120,7 +120,7 @@ impl Store {
         .await?;
         transaction.commit().await?;
         self.publisher
-            .attempts(kept.into_iter().filter(|report| report.head.is_attempt()).map(|report| report.encoded));
+            .attempts(kept.into_iter().filter(|report| report.head.attempt.is_some()).map(|report| report.encoded));
         Ok(last_sequence)
     }
 
@@ -158,17 +158,18 @@ impl Told {
     pub(super) fn report(&mut self, report: &Report) {
         let head = &report.head;
         let sync_uid = String::from_utf8_lossy(&head.sync_uid);
-        self.rollups.add(&sync_uid, head.at_ms, |counts| counts.report(head));
-        if !head.is_attempt() {
-            return;
+        if let Some(ended) = &head.ended {
+            self.rollups.add(&sync_uid, ended.end_ms, |counts| counts.ending(ended));
         }
+        let Some(Attempted { start_ms, outcome, .. }) = head.attempt else { return };
+        self.rollups.add(&sync_uid, start_ms, |counts| counts.attempt(outcome));
         let signs = match self.signs.get_mut(&*sync_uid) {
             Some(signs) => signs,
             None => self.signs.entry(sync_uid.into_owned()).or_default(),
         };
         match head.fate() {
-            Fate::Succeeded => signs.success(head.at_ms),
-            Fate::Failed => signs.failure(&attempt(report.encoded.clone()).unwrap_or_default(), head.at_ms),
+            Fate::Succeeded => signs.success(start_ms),
+            Fate::Failed => signs.failure(&attempt(report.encoded.clone()).unwrap_or_default(), start_ms),
         }
     }
 
@@ -214,7 +215,7 @@ async fn position(connection: &mut SqliteConnection, spool_id: &str) -> Result<O
 async fn leave_out_known(connection: &mut SqliteConnection, reports: &mut Vec<Report>) -> Result<(), StoreError> {
     let mut slots: HashMap<i64, HashSet<Mark>> = HashMap::new();
     for Report { head, .. } in reports.iter() {
-        slots.entry(slot(head.at_ms)).or_default().insert(Mark::of(MarkKind::Delivery, head.delivery_id()));
+        slots.entry(slot(head.at_ms())).or_default().insert(Mark::of(MarkKind::Delivery, head.delivery_id()));
     }
     let mut reader = chunks::reader()?;
     let mut known: HashSet<Identity> = HashSet::new();

@@ -264,8 +264,13 @@ async fn count_reports(
     for candidate in chunks::among(connection, &ids, &span).await? {
         for report in chunks::read(connection, &mut reader, candidate.id).await? {
             match Read::of(report) {
-                Ok(Read::Kept(head)) if head.sync_uid == sync_uid.as_bytes() && part.contains(&head.at_ms) => {
-                    sum.report(&head);
+                Ok(Read::Kept(head)) if head.sync_uid == sync_uid.as_bytes() => {
+                    if let Some(attempt) = head.attempt.filter(|attempt| part.contains(&attempt.start_ms)) {
+                        sum.attempt(attempt.outcome);
+                    }
+                    if let Some(ended) = head.ended.filter(|ended| part.contains(&ended.end_ms)) {
+                        sum.ending(&ended);
+                    }
                 }
                 _ => {}
             }

@@ -404,7 +404,7 @@ impl Reporter {
 
     /// Sends a batch and does not wait for its ack.
     pub(crate) async fn send(&self, first_sequence: u64, reports: Vec<Report>) {
-        let batch = ReportBatch { first_sequence, reports };
+        let batch = ReportBatch::of(first_sequence, &reports);
         let message = Some(report_attempts_request::Message::Batch(batch));
         self.outgoing.send(ReportAttemptsRequest { message }).await.unwrap();
     }
@@ -453,9 +453,9 @@ pub(crate) fn ending(sync: &Sync, number: u32, at_ms: i64, outcome: EndingOutcom
 }
 
 pub(crate) fn attempted(attempt: Attempt) -> Report {
-    Report { report: Some(report::Report::Attempt(attempt)) }
+    Report { report: Some(report::Report::Attempt(attempt)), ending: None }
 }
 
 pub(crate) fn ended(ending: Ending) -> Report {
-    Report { report: Some(report::Report::Ended(ending)) }
+    Report { report: Some(report::Report::Ended(ending)), ending: None }
 }

@@ -291,7 +291,11 @@ impl Making<'_> {
 
     fn end(&mut self, state: DeliveryState, outcome: EndingOutcome, reason: EndingReason, end_ms: i64) -> Settled {
         let end = End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms };
-        self.reports.push(self.courier.reporter.ending(&self.subject, &end));
+        match self.reports.last_mut() {
+            // Whatever a round has reported last is an attempt.
+            Some(report) => report.ending = Some(end.of_attempt()),
+            None => self.reports.push(self.courier.reporter.ending(&self.subject, &end)),
+        }
         Settled::Ended { outcome, reason, state }
     }
 

@@ -6,7 +6,7 @@ use prost_types::{Duration, Timestamp};
 use sluice_pipeline::event::{EventId, WebhookId};
 use sluice_proto::{
     delivery::v1::{Attempt, Ending, EndingOutcome, EndingReason},
-    node::v1::{Report, report},
+    node::v1::{AttemptEnding, Report, report},
 };
 
 use crate::spool::store::LaneKey;
@@ -54,6 +54,19 @@ pub struct End {
     pub end_ms: i64,
 }
 
+impl End {
+    /// As the report of the delivery's last attempt tells it.
+    #[must_use]
+    pub fn of_attempt(&self) -> AttemptEnding {
+        AttemptEnding {
+            outcome: self.outcome.into(),
+            reason: self.reason.into(),
+            end_time: Some(timestamp(self.end_ms)),
+            attempt_count: self.attempts.cast_signed(),
+        }
+    }
+}
+
 impl Reporter {
     /// `node` is the resource name, `instance` the incarnation.
     #[must_use]
@@ -65,6 +78,7 @@ impl Reporter {
     #[must_use]
     pub fn attempt(&self, subject: &Subject<'_>, attempt: Attempt) -> Report {
         Report {
+            ending: None,
             report: Some(report::Report::Attempt(Attempt {
                 delivery: delivery_name(subject),
                 sync_uid: subject.key.uid.to_string(),
@@ -77,10 +91,11 @@ impl Reporter {
         }
     }
 
-    /// The report of an ending.
+    /// The report of an ending that no attempt tells of.
     #[must_use]
     pub fn ending(&self, subject: &Subject<'_>, end: &End) -> Report {
         Report {
+            ending: None,
             report: Some(report::Report::Ended(Ending {
                 delivery: delivery_name(subject),
                 sync_uid: subject.key.uid.to_string(),

@@ -1,20 +1,17 @@
 //! Sends the reports that the spool holds, in order, and forgets those that the control plane has stored. What is not acked
 //! is sent again after a break; the control plane stores it once. Reports go as they lie there, and are not read.
 
-mod encoded;
-
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use sluice_host::clock::Clock;
 use sluice_proto::node::v1::{
-    ReportAttemptsResponse, ReportsOpen, report_attempts_response::Message as FromControlPlane,
+    ReportAttemptsRequest, ReportBatch, ReportsOpen, node_session_service_client::NodeSessionServiceClient,
+    report_attempts_request::Message as ToControlPlane, report_attempts_response::Message as FromControlPlane,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
 use crate::{
     dial::Dial,
@@ -22,9 +19,6 @@ use crate::{
     spool::{Spool, store::StoreError},
     stop,
 };
-
-/// The method that takes reports.
-const METHOD: &str = "/sluice.node.v1.NodeSessionService/ReportAttempts";
 
 /// Reports in one batch.
 const BATCH: usize = 2_048;
@@ -89,16 +83,12 @@ impl Uplink {
         let (spool_id, held) = self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?))).await?;
         let first_sequence = held.first_sequence;
         let connection = self.dial.connect().await?;
-        let mut client = Grpc::new(connection);
+        let mut client = NodeSessionServiceClient::new(connection).max_encoding_message_size(usize::MAX);
         let (requests, outgoing) = mpsc::channel(4);
         let next_sequence = held.next_sequence;
         let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence, next_sequence };
-        send(&requests, encoded::Request { open: Some(open), batch: None }).await?;
-        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let codec = ProstCodec::<encoded::Request, ReportAttemptsResponse>::default();
-        let (outgoing, method) =
-            (tonic::Request::new(ReceiverStream::new(outgoing)), PathAndQuery::from_static(METHOD));
-        let mut responses = client.streaming(outgoing, method, codec).await?.into_inner();
+        send(&requests, ToControlPlane::Open(open)).await?;
+        let mut responses = client.report_attempts(ReceiverStream::new(outgoing)).await?.into_inner();
 
         let opened = match responses.message().await?.and_then(|response| response.message) {
             Some(FromControlPlane::Opened(opened)) => opened,
@@ -154,7 +144,7 @@ impl Uplink {
         &self,
         next: u64,
         caught_up: &mut bool,
-        requests: &mpsc::Sender<encoded::Request>,
+        requests: &mpsc::Sender<ReportAttemptsRequest>,
     ) -> Result<u64, UplinkError> {
         let recent = if *caught_up { self.spool.recent_reports(next, BATCH) } else { Vec::new() };
         let (first_sequence, reports) = if recent.is_empty() {
@@ -166,8 +156,7 @@ impl Uplink {
         };
         let after = first_sequence + reports.len() as u64;
         if !reports.is_empty() {
-            let batch = encoded::Batch { first_sequence, reports };
-            send(requests, encoded::Request { open: None, batch: Some(batch) }).await?;
+            send(requests, ToControlPlane::Batch(ReportBatch { first_sequence, reports })).await?;
         }
         Ok(after)
     }
@@ -177,6 +166,6 @@ impl Uplink {
     }
 }
 
-async fn send(requests: &mpsc::Sender<encoded::Request>, request: encoded::Request) -> Result<(), UplinkError> {
-    requests.send(request).await.map_err(|_| UplinkError::Ended)
+async fn send(requests: &mpsc::Sender<ReportAttemptsRequest>, message: ToControlPlane) -> Result<(), UplinkError> {
+    requests.send(ReportAttemptsRequest { message: Some(message) }).await.map_err(|_| UplinkError::Ended)
 }

@@ -1081,7 +1081,7 @@ pub mod report_attempts_request {
         Open(super::ReportsOpen),
         /// Reports in order.
         #[prost(message, tag = "2")]
-        Batch(super::ReportBatch),
+        Batch(crate::report_batch::ReportBatch),
     }
 }
 /// Names the source of the reports.
@@ -1101,19 +1101,12 @@ pub struct ReportsOpen {
     #[prost(uint64, tag = "4")]
     pub next_sequence: u64,
 }
-/// Consecutive reports.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReportBatch {
-    /// Sequence of the first one.
-    #[prost(uint64, tag = "1")]
-    pub first_sequence: u64,
-    /// The reports.
-    #[prost(message, repeated, tag = "2")]
-    pub reports: ::prost::alloc::vec::Vec<Report>,
-}
 /// One report.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Report {
+    /// How the delivery ended, if that was its last attempt; empty in all other reports. `ended` tells endings that have no attempt.
+    #[prost(message, optional, tag = "4")]
+    pub ending: ::core::option::Option<AttemptEnding>,
     /// Which.
     #[prost(oneof = "report::Report", tags = "1, 2, 3")]
     pub report: ::core::option::Option<report::Report>,
@@ -1133,6 +1126,22 @@ pub mod report {
         #[prost(message, tag = "3")]
         Dropped(super::DroppedReports),
     }
+}
+/// How a delivery ended with an attempt, which says which delivery that is and in which schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttemptEnding {
+    /// How.
+    #[prost(enumeration = "super::super::delivery::v1::EndingOutcome", tag = "1")]
+    pub outcome: i32,
+    /// Why, unless delivered.
+    #[prost(enumeration = "super::super::delivery::v1::EndingReason", tag = "2")]
+    pub reason: i32,
+    /// When it ended.
+    #[prost(message, optional, tag = "3")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Attempts that were made in the schedule.
+    #[prost(int32, tag = "4")]
+    pub attempt_count: i32,
 }
 /// Counts in place of reports whose detail was dropped: the node holds a bounded number while the control plane is gone.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

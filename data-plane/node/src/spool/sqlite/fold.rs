@@ -109,7 +109,7 @@ fn write(sql: &Connection, state: &mut State, level: i64, piece: &Piece) -> Resu
     // Never more than there were: each count stands for a report at least.
     let count = piece.counts.len() as i64;
     for dropped in piece.counts.values() {
-        let report = Report { report: Some(report::Report::Dropped(dropped.clone())) }.encode_to_vec();
+        let report = Report { report: Some(report::Report::Dropped(dropped.clone())), ending: None }.encode_to_vec();
         encode_varint(report.len() as u64, &mut body);
         body.extend_from_slice(&report);
     }
@@ -127,29 +127,29 @@ fn write(sql: &Connection, state: &mut State, level: i64, piece: &Piece) -> Resu
 
 impl Piece {
     fn add(&mut self, report: Bytes, seconds: i64) {
-        let zero = DroppedReports { report_count: 1, ..DroppedReports::default() };
-        let (uid, time, add) = match Report::decode(report).ok().and_then(|report| report.report) {
+        let Report { report, ending } = Report::decode(report).unwrap_or_default();
+        let one = DroppedReports { report_count: 1, ..DroppedReports::default() };
+        match report {
             Some(report::Report::Attempt(attempt)) => {
-                (attempt.sync_uid, attempt.start_time, DroppedReports { attempt_count: 1, ..zero })
+                let counts = DroppedReports { attempt_count: 1, ..one };
+                self.count(&attempt.sync_uid, attempt.start_time, seconds, &counts);
+                if let Some(ending) = ending {
+                    self.count(&attempt.sync_uid, ending.end_time, seconds, &ended(ending.outcome()));
+                }
             }
             Some(report::Report::Ended(ending)) => {
-                let add = match ending.outcome() {
-                    EndingOutcome::Delivered => DroppedReports { delivered_count: 1, ..zero },
-                    EndingOutcome::Expired => DroppedReports { expired_count: 1, ..zero },
-                    EndingOutcome::Discarded | EndingOutcome::Unspecified => {
-                        DroppedReports { discarded_count: 1, ..zero }
-                    }
-                };
-                (ending.sync_uid, ending.end_time, add)
+                let counts = DroppedReports { report_count: 1, ..ended(ending.outcome()) };
+                self.count(&ending.sync_uid, ending.end_time, seconds, &counts);
             }
-            Some(report::Report::Dropped(dropped)) => {
-                (dropped.sync_uid.clone(), dropped.minute, DroppedReports { sync_uid: String::new(), ..dropped })
-            }
-            None => (String::new(), None, zero),
-        };
+            Some(report::Report::Dropped(dropped)) => self.count(&dropped.sync_uid, dropped.minute, seconds, &dropped),
+            None => self.count("", None, seconds, &one),
+        }
+    }
+
+    fn count(&mut self, sync_uid: &str, time: Option<Timestamp>, seconds: i64, add: &DroppedReports) {
         let start = time.map_or(0, |time| time.seconds.div_euclid(seconds) * seconds);
-        let sum = self.counts.entry((start, uid.clone())).or_insert_with(|| DroppedReports {
-            sync_uid: uid,
+        let sum = self.counts.entry((start, sync_uid.to_owned())).or_insert_with(|| DroppedReports {
+            sync_uid: sync_uid.to_owned(),
             minute: Some(Timestamp { seconds: start, nanos: 0 }),
             ..DroppedReports::default()
         });
@@ -158,5 +158,16 @@ impl Piece {
         sum.expired_count += add.expired_count;
         sum.discarded_count += add.discarded_count;
         sum.report_count += add.report_count;
+    }
+}
+
+/// Counts of one ending.
+fn ended(outcome: EndingOutcome) -> DroppedReports {
+    match outcome {
+        EndingOutcome::Delivered => DroppedReports { delivered_count: 1, ..DroppedReports::default() },
+        EndingOutcome::Expired => DroppedReports { expired_count: 1, ..DroppedReports::default() },
+        EndingOutcome::Discarded | EndingOutcome::Unspecified => {
+            DroppedReports { discarded_count: 1, ..DroppedReports::default() }
+        }
     }
 }
