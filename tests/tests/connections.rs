@@ -125,10 +125,17 @@ async fn those_that_the_endpoint_has_closed_are_not_kept_until_they_would_be_use
     answer(&mut peer).await;
     cluster.wait_for_attempts("a", 1).await;
     drop(peer);
-    // What the system tells of it is heard before the answer to this.
-    cluster.ledger().await;
-    assert_eq!(cluster.time.advance_to_next("connection upkeep").await, START_MS + 15_000);
-    eventually("it is closed", async || (cluster.node().client_stats().closed == 1).then_some(())).await;
+    // A busy machine may tell of it later than at the first look; idle connections are closed after four of them.
+    let is_closed = || cluster.node().client_stats().closed == 1;
+    for look in 1..=3 {
+        cluster.ledger().await;
+        assert_eq!(cluster.time.advance_to_next("connection upkeep").await, START_MS + 15_000 * look);
+        cluster.ledger().await;
+        if is_closed() {
+            break;
+        }
+    }
+    eventually("it is closed", async || is_closed().then_some(())).await;
 }
 
 #[tokio::test]

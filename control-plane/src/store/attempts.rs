@@ -242,3 +242,6 @@ impl Newest<'_> {
         listed.collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

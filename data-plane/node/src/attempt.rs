@@ -3,8 +3,8 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use opentelemetry::{Context, context::FutureExt as _, trace::TraceContextExt as _};
-use prost::Message as _;
 use sluice_host::clock::Clock;
 use sluice_pipeline::{
     delivery::{DeliveryState, Next, Round, Step, heeded},
@@ -12,10 +12,7 @@ use sluice_pipeline::{
     request::{self, RenderError},
     sync::CompiledSync,
 };
-use sluice_proto::{
-    delivery::v1::{Attempt, AttemptError, AttemptOutcome, AttemptTimings, EndingOutcome, EndingReason},
-    node::v1::Report,
-};
+use sluice_proto::delivery::v1::{Attempt, AttemptError, AttemptOutcome, AttemptTimings, EndingOutcome, EndingReason};
 use tokio::sync::watch;
 
 use crate::{
@@ -96,7 +93,15 @@ impl Courier {
         let trace = RoundTrace::begin(telemetry, &round.sync, &round.work, self.clock.now_ms(), began);
         // What is logged meanwhile has the ids of the trace.
         let logged_in = trace.as_ref().and_then(|trace| trace.sampled().cloned());
-        let mut making = Making { courier: self, round: &round, subject, reports: Vec::new(), last: None, trace };
+        let mut making = Making {
+            courier: self,
+            round: &round,
+            subject,
+            reports: Vec::new(),
+            last_attempt: None,
+            last: None,
+            trace,
+        };
         let outcome = {
             let making = pin!(making.make());
             match logged_in {
@@ -104,6 +109,7 @@ impl Courier {
                 None => making.await,
             }
         };
+        making.report_last(None);
         let (reports, last) = (making.reports, making.last);
         if let Some(trace) = making.trace {
             trace.over(self.clock.elapsed(), shown(&outcome));
@@ -114,7 +120,7 @@ impl Courier {
             lane: round.lane,
             body: Some(event.clone()),
             outcome,
-            reports: reports.iter().map(|report: &Report| report.encode_to_vec().into()).collect(),
+            reports,
         });
         // Nobody waits for it any more: its outcome is on the way.
         drop(under_way);
@@ -146,7 +152,10 @@ struct Making<'a> {
     courier: &'a Courier,
     round: &'a RoundWork,
     subject: Subject<'a>,
-    reports: Vec<Report>,
+    /// Encoded.
+    reports: Vec<Bytes>,
+    /// An attempt that is still to be reported: perhaps the delivery ends with it.
+    last_attempt: Option<Attempt>,
     last: Option<LastExchange>,
     trace: Option<RoundTrace<'a>>,
 }
@@ -291,10 +300,8 @@ impl Making<'_> {
 
     fn end(&mut self, state: DeliveryState, outcome: EndingOutcome, reason: EndingReason, end_ms: i64) -> Settled {
         let end = End { schedule: state.schedule, attempts: state.attempts, outcome, reason, end_ms };
-        match self.reports.last_mut() {
-            // Whatever a round has reported last is an attempt.
-            Some(report) => report.ending = Some(end.of_attempt()),
-            None => self.reports.push(self.courier.reporter.ending(&self.subject, &end)),
+        if !self.report_last(Some(&end)) {
+            self.reports.push(self.courier.reporter.ending(&self.subject, &end));
         }
         Settled::Ended { outcome, reason, state }
     }
@@ -303,7 +310,15 @@ impl Making<'_> {
         if let Some(meters) = &self.round.meters {
             meters.attempt(&attempt);
         }
-        self.reports.push(self.courier.reporter.attempt(&self.subject, attempt));
+        self.report_last(None);
+        self.last_attempt = Some(attempt);
+    }
+
+    /// Reports the attempt that still is to be, with how the delivery ended. Gives whether there was one.
+    fn report_last(&mut self, end: Option<&End>) -> bool {
+        let last = self.last_attempt.take();
+        self.reports.extend(last.as_ref().map(|last| self.courier.reporter.attempt(&self.subject, last, end)));
+        last.is_some()
     }
 
     fn describe(&self, round: u32, attempt: u32, exchange: &Exchange) -> Attempt {

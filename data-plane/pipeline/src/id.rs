@@ -43,6 +43,14 @@ pub struct InvalidId;
 
 macro_rules! hexadecimal {
     ($type:ident) => {
+        impl $type {
+            /// Its 32 digits, in ASCII.
+            #[must_use]
+            pub fn digits(&self) -> [u8; 32] {
+                digits(&self.0)
+            }
+        }
+
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 // Several are written for each attempt: digit by digit through the formatter it would take half a microsecond.

@@ -1,7 +1,6 @@
 //! What ends without a round: waiting deliveries of a sync that was deleted, is over its backlog limit, or whose endpoint is down, and
 //! those whose event is damaged.
 
-use prost::Message as _;
 use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
 
 use super::{
@@ -105,7 +104,7 @@ impl Dispatcher {
             lane,
             body: None,
             outcome: Settled::Ended { outcome, reason, state },
-            reports: vec![ending.encode_to_vec().into()],
+            reports: vec![ending],
         });
     }
 }

@@ -325,7 +325,8 @@ impl Dispatcher {
                 meters: entry.meters.clone(),
             };
             let courier = self.courier.clone();
-            let task = self.rounds.spawn(async move { courier.round(round).await });
+            // Boxed: the runtime would copy the whole round, some KiB, when it ends.
+            let task = self.rounds.spawn(Box::pin(async move { courier.round(round).await }));
             let began_ms = now_ms - behind_ms;
             self.under_way.insert(task.id(), UnderWay { lane: row, delivery, held, began_ms, is_probe });
         }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use prost::Message as _;
 use sluice_node::{
     report::{End, Reporter, Subject},
     spool::store::{
@@ -317,8 +316,8 @@ impl Reference {
             let subject = Subject::of(&lane.key, delivery.event.id, delivery.event.accept_ms);
             let (schedule, attempts) = (delivery.state.schedule, delivery.state.attempts);
             let end = End { schedule, attempts, outcome, reason, end_ms: now_ms };
-            let report = self.reporter.ending(&subject, &end).encode_to_vec();
-            self.report(report.into());
+            let report = self.reporter.ending(&subject, &end);
+            self.report(report);
         }
         Expected::Ended(chosen.len())
     }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
-use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sluice_host::clock::TimeMark;
 use sluice_pipeline::event::EventId;
@@ -210,7 +208,7 @@ impl Commit<'_> {
                 end_ms: self.now_ms,
             },
         );
-        self.add_report(&Bytes::from(ending.encode_to_vec()))
+        self.add_report(&ending)
     }
 
     /// Where a known producer stands. A damaged row is as good as none: events that come again keep their ids.
