@@ -10,6 +10,9 @@ CREATE TABLE report_chunks (
     last_ms    INTEGER NOT NULL,
     attempts   INTEGER NOT NULL,
     endings    INTEGER NOT NULL,
+    -- What they tell the figures of each sync: the first 64 bits of SHA-256 over its uid, and how many bytes follow: numbers as varints.
+    -- Before the body, so that it is read without that.
+    figures    BLOB    NOT NULL,
     -- Of the body before it was compressed.
     body_bytes INTEGER NOT NULL,
     -- sluice.node.v1.Report, each with its length before it; zstd.

@@ -9,6 +9,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::{
     Fate,
+    figures::Figures,
     head::Head,
     marks::{Mark, MarkKind},
     slot,
@@ -51,6 +52,8 @@ pub(crate) struct Chunk {
     reports: usize,
     /// What they are found by, in order, none twice.
     pub(crate) marks: Vec<Mark>,
+    /// What they tell the figures of their syncs.
+    pub(crate) figures: Figures,
     /// The reports, not compressed.
     pub(crate) body: Vec<u8>,
 }
@@ -58,8 +61,8 @@ pub(crate) struct Chunk {
 impl Chunk {
     fn new(slot: i64, fate: Fate) -> Self {
         let (first_ms, last_ms) = (i64::MAX, i64::MIN);
-        let (marks, body) = (Vec::new(), Vec::new());
-        Self { slot, fate, first_ms, last_ms, attempts: 0, endings: 0, reports: 0, marks, body }
+        let (marks, figures, body) = (Vec::new(), Figures::default(), Vec::new());
+        Self { slot, fate, first_ms, last_ms, attempts: 0, endings: 0, reports: 0, marks, figures, body }
     }
 
     fn push(&mut self, report: &Report) {
@@ -72,6 +75,7 @@ impl Chunk {
         self.attempts += i64::from(head.attempt.is_some());
         self.endings += i64::from(head.ended.is_some());
         self.reports += 1;
+        self.figures.push(head, self.slot);
         self.marks.extend([
             Mark::of(MarkKind::Event, &head.event_id),
             Mark::of(MarkKind::Delivery, head.delivery_id()),

@@ -1,6 +1,7 @@
 //! What nodes report, as it is kept: many reports in a chunk, and where to find those of an id. Pure: no store, no clock.
 
 pub(crate) mod chunk;
+pub(crate) mod figures;
 pub(crate) mod head;
 pub(crate) mod marks;
 
@@ -33,5 +34,12 @@ impl Fate {
 
 /// The slot of five minutes in which a moment lies, milliseconds since the epoch: a chunk holds reports of one slot.
 pub(crate) fn slot(at_ms: i64) -> i64 {
-    at_ms.div_euclid(300_000)
+    at_ms.div_euclid(SLOT_MS)
 }
+
+/// The first moment of a slot.
+pub(crate) fn slot_start_ms(slot: i64) -> i64 {
+    slot.saturating_mul(SLOT_MS)
+}
+
+const SLOT_MS: i64 = 300_000;

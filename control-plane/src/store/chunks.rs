@@ -3,12 +3,14 @@
 use std::io;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{StoreError, marks};
 use crate::reports::{
     Fate,
     chunk::{Chunk, Reader},
+    figures::{Figure, SyncKey, figures_of},
 };
 
 /// A chunk that may have what is looked for.
@@ -38,8 +40,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, chunks: &[(Chunk, 
     let mut entries = Vec::new();
     for (chunk, body) in chunks {
         let id: i64 = sqlx::query_scalar(
-            "INSERT INTO report_chunks (slot, fate, first_ms, last_ms, attempts, endings, body_bytes, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO report_chunks (slot, fate, first_ms, last_ms, attempts, endings, figures, body_bytes, body)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(chunk.slot)
         .bind(chunk.fate.number())
@@ -47,6 +49,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, chunks: &[(Chunk, 
         .bind(chunk.last_ms)
         .bind(chunk.attempts)
         .bind(chunk.endings)
+        .bind(chunk.figures.encode())
         .bind(i64::try_from(chunk.body.len()).unwrap_or(i64::MAX))
         .bind(body.as_slice())
         .fetch_one(&mut *connection)
@@ -101,6 +104,29 @@ async fn candidates(
     sql.push(" ORDER BY last_ms DESC, id DESC");
     let rows = sql.build().fetch_all(connection).await?;
     rows.iter().map(|row| Ok(Candidate { id: row.try_get(0)?, last_ms: row.try_get(1)? })).collect()
+}
+
+/// What the chunks of a span, among these, tell a sync's figures.
+pub(super) async fn figures(
+    connection: &mut SqliteConnection,
+    ids: &[i64],
+    span: &Span,
+    sync: SyncKey,
+) -> Result<Vec<Figure>, StoreError> {
+    let mut rows = sqlx::query(
+        "SELECT slot, figures FROM (SELECT DISTINCT value FROM json_each(?)) CROSS JOIN report_chunks ON id = value
+         WHERE last_ms >= ? AND first_ms <= ?",
+    )
+    .bind(serde_json::Value::from(ids).to_string())
+    .bind(span.first_ms)
+    .bind(span.last_ms)
+    .fetch(connection);
+    let mut found = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let (slot, encoded): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+        found.extend(figures_of(encoded, sync, slot));
+    }
+    Ok(found)
 }
 
 /// The reports of a chunk, in their order. One that is damaged is logged and has none: the others are not to suffer.

@@ -20,7 +20,7 @@ use crate::{
         rollup::{Counts, Resolution, Rollups},
     },
     reports::{
-        head::Read,
+        figures::{Figure, SyncKey},
         marks::{Mark, MarkKind},
         slot,
     },
@@ -260,20 +260,11 @@ async fn count_reports(
     let mark = Mark::of(MarkKind::Sync, sync_uid.as_bytes());
     let slots = slot(span.first_ms)..=slot(span.last_ms);
     let ids: Vec<i64> = marks::chunks_with(connection, slots, mark).await?.into_iter().collect();
-    let mut reader = chunks::reader()?;
-    for candidate in chunks::among(connection, &ids, &span).await? {
-        for report in chunks::read(connection, &mut reader, candidate.id).await? {
-            match Read::of(report) {
-                Ok(Read::Kept(head)) if head.sync_uid == sync_uid.as_bytes() => {
-                    if let Some(attempt) = head.attempt.filter(|attempt| part.contains(&attempt.start_ms)) {
-                        sum.attempt(attempt.outcome);
-                    }
-                    if let Some(ended) = head.ended.filter(|ended| part.contains(&ended.end_ms)) {
-                        sum.ending(&ended);
-                    }
-                }
-                _ => {}
-            }
+    for figure in chunks::figures(connection, &ids, &span, SyncKey::of(sync_uid.as_bytes())).await? {
+        match figure {
+            Figure::Attempt { start_ms, outcome } if part.contains(&start_ms) => sum.attempt(outcome),
+            Figure::Ended(ended) if part.contains(&ended.end_ms) => sum.ending(&ended),
+            Figure::Attempt { .. } | Figure::Ended(_) => {}
         }
     }
     // What a node has dropped is known by the minute: it counts where its minute begins.
