@@ -35,8 +35,8 @@ const MINUTES: Duration = Duration::from_secs(6 * 3_600);
 const HOURS: Duration = Duration::from_secs(90 * 86_400);
 const PAUSE: Duration = Duration::from_secs(60);
 const STEP: i64 = 500;
-/// The same of chunks, each of which may have a thousand reports.
-const CHUNKS: i64 = 4;
+/// The same of chunks, each of which may have hundreds of reports.
+const CHUNKS: i64 = 8;
 /// Runs of fingerprints that are merged or forgotten in one step.
 const RUNS: i64 = 8;
 /// After so many slots one counts as over: few reports come later.

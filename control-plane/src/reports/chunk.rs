@@ -15,11 +15,12 @@ use super::{
     slot,
 };
 
-/// Reports in a chunk, at most.
-const MOST_REPORTS: usize = 1_024;
+/// Reports in a chunk, at most: whoever wants one of them reads all. A page of a sync that is one of thousands reads as many chunks
+/// as it has attempts.
+const MOST_REPORTS: usize = 256;
 
-/// Bytes of reports after which a chunk is closed: whoever wants one of them reads all.
-const MOST_BYTES: usize = 256 << 10;
+/// Bytes of reports after which a chunk is closed.
+const MOST_BYTES: usize = 128 << 10;
 
 /// How hard is compressed: the level that costs the least.
 const LEVEL: i32 = 1;
@@ -198,9 +199,9 @@ mod tests {
 
     #[test]
     fn chunks_are_bounded_and_give_back_what_was_put_in() {
-        let many: Vec<_> = (0..3_000).map(|n| report(n, 0, 1, &n.to_le_bytes())).collect();
+        let many: Vec<_> = (0..600).map(|n| report(n, 0, 1, &n.to_le_bytes())).collect();
         let large: Vec<_> = (0..5).map(|n| report(n, 0, 1, &vec![7; 100 << 10])).collect();
-        for (reports, counts) in [(many, vec![1_024, 1_024, 952]), (large, vec![2, 2, 1])] {
+        for (reports, counts) in [(many, vec![256, 256, 88]), (large, vec![1, 1, 1, 1, 1])] {
             let chunks = chunks(&reports);
             assert_eq!(chunks.iter().map(|chunk| chunk.endings).collect::<Vec<_>>(), counts);
             let (mut press, mut reader) = (Press::new().unwrap(), Reader::new().unwrap());

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashSet},
+    ops::RangeInclusive,
 };
 
 use bytes::Bytes;
@@ -77,6 +78,12 @@ type Place = (i64, i64);
 
 /// The id of a chunk's report, from its place among them.
 const ID_SHIFT: u32 = 16;
+
+/// Slots that are asked at once, at most: three and a half days.
+const MOST_SLOTS: i64 = 1_024;
+
+/// So many chunks are looked up one by one; of more, all of their slots are gone through.
+const FEW_CHUNKS: usize = if cfg!(test) { 8 } else { 512 };
 
 impl AttemptQuery {
     /// Whether an attempt is one of these.
@@ -172,23 +179,39 @@ impl Store {
             return Ok(newest.list());
         }
         let scope = query.scope_mark();
+        let first_slot = slot(span.first_ms);
         let mut slot_before = slot(span.last_ms).saturating_add(1);
-        while let Some(slot) = chunks::slot_before(&mut transaction, slot_before).await?
-            && slot >= self::slot(span.first_ms)
+        // Where a few slots do not suffice there is little in each: many are asked at once then.
+        let mut width = 1;
+        while let Some(last) = chunks::slot_before(&mut transaction, slot_before).await?
+            && last >= first_slot
             && !newest.is_full()
         {
-            let of_scope = marks::chunks_with(&mut transaction, slot..=slot, scope).await?;
-            let candidates = of_these(chunks::in_slot(&mut transaction, slot, &span).await?, &of_scope);
+            let first = last.saturating_sub(width - 1).max(first_slot);
+            let ids = marks::chunks_with(&mut transaction, first..=last, scope).await?;
+            let candidates = candidates(&mut transaction, &ids, first..=last, &span).await?;
             newest.look_into(&mut transaction, &candidates).await?;
-            slot_before = slot;
+            slot_before = first;
+            width = (width * 4).min(MOST_SLOTS);
         }
         Ok(newest.list())
     }
 }
 
-fn of_these(mut candidates: Vec<Candidate>, ids: &HashSet<i64>) -> Vec<Candidate> {
+/// Those of these chunks, which are of these slots, that are of the span, the latest first.
+async fn candidates(
+    connection: &mut SqliteConnection,
+    ids: &HashSet<i64>,
+    slots: RangeInclusive<i64>,
+    span: &Span,
+) -> Result<Vec<Candidate>, StoreError> {
+    if ids.len() <= FEW_CHUNKS {
+        let ids: Vec<i64> = ids.iter().copied().collect();
+        return chunks::among(connection, &ids, span).await;
+    }
+    let mut candidates = chunks::in_slots(connection, slots, span).await?;
     candidates.retain(|candidate| ids.contains(&candidate.id));
-    candidates
+    Ok(candidates)
 }
 
 /// The newest attempts that were found so far.

@@ -1,6 +1,6 @@
 //! Chunks of reports in the store.
 
-use std::io;
+use std::{io, ops::RangeInclusive};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -65,14 +65,14 @@ pub(super) async fn slot_before(connection: &mut SqliteConnection, slot: i64) ->
     Ok(found.fetch_one(connection).await?)
 }
 
-/// The slot's chunks of the span, the latest first.
-pub(super) async fn in_slot(
+/// The slots' chunks of the span, the latest first.
+pub(super) async fn in_slots(
     connection: &mut SqliteConnection,
-    slot: i64,
+    slots: RangeInclusive<i64>,
     span: &Span,
 ) -> Result<Vec<Candidate>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT id, last_ms FROM report_chunks WHERE slot = ");
-    sql.push_bind(slot);
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT id, last_ms FROM report_chunks WHERE slot BETWEEN ");
+    sql.push_bind(*slots.start()).push(" AND ").push_bind(*slots.end());
     candidates(connection, sql, span).await
 }
 
