@@ -31,6 +31,7 @@ echo "seed $SLUICE_SEED"
 cargo test --release --package sluice-pipeline --test pipeline
 cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
 cargo test --release --package sluice-control-plane --lib session::model
+cargo test --release --package sluice-control-plane --lib store::attempts
 cargo test --release --package sluice-control-plane --lib feed::simulation -- --nocapture
 cargo build --release --workspace --bins
 # One after the other: they time what they kill by what has been delivered, and share two cores at most.

@@ -10,6 +10,7 @@
 //! | `publish`, `nodes` | who must hear of a commit, and who is connected |
 //! | `commands` | what the nodes were told to do and have not answered |
 //! | `audit` | pure: what is written down of a change |
+//! | `reports` | pure: what nodes report, as it is kept and found |
 //! | `figures` | pure: counts, latencies and health, added up from reports |
 //! | `keys` | who may call: the keys that count now |
 //! | `secrets`, `time`, `error` | what is never shown; instants; errors and their gRPC statuses |

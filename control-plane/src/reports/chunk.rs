@@ -22,6 +22,9 @@ const MOST_REPORTS: usize = 256;
 /// Bytes of reports after which a chunk is closed.
 const MOST_BYTES: usize = 128 << 10;
 
+/// No chunk is as large: each report came in a message that was smaller.
+const NEVER_LARGER: usize = 256 << 20;
+
 /// How hard is compressed: the level that costs the least.
 const LEVEL: i32 = 1;
 
@@ -143,9 +146,14 @@ impl Reader {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn read(&mut self, body: &[u8], bytes: usize) -> io::Result<impl Iterator<Item = Bytes> + use<>> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "of another length than was stored");
+        // Room is made for so many bytes before any is read.
+        if bytes > NEVER_LARGER {
+            return Err(damaged());
+        }
         let body = self.0.decompress(body, bytes)?;
         if body.len() != bytes {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "of another length than was stored"));
+            return Err(damaged());
         }
         Ok(split(body.into()))
     }
@@ -225,6 +233,8 @@ mod tests {
             let read = reader.read(&damaged, body.len()).map(|reports| reports.collect::<Vec<_>>());
             assert!(read.is_err() || read.unwrap() == [&b"what was told"[..]], "byte {at}");
         }
-        assert!(reader.read(&pressed, body.len() + 1).is_err());
+        for bytes in [0, body.len() - 1, body.len() + 1, usize::MAX] {
+            assert!(reader.read(&pressed, bytes).is_err());
+        }
     }
 }

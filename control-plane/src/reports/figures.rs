@@ -102,12 +102,13 @@ pub(crate) fn figures_of(mut encoded: &[u8], sync: SyncKey, slot: i64) -> impl I
     let start_ms = slot_start_ms(slot);
     std::iter::from_fn(move || {
         let mut number = || i64::try_from(decode_varint(&mut of_sync).ok()?).ok();
-        let (kind, at_ms, outcome) = (number()?, start_ms + number()?, i32::try_from(number()?).ok()?);
+        let (kind, at_ms, outcome) = (number()?, start_ms.saturating_add(number()?), i32::try_from(number()?).ok()?);
         if kind == ATTEMPT.cast_signed() {
             return Some(Figure::Attempt { start_ms: at_ms, outcome });
         }
         let (attempt_count, took_ms) = (i32::try_from(number()?).ok()?, number()?);
-        Some(Figure::Ended(Ended { end_ms: at_ms, schedule: 0, outcome, attempt_count, accept_ms: at_ms - took_ms }))
+        let accept_ms = at_ms.saturating_sub(took_ms);
+        Some(Figure::Ended(Ended { end_ms: at_ms, schedule: 0, outcome, attempt_count, accept_ms }))
     })
 }
 

@@ -18,13 +18,15 @@ impl Store {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let gone: Vec<(i64, i64, i64)> = sqlx::query_as(
             "DELETE FROM report_chunks WHERE id IN
-             (SELECT id FROM report_chunks WHERE slot >= ?1 AND last_ms < ?2 AND fate = ?3 ORDER BY slot, last_ms LIMIT ?4)
+             (SELECT id FROM report_chunks WHERE slot BETWEEN ?1 AND ?5 AND last_ms < ?2 AND fate = ?3
+              ORDER BY slot, last_ms LIMIT ?4)
              RETURNING slot, last_ms, attempts + endings",
         )
         .bind(slot(from_ms))
         .bind(before_ms)
         .bind(fate.number())
         .bind(limit)
+        .bind(slot(before_ms))
         .fetch_all(&mut *transaction)
         .await?;
         let slots: BTreeSet<i64> = gone.iter().map(|(slot, ..)| *slot).collect();

@@ -83,7 +83,7 @@ impl Uplink {
         let (spool_id, held) = self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?))).await?;
         let first_sequence = held.first_sequence;
         let connection = self.dial.connect().await?;
-        let mut client = NodeSessionServiceClient::new(connection).max_encoding_message_size(usize::MAX);
+        let mut client = NodeSessionServiceClient::new(connection);
         let (requests, outgoing) = mpsc::channel(4);
         let next_sequence = held.next_sequence;
         let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence, next_sequence };

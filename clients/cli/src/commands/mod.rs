@@ -23,5 +23,6 @@ mod sync_apply;
 mod sync_export;
 mod sync_preview;
 mod sync_rollout;
+mod sync_show;
 mod sync_test;
 pub(crate) mod top;

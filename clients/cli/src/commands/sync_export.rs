@@ -11,7 +11,10 @@ use sluice_client::proto::sync::v1::Sync;
 
 use crate::{
     cli::Format,
-    commands::sync::{ExportArgs, SYNC, all, short_name},
+    commands::{
+        sync::{ExportArgs, SYNC, all},
+        sync_show::short_name,
+    },
     context::Context,
     diff::OUTPUT_ONLY,
     exit::{Exit, Failure},

@@ -212,7 +212,10 @@ fn run(told: &[Told], batch: usize, before_ms: i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if std::env::var_os("SLUICE_FULL").is_some() { 1_000 } else { 16 },
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn lists_and_counts_are_those_of_all_reports(
