@@ -213,7 +213,7 @@ fn run(told: &[Told], batch: usize, before_ms: i64) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if std::env::var_os("SLUICE_FULL").is_some() { 1_000 } else { 16 },
+        cases: if std::env::var_os("SLUICE_FULL").is_some() { 300 } else { 16 },
         ..ProptestConfig::default()
     })]
 
