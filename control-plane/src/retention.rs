@@ -89,12 +89,8 @@ async fn forget(context: &Context) -> Result<u64, StoreError> {
 
 /// Forgets reports of a fate from before `before_ms`, step by step, for as long as the store uses more than `max_bytes`.
 async fn forget_reports(context: &Context, fate: Fate, before_ms: i64, max_bytes: u64) -> Result<u64, StoreError> {
-    // There are no successes before it.
-    let mut from_ms = match fate {
-        Fate::Succeeded => context.store.reports_from_ms().await?,
-        Fate::Failed => i64::MIN,
-    };
-    let mut count = 0;
+    // From the very first on each time: of a node that was away reports come from before what has been forgotten.
+    let (mut from_ms, mut count) = (i64::MIN, 0);
     while max_bytes == 0 || context.store.used_bytes().await? > max_bytes {
         let (forgotten, last_ms) = context.store.forget_reports(fate, from_ms, before_ms, CHUNKS).await?;
         if forgotten == 0 {

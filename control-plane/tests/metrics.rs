@@ -262,6 +262,27 @@ async fn successes_are_forgotten_after_a_week_and_failures_after_a_month_and_bot
 }
 
 #[tokio::test]
+async fn successes_that_come_late_are_forgotten_like_the_others() {
+    let plane = Plane::start().await;
+    let sync = plane.create("orders", sync()).await;
+    let (mut reporter, _) = plane.reporter("spool").await;
+    let delivered = |n, at_ms| vec![attempted(attempt(&sync, n, at_ms, AttemptOutcome::Delivered))];
+    reporter.report(1, delivered(1, 3 * DAY_MS)).await;
+    plane.hand.advance_to_next("retention").await;
+    plane.hand.advance_to(START_MS + 11 * DAY_MS);
+    plane.hand.advance_to_next("retention").await;
+    plane.hand.advance_to_next("retention").await;
+    assert_eq!(left(&plane, &sync).await.0, 0, "the first is forgotten");
+
+    // Of a node that was away: from before what has been forgotten.
+    reporter.report(2, delivered(2, DAY_MS)).await;
+    assert_eq!(left(&plane, &sync).await.0, 1);
+    plane.hand.advance_to_next("retention").await;
+    plane.hand.advance_to_next("retention").await;
+    assert_eq!(left(&plane, &sync).await.0, 0);
+}
+
+#[tokio::test]
 async fn a_store_that_is_too_large_forgets_the_oldest_successes_first() {
     let plane = Plane::start_with(|config| config.report_retention.max_bytes = 2 << 20).await;
     let sync = plane.create("orders", sync()).await;

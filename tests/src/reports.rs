@@ -3,9 +3,9 @@
 use prost_types::Timestamp;
 use sluice_client::connect;
 use sluice_proto::{
-    delivery::v1::{Attempt, AttemptOutcome, AttemptTimings, Ending, EndingOutcome},
+    delivery::v1::{Attempt, AttemptOutcome, AttemptTimings, EndingOutcome},
     node::v1::{
-        Report, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsOpen,
+        AttemptEnding, Report, ReportAttemptsRequest, ReportAttemptsResponse, ReportBatch, ReportsOpen,
         node_session_service_client::NodeSessionServiceClient, report::Report as Kind,
         report_attempts_request::Message, report_attempts_response,
     },
@@ -16,12 +16,12 @@ use tonic::Streaming;
 
 use crate::cluster::sync_name;
 
-/// Attempts and endings in one batch, as nodes send them.
-const BATCH: usize = 1_000;
+/// Reports in one batch, as many as nodes send.
+const BATCH: usize = 2_048;
 /// Batches that are under way.
 const WINDOW: usize = 8;
 
-/// A stream of reports to a control plane: of each delivery one attempt and its ending.
+/// A stream of reports to a control plane: of each delivery one, of its only attempt and of its ending.
 pub struct Reporting {
     acks: Streaming<ReportAttemptsResponse>,
     sending: JoinHandle<mpsc::Sender<ReportAttemptsRequest>>,
@@ -43,10 +43,9 @@ impl Reporting {
             let step = span_ms as f64 / deliveries as f64;
             let mut first = 0;
             while first < deliveries {
-                let count = (BATCH / 2).min(deliveries - first);
-                let made =
-                    (first..first + count).flat_map(|at| reports(at, began_ms + (at as f64 * step) as u64, &uids));
-                let batch = ReportBatch::of(1 + 2 * first as u64, &made.collect::<Vec<_>>());
+                let count = BATCH.min(deliveries - first);
+                let made = (first..first + count).map(|at| report(at, began_ms + (at as f64 * step) as u64, &uids));
+                let batch = ReportBatch::of(1 + first as u64, &made.collect::<Vec<_>>());
                 sender.send(ReportAttemptsRequest { message: Some(Message::Batch(batch)) }).await.unwrap();
                 first += count;
             }
@@ -73,8 +72,8 @@ pub fn event_id(at: usize) -> String {
     format!("{:032x}", mixed128(at as u64, 2))
 }
 
-/// The attempt and the ending of one delivery.
-fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
+/// The report of one delivery.
+fn report(at: usize, ms: u64, uids: &[String]) -> Report {
     // A few syncs have most of the events.
     let spread = (mixed(at as u64) >> 11) as f64 / (1_u64 << 53) as f64;
     let index = ((spread * spread * spread) * uids.len() as f64) as usize;
@@ -91,10 +90,10 @@ fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
         ..AttemptTimings::default()
     };
     let attempt = Attempt {
-        delivery: delivery.clone(),
+        delivery,
         sync_uid: uids[index].clone(),
         sync_revision: 1,
-        event_id: event_id.clone(),
+        event_id,
         event_type: "Order Completed".into(),
         node: "nodes/n1".into(),
         instance: "5f8e9a4e-2c0c-4f0e-9d0b-0a8f4f1f1c11".into(),
@@ -113,18 +112,13 @@ fn reports(at: usize, ms: u64, uids: &[String]) -> [Report; 2] {
         http_version: "1.1".into(),
         ..Attempt::default()
     };
-    let ending = Ending {
-        delivery,
-        sync_uid: uids[index].clone(),
-        event_id,
-        schedule: 1,
+    let ending = AttemptEnding {
         outcome: if failed { EndingOutcome::Expired } else { EndingOutcome::Delivered }.into(),
-        accept_time: time(ms),
         end_time: time(ms + 10),
         attempt_count: 1,
-        ..Ending::default()
+        ..AttemptEnding::default()
     };
-    [Kind::Attempt(attempt), Kind::Ended(ending)].map(|report| Report { report: Some(report), ending: None })
+    Report { report: Some(Kind::Attempt(attempt)), ending: Some(ending) }
 }
 
 /// A number that looks random (SplitMix64's finalizer).

@@ -30,6 +30,8 @@ use crate::{
     store::Reports,
 };
 
+/// Between the name of a sync and the id of its delivery.
+const DELIVERIES: &[u8] = b"/deliveries/";
 const MAX_SPOOL_ID_BYTES: usize = 128;
 const MAX_ID_BYTES: usize = 128;
 const MAX_EXCERPT_BYTES: usize = 1_024;
@@ -162,9 +164,10 @@ fn read_batch(node: &str, spool: &Spool, batch: ReportBatch) -> Result<Reports, 
         kept: Vec::with_capacity(batch.reports.len()),
         dropped: Vec::new(),
     };
+    let mut forms = Forms::default();
     for (sequence, report) in (batch.first_sequence..).zip(batch.reports) {
         let read = match Read::of(report.clone()) {
-            Ok(Read::Kept(head)) if is_known_form(&head) => keep(sequence, head, report, &mut reports.kept).is_ok(),
+            Ok(Read::Kept(head)) if forms.knows(&head) => keep(sequence, head, report, &mut reports.kept).is_ok(),
             Ok(Read::Dropped(dropped)) => {
                 tracing::warn!(
                     node,
@@ -224,19 +227,37 @@ fn keep(sequence: u64, head: Head, encoded: Bytes, kept: &mut Vec<Report>) -> Re
     Ok(())
 }
 
-/// Whether names and ids are of the form that they have everywhere.
-fn is_known_form(head: &Head) -> bool {
-    let instance = head.attempt.as_ref().map_or(0, |attempt| attempt.instance.len());
-    let is_bounded = |id: &[u8]| !id.is_empty() && id.len() <= MAX_ID_BYTES;
-    let sync = || {
-        let name = std::str::from_utf8(&head.delivery).ok()?.rsplit_once("/deliveries/")?.0;
-        name.parse::<SyncName>().ok().filter(|name| is_valid_id(&name.sync))
-    };
-    is_bounded(head.delivery_id())
-        && is_bounded(&head.sync_uid)
-        && head.event_id.len() <= MAX_ID_BYTES
-        && instance <= MAX_ID_BYTES
-        && sync().is_some()
+/// Knows the form that names and ids have everywhere.
+#[derive(Default)]
+struct Forms {
+    /// The sync that the newest delivery was of, which often is that of the next: its name is good.
+    sync: Bytes,
+}
+
+impl Forms {
+    fn knows(&mut self, head: &Head) -> bool {
+        let instance = head.attempt.as_ref().map_or(0, |attempt| attempt.instance.len());
+        let is_bounded = |id: &[u8]| !id.is_empty() && id.len() <= MAX_ID_BYTES;
+        is_bounded(head.delivery_id())
+            && is_bounded(&head.sync_uid)
+            && head.event_id.len() <= MAX_ID_BYTES
+            && instance <= MAX_ID_BYTES
+            && self.knows_sync(head)
+    }
+
+    fn knows_sync(&mut self, head: &Head) -> bool {
+        let before_id = head.delivery.strip_suffix(head.delivery_id());
+        let Some(sync) = before_id.and_then(|name| name.strip_suffix(DELIVERIES)) else { return false };
+        if *sync == self.sync {
+            return true;
+        }
+        let name = std::str::from_utf8(sync).ok().and_then(|name| name.parse::<SyncName>().ok());
+        let is_good = name.is_some_and(|name| is_valid_id(&name.sync));
+        if is_good {
+            self.sync = head.delivery.slice_ref(sync);
+        }
+        is_good
+    }
 }
 
 /// Counts that can be added; none if nobody knows to what.

@@ -22,8 +22,8 @@ const MOST_REPORTS: usize = 256;
 /// Bytes of reports after which a chunk is closed.
 const MOST_BYTES: usize = 128 << 10;
 
-/// No chunk is as large: each report came in a message that was smaller.
-const NEVER_LARGER: usize = 256 << 20;
+/// No chunk is as large: beyond its bytes it has a report at most, which came in a message of 16 MiB at most.
+const NEVER_LARGER: usize = 32 << 20;
 
 /// How hard is compressed: the level that costs the least.
 const LEVEL: i32 = 1;

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use prost::{DecodeError, Message, Oneof};
-use prost_types::Timestamp;
+use prost_types::{Duration, Timestamp};
 use sluice_proto::{
-    delivery::v1::{AttemptOutcome, EndingOutcome},
+    delivery::v1::{AttemptOutcome, AttemptTimings, EndingOutcome},
     node::v1::{AttemptEnding, DroppedReports},
 };
 
@@ -74,7 +74,7 @@ pub(crate) enum Read {
     Kept(Head),
     /// Counts in place of reports.
     Dropped(DroppedReports),
-    /// Something that a newer node says.
+    /// Something that a newer node says, or that is no text where one should be.
     Unknown,
 }
 
@@ -86,7 +86,7 @@ impl Read {
     pub(crate) fn of(report: Bytes) -> Result<Self, DecodeError> {
         let Report { report, ending } = Report::decode(report)?;
         Ok(match report {
-            Some(Which::Attempt(attempt)) => Self::Kept(Head {
+            Some(Which::Attempt(attempt)) if attempt.is_text() => Self::Kept(Head {
                 delivery: attempt.delivery,
                 sync_uid: attempt.sync_uid,
                 event_id: attempt.event_id,
@@ -106,21 +106,23 @@ impl Read {
                     longest_text: attempt.error_message.len().max(attempt.response_excerpt.len()),
                 }),
             }),
-            Some(Which::Ended(ending)) => Self::Kept(Head {
-                delivery: ending.delivery,
-                sync_uid: ending.sync_uid,
-                event_id: ending.event_id,
-                attempt: None,
-                ended: Some(Ended {
-                    end_ms: millis(ending.end_time.as_ref()),
-                    schedule: ending.schedule,
-                    outcome: ending.outcome,
-                    attempt_count: ending.attempt_count,
-                    accept_ms: millis(ending.accept_time.as_ref()),
-                }),
-            }),
+            Some(Which::Ended(ending)) if are_texts([&ending.delivery, &ending.sync_uid, &ending.event_id]) => {
+                Self::Kept(Head {
+                    delivery: ending.delivery,
+                    sync_uid: ending.sync_uid,
+                    event_id: ending.event_id,
+                    attempt: None,
+                    ended: Some(Ended {
+                        end_ms: millis(ending.end_time.as_ref()),
+                        schedule: ending.schedule,
+                        outcome: ending.outcome,
+                        attempt_count: ending.attempt_count,
+                        accept_ms: millis(ending.accept_time.as_ref()),
+                    }),
+                })
+            }
             Some(Which::Dropped(dropped)) => Self::Dropped(dropped),
-            None => Self::Unknown,
+            Some(Which::Attempt(_) | Which::Ended(_)) | None => Self::Unknown,
         })
     }
 }
@@ -162,7 +164,7 @@ impl Head {
     }
 }
 
-/// As `sluice.node.v1.Report`, with some of its fields: those that are left out are skipped.
+/// As `sluice.node.v1.Report`.
 #[derive(Clone, PartialEq, Message)]
 struct Report {
     #[prost(oneof = "Which", tags = "1, 2, 3")]
@@ -172,6 +174,7 @@ struct Report {
 }
 
 #[derive(Clone, PartialEq, Oneof)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, for as long as it is read")]
 enum Which {
     #[prost(message, tag = "1")]
     Attempt(AttemptFields),
@@ -181,15 +184,21 @@ enum Which {
     Dropped(DroppedReports),
 }
 
-/// As `sluice.delivery.v1.Attempt`.
+/// As `sluice.delivery.v1.Attempt`: all of it, so that what is taken can be read as a whole later. Texts share the report's memory.
 #[derive(Clone, PartialEq, Message)]
 struct AttemptFields {
     #[prost(bytes = "bytes", tag = "1")]
     delivery: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     sync_uid: Bytes,
+    #[prost(int64, tag = "3")]
+    sync_revision: i64,
     #[prost(bytes = "bytes", tag = "4")]
     event_id: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    event_type: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    node: Bytes,
     #[prost(bytes = "bytes", tag = "7")]
     instance: Bytes,
     #[prost(int32, tag = "8")]
@@ -198,6 +207,10 @@ struct AttemptFields {
     attempt: i32,
     #[prost(int32, tag = "10")]
     outcome: i32,
+    #[prost(int32, tag = "11")]
+    http_status: i32,
+    #[prost(int32, tag = "12")]
+    error: i32,
     #[prost(bytes = "bytes", tag = "13")]
     error_message: Bytes,
     #[prost(bytes = "bytes", tag = "14")]
@@ -206,11 +219,23 @@ struct AttemptFields {
     accept_time: Option<Timestamp>,
     #[prost(message, optional, tag = "16")]
     start_time: Option<Timestamp>,
+    #[prost(message, optional, tag = "17")]
+    duration: Option<Duration>,
+    #[prost(message, optional, tag = "18")]
+    next_round_time: Option<Timestamp>,
+    #[prost(int64, tag = "19")]
+    request_bytes: i64,
+    #[prost(message, optional, tag = "20")]
+    timings: Option<AttemptTimings>,
+    #[prost(bool, tag = "21")]
+    connection_reused: bool,
     #[prost(int32, tag = "22")]
     schedule: i32,
+    #[prost(bytes = "bytes", tag = "23")]
+    http_version: Bytes,
 }
 
-/// As `sluice.delivery.v1.Ending`.
+/// As `sluice.delivery.v1.Ending`, likewise.
 #[derive(Clone, PartialEq, Message)]
 struct EndingFields {
     #[prost(bytes = "bytes", tag = "1")]
@@ -223,6 +248,8 @@ struct EndingFields {
     schedule: i32,
     #[prost(int32, tag = "5")]
     outcome: i32,
+    #[prost(int32, tag = "6")]
+    reason: i32,
     #[prost(message, optional, tag = "7")]
     accept_time: Option<Timestamp>,
     #[prost(message, optional, tag = "8")]
@@ -231,8 +258,20 @@ struct EndingFields {
     attempt_count: i32,
 }
 
+impl AttemptFields {
+    fn is_text(&self) -> bool {
+        let texts = [&self.delivery, &self.sync_uid, &self.event_id, &self.event_type, &self.node, &self.instance];
+        are_texts(texts) && are_texts([&self.error_message, &self.http_version])
+    }
+}
+
+fn are_texts<const N: usize>(texts: [&Bytes; N]) -> bool {
+    texts.into_iter().all(|text| std::str::from_utf8(text).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use sluice_proto::{
         delivery::v1::{Attempt, Ending},
         node::v1::{self, report},
@@ -308,5 +347,68 @@ mod tests {
         assert_eq!(read(report::Report::Dropped(dropped.clone()), None), Read::Dropped(dropped));
         assert_eq!(Read::of(Bytes::new()).unwrap(), Read::Unknown);
         assert!(Read::of(Bytes::from_static(b"\x0a\x7f")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_can_be_read_as_a_whole(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            alone in any::<bool>(),
+        ) {
+            let (took, time) = (Some(Duration { seconds: 1, nanos: 2 }), Some(timestamp(9)));
+            let text = || "a text".to_owned();
+            let attempt = Attempt {
+                delivery: text(),
+                sync_uid: text(),
+                sync_revision: 1,
+                event_id: text(),
+                event_type: text(),
+                node: text(),
+                instance: text(),
+                round: 2,
+                attempt: 3,
+                outcome: 4,
+                http_status: 500,
+                error: 5,
+                error_message: text(),
+                response_excerpt: "bytes".into(),
+                accept_time: time,
+                start_time: time,
+                duration: took,
+                next_round_time: time,
+                request_bytes: 6,
+                timings: Some(AttemptTimings { queue: took, total: took, ..AttemptTimings::default() }),
+                connection_reused: true,
+                schedule: 7,
+                http_version: text(),
+            };
+            let ending = Ending {
+                delivery: text(),
+                sync_uid: text(),
+                event_id: text(),
+                schedule: 1,
+                outcome: 1,
+                reason: 1,
+                accept_time: time,
+                end_time: time,
+                attempt_count: 1,
+            };
+            let last = AttemptEnding { outcome: 1, reason: 1, end_time: time, attempt_count: 1 };
+            let report = match alone {
+                true => v1::Report { report: Some(report::Report::Ended(ending)), ending: None },
+                false => v1::Report { report: Some(report::Report::Attempt(attempt)), ending: Some(last) },
+            };
+            let mut encoded = report.encode_to_vec();
+            for (at, to) in flips {
+                let at = at.index(encoded.len());
+                encoded[at] = to;
+            }
+            let taken = matches!(Read::of(encoded.clone().into()), Ok(Read::Kept(_)));
+            let whole = v1::Report::decode(&*encoded);
+            let is_kept = whole.is_ok_and(|whole| {
+                matches!(whole.report, Some(report::Report::Attempt(_) | report::Report::Ended(_)))
+            });
+            prop_assert_eq!(taken, is_kept);
+        }
     }
 }

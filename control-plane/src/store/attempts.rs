@@ -173,7 +173,7 @@ impl Store {
         let mut newest = Newest { query, after, limit, found: BinaryHeap::new(), reader: chunks::reader()? };
         if let Some(id) = query.id() {
             let slots = slot(span.first_ms)..=slot(span.last_ms);
-            let ids: Vec<i64> = marks::chunks_with(&mut transaction, slots, id).await?.into_iter().collect();
+            let ids = marks::chunks_with(&mut transaction, slots, id).await?;
             let candidates = chunks::among(&mut transaction, &ids, &span).await?;
             newest.look_into(&mut transaction, &candidates).await?;
             return Ok(newest.list());
@@ -206,8 +206,7 @@ async fn candidates(
     span: &Span,
 ) -> Result<Vec<Candidate>, StoreError> {
     if ids.len() <= FEW_CHUNKS {
-        let ids: Vec<i64> = ids.iter().copied().collect();
-        return chunks::among(connection, &ids, span).await;
+        return chunks::among(connection, ids, span).await;
     }
     let mut candidates = chunks::in_slots(connection, slots, span).await?;
     candidates.retain(|candidate| ids.contains(&candidate.id));
@@ -260,7 +259,11 @@ impl Newest<'_> {
         let sorted = self.found.into_sorted_vec().into_iter();
         let listed = sorted.filter_map(|Reverse(((start_ms, id), report))| {
             let encoded_len = report.len();
-            Some(ListedAttempt { start_ms, id, encoded_len, attempt: attempt(report)? })
+            let Some(attempt) = attempt(report) else {
+                tracing::error!(id, "a stored attempt cannot be read: left out");
+                return None;
+            };
+            Some(ListedAttempt { start_ms, id, encoded_len, attempt })
         });
         listed.collect()
     }

@@ -1,6 +1,6 @@
 //! Chunks of reports in the store.
 
-use std::{io, ops::RangeInclusive};
+use std::{collections::HashSet, io, ops::RangeInclusive};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -79,11 +79,11 @@ pub(super) async fn in_slots(
 /// Those of these chunks that are of the span, the latest first.
 pub(super) async fn among(
     connection: &mut SqliteConnection,
-    ids: &[i64],
+    ids: &HashSet<i64>,
     span: &Span,
 ) -> Result<Vec<Candidate>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT id, last_ms FROM (SELECT DISTINCT value FROM json_each(");
-    sql.push_bind(serde_json::Value::from(ids).to_string());
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT id, last_ms FROM (SELECT value FROM json_each(");
+    sql.push_bind(json(ids));
     sql.push(")) CROSS JOIN report_chunks ON id = value WHERE true");
     candidates(connection, sql, span).await
 }
@@ -106,18 +106,23 @@ async fn candidates(
     rows.iter().map(|row| Ok(Candidate { id: row.try_get(0)?, last_ms: row.try_get(1)? })).collect()
 }
 
+/// Ids as SQLite reads a list.
+fn json(ids: &HashSet<i64>) -> String {
+    ids.iter().copied().collect::<serde_json::Value>().to_string()
+}
+
 /// What the chunks of a span, among these, tell a sync's figures.
 pub(super) async fn figures(
     connection: &mut SqliteConnection,
-    ids: &[i64],
+    ids: &HashSet<i64>,
     span: &Span,
     sync: SyncKey,
 ) -> Result<Vec<Figure>, StoreError> {
     let mut rows = sqlx::query(
-        "SELECT slot, figures FROM (SELECT DISTINCT value FROM json_each(?)) CROSS JOIN report_chunks ON id = value
+        "SELECT slot, figures FROM (SELECT value FROM json_each(?)) CROSS JOIN report_chunks ON id = value
          WHERE last_ms >= ? AND first_ms <= ?",
     )
-    .bind(serde_json::Value::from(ids).to_string())
+    .bind(json(ids))
     .bind(span.first_ms)
     .bind(span.last_ms)
     .fetch(connection);

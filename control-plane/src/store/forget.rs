@@ -59,11 +59,6 @@ impl Store {
         Ok(minutes.rows_affected())
     }
 
-    /// From when on every single report is kept.
-    pub(crate) async fn reports_from_ms(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar("SELECT reports_from_ms FROM kept").fetch_one(&self.readers).await?)
-    }
-
     /// Bytes that the store's file uses; what was forgotten is free for what comes.
     pub(crate) async fn used_bytes(&self) -> Result<u64, StoreError> {
         let used: i64 = sqlx::query_scalar(

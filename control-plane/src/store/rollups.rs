@@ -259,7 +259,7 @@ async fn count_reports(
     let span = Span { first_ms: part.start, last_ms: part.end.saturating_sub(1), fate: None, attempts: false };
     let mark = Mark::of(MarkKind::Sync, sync_uid.as_bytes());
     let slots = slot(span.first_ms)..=slot(span.last_ms);
-    let ids: Vec<i64> = marks::chunks_with(connection, slots, mark).await?.into_iter().collect();
+    let ids = marks::chunks_with(connection, slots, mark).await?;
     for figure in chunks::figures(connection, &ids, &span, SyncKey::of(sync_uid.as_bytes())).await? {
         match figure {
             Figure::Attempt { start_ms, outcome } if part.contains(&start_ms) => sum.attempt(outcome),
