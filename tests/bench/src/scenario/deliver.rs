@@ -182,10 +182,11 @@ fn measured(case: &Case, load: &str, phase: &Phase, bare: Done) -> Measured {
     let goal = |goal| case.judged.then_some(goal);
     let cpu = measured.cpu("node") / bare.cpu_per_thousand_ms;
     measured = measured.ratio("node's CPU ÷ bare client's", cpu, goal(Goal::AtMost(2.0)));
-    // All that the control plane does meanwhile is to take in reports.
+    // All that the control plane does meanwhile is to take in reports. Reporting is to take 0.15 of the node's time in both planes
+    // together; the node's own part, which only a profile tells, is 0.05.
     let reports = measured.cpu("control plane") / measured.cpu("node");
     if load == "full load" {
-        measured = measured.ratio("control plane's CPU ÷ node's", reports, goal(Goal::AtMost(0.15)));
+        measured = measured.ratio("control plane's CPU ÷ node's", reports, goal(Goal::AtMost(0.10)));
         let rate = measured.rate() / bare.rate();
         return measured.ratio("deliveries/s ÷ bare requests/s", rate, goal(Goal::AtLeast(0.45)));
     }
