@@ -164,7 +164,25 @@ fn a_spool_of_another_format_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = factory(folder.path()).writer().err().unwrap();
-    assert_eq!(error.to_string(), "the spool has format 99, this program reads 2");
+    assert_eq!(error.to_string(), "the spool has format 99, this program reads 3");
+}
+
+#[tokio::test]
+async fn a_spool_from_before_the_journal_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let Started { spool, .. } = open(folder.path());
+    let opened = spool.open(producer(), 1).await.unwrap();
+    send(&spool, opened.fence, accept(1, vec![matched(1, &["a"])])).await.unwrap();
+    spool.finish().await;
+    drop(spool);
+    let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
+    connection.execute_batch("ALTER TABLE state DROP COLUMN journal; PRAGMA user_version = 2").unwrap();
+    drop(connection);
+    std::fs::remove_file(folder.path().join("spool.journal")).unwrap();
+
+    let Started { spool, .. } = open(folder.path());
+    assert_eq!(spool.due(due(1)).await.unwrap().deliveries.len(), 1);
+    assert_eq!(spool.open(producer(), 1).await.unwrap().next_sequence, 2);
 }
 
 #[tokio::test]
@@ -189,6 +207,10 @@ impl Store for Failing {
     fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
         let failing = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if failing.is_ok() { Err(StoreError::Stopped) } else { self.store.apply(changes, now_ms) }
+    }
+
+    fn merge(&mut self) -> Result<(), StoreError> {
+        self.store.merge()
     }
 
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {
@@ -248,6 +270,10 @@ impl Store for Damaged {
             return Err(StoreError::Damaged { record: "a page".to_owned() });
         }
         self.store.apply(changes, now_ms)
+    }
+
+    fn merge(&mut self) -> Result<(), StoreError> {
+        self.store.merge()
     }
 
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {

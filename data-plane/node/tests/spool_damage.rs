@@ -35,7 +35,7 @@ fn a_flipped_byte_in_a_chunk_damages_one_event() {
     assert_eq!((due.deliveries.len(), due.damaged.len()), (19, 1));
     let damaged = due.damaged[0];
     assert_eq!((damaged.event, damaged.accept_ms), (EventId::new("default", "p", 7), NOW_MS));
-    assert_eq!(spool.reader.stats().unwrap().damaged, 1);
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1);
     let report = inspect::verify(spool.path()).unwrap();
     assert_eq!((report.problem_count, report.events), (1, 20), "{report:?}");
     assert!(report.problems[0].contains("event 7 "), "{report:?}");
@@ -45,7 +45,7 @@ fn a_flipped_byte_in_a_chunk_damages_one_event() {
     let letters = spool.dead_letters();
     assert_eq!((letters.len(), letters[0].event, &letters[0].json), (1, damaged.event, &None));
     assert_eq!(spool.counts("a").pending, 19);
-    assert_eq!(spool.reader.stats().unwrap().damaged, 1, "each is counted once");
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1, "each is counted once");
 }
 
 fn ended_as_damaged(delivery: i64, event: i64) -> Change {
@@ -62,13 +62,13 @@ fn flipped_reports_are_skipped_and_the_others_are_told() {
         spool.apply(delivered(new));
     }
     let mut spool = spool.meanwhile(|folder| flip(folder, "report of 2", 0));
-    let first = spool.reader.reports(0, 10).unwrap();
+    let first = spool.reader().reports(0, 10).unwrap();
     assert_eq!((first.first_sequence, first.reports.len()), (1, 1));
-    let rest = spool.reader.reports(2, 10).unwrap();
+    let rest = spool.reader().reports(2, 10).unwrap();
     assert_eq!((rest.first_sequence, rest.reports.len(), rest.next_sequence), (3, 1, 4));
-    assert_eq!(spool.reader.stats().unwrap().damaged, 1);
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1);
     spool.apply(Change::AckReports { sequence_inclusive: 3 });
-    assert_eq!(spool.reader.stats().unwrap().reports, 0, "the damaged ones go with the others");
+    assert_eq!(spool.reader().stats().unwrap().reports, 0, "the damaged ones go with the others");
     spool.verify();
 }
 
@@ -87,7 +87,7 @@ fn a_chunk_whose_entries_are_damaged_is_lost_and_the_ledger_says_so() {
     assert_eq!((a.created, a.pending, a.discarded), (8, 5, 3));
     assert_eq!((b.created, b.pending, b.discarded), (3, 0, 3));
     assert_eq!(spool.due(1).deliveries.len(), 5);
-    assert_eq!(spool.reader.stats().unwrap().damaged, 1);
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1);
     spool.verify();
 }
 

@@ -58,9 +58,22 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn light_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        8 => (0..2_usize, -3..2_i64, vec(event(), 1..6))
+            .prop_map(|(producer, shift, events)| Action::Accept { producer, shift, events }),
+        10 => any::<usize>().prop_map(|pick| Action::Settle { pick, round: Round::Delivered, body: false }),
+        3 => (0..6_u64).prop_map(|count| Action::Ack { count }),
+    ]
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    Commit(Vec<Action>),
+    /// Readers look afterwards, or more is gathered in the journal.
+    Commit {
+        actions: Vec<Action>,
+        is_read: bool,
+    },
     FailedCommit(Vec<Action>),
     Pass(i64),
     Upkeep,
@@ -69,7 +82,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        20 => vec(action(), 1..5).prop_map(Step::Commit),
+        20 => (vec(action(), 1..5), prop::bool::weighted(0.3))
+            .prop_map(|(actions, is_read)| Step::Commit { actions, is_read }),
+        // Of a kind that the journal takes.
+        20 => (vec(light_action(), 1..5), prop::bool::weighted(0.1))
+            .prop_map(|(actions, is_read)| Step::Commit { actions, is_read }),
         2 => vec(action(), 1..4).prop_map(Step::FailedCommit),
         4 => prop_oneof![0..5_000_i64, 0..700_000_i64].prop_map(Step::Pass),
         3 => Just(Step::Upkeep),
@@ -88,14 +105,23 @@ fn the_store_holds_what_the_reference_holds() {
             let mut driver = Driver::new();
             for step in &steps {
                 match step {
-                    Step::Commit(actions) => driver.commit(actions),
+                    Step::Commit { actions, is_read } => {
+                        driver.commit(actions);
+                        if !is_read {
+                            continue;
+                        }
+                    }
                     Step::FailedCommit(actions) => driver.failed_commit(actions),
-                    Step::Pass(ms) => driver.now_ms += ms,
+                    Step::Pass(ms) => {
+                        driver.now_ms += ms;
+                        continue;
+                    }
                     Step::Upkeep => driver.upkeep(),
                     Step::Reopen => driver.reopen(),
                 }
                 driver.compare();
             }
+            driver.compare();
             driver.verify();
             Ok(())
         })

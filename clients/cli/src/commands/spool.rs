@@ -34,7 +34,8 @@ Examples:
   sluice spool verify --data-dir /var/lib/sluice/node
   sluice spool verify --data-dir sluice-data/node -o json | jq .problems
 
-Reads all of it and writes nothing; the node may run meanwhile. Each damaged record is named. A node goes on with a damaged
+Reads all of it and writes nothing; the node may run meanwhile. What the last second brought may be in the journal alone: it is checked,
+and counted as commits. Each damaged record is named. A node goes on with a damaged
 spool: it serves what is whole, and counts and reports what is not. The exit code is 1 if anything is wrong.")]
     Verify {
         /// The node's data folder
@@ -107,6 +108,8 @@ struct Report<'a> {
     report_count: u64,
     producer_count: u64,
     catalog_entry_count: u64,
+    /// Of them the counts before know nothing yet.
+    journal_commit_count: u64,
     problem_count: u64,
     problems: &'a [String],
 }
@@ -120,6 +123,7 @@ fn print_report(context: &Context, report: &VerifyReport) -> Result<(), Failure>
         report_count: report.reports,
         producer_count: report.producers,
         catalog_entry_count: report.catalog_entries,
+        journal_commit_count: report.commits_in_journal,
         problem_count: report.problem_count,
         problems: &report.problems,
     };
@@ -144,6 +148,7 @@ fn show_report(report: &VerifyReport) -> String {
         ("reports not acked", report.reports),
         ("producers", report.producers),
         ("syncs", report.catalog_entries),
+        ("journal commits", report.commits_in_journal),
     ];
     let rows = table(&[], rows.map(|(name, number)| vec![name.to_owned(), thousands(number)]));
     if report.is_whole() { format!("{rows}\n\nevery record is whole and the counts agree") } else { rows }

@@ -334,7 +334,7 @@ impl Dispatcher {
         if let Some(query) = entry.lane.load(now_ms) {
             let (spool, loaded) = (self.courier.spool.clone(), self.loaded.clone());
             tokio::spawn(async move {
-                let due = spool.read(move |reader| reader.due(&query)).await;
+                let due = spool.due(query).await;
                 // The dispatcher has stopped otherwise.
                 let _ = loaded.send((row, due));
             });

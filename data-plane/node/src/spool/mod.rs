@@ -1,5 +1,6 @@
 //! The node's durable record. One thread writes, committing many commands with one fsync; another reads what deliveries wait
-//! for, and a third what people ask. Everything else talks to them by message; an answer means that it is on disk.
+//! for, and a third what people ask. Everything else talks to them by message; an answer means that it is on disk. Who asks finds what
+//! was committed before: the writer brings it to where readers look first.
 
 mod inbox;
 pub mod inspect;
@@ -24,8 +25,8 @@ pub use self::{limits::SpoolLimits, sqlite::SqliteFactory};
 use self::{
     recent::RecentReports,
     store::{
-        Accept, CatalogChange, Change, Created, Full, LaneKey, Producer, Selection, Settlement, StoreError,
-        StoreFactory, StoreReader,
+        Accept, CatalogChange, Change, Created, Due, DueQuery, Full, LaneKey, Producer, Selection, Settlement,
+        StoreError, StoreFactory, StoreReader,
     },
     writer::Command,
 };
@@ -299,8 +300,16 @@ impl Spool {
         let _ = answer.await;
     }
 
-    /// Asks a question of the reader. Deliveries wait for it too: for questions that take long there is
-    /// [`Spool::read_long`].
+    /// Waiting deliveries of a lane that are due. These are found as soon as they are committed.
+    ///
+    /// # Errors
+    /// If the store fails, or the spool has stopped.
+    pub async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        ask(&self.reads, move |reader| reader.due(&query)).await
+    }
+
+    /// Asks a question of the reader, which finds everything that was committed before. Deliveries wait for it too: for questions that
+    /// take long there is [`Spool::read_long`].
     ///
     /// # Errors
     /// If the store fails, or the spool has stopped.
@@ -308,6 +317,7 @@ impl Spool {
         &self,
         question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.merged().await;
         ask(&self.reads, question).await
     }
 
@@ -319,7 +329,16 @@ impl Spool {
         &self,
         question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.merged().await;
         ask(&self.long_reads, question).await
+    }
+
+    /// Waits until readers find everything that was committed before.
+    async fn merged(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Merge { reply });
+        // No answer: the writer is gone. What readers find then is all that there will be.
+        let _ = answer.await;
     }
 
     /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, that were committed a moment ago; none if

@@ -71,6 +71,10 @@ pub(super) enum Command {
     },
     /// Must not be lost: tried again until it is on disk.
     Keep(Change),
+    /// Answered when readers find everything before it.
+    Merge {
+        reply: oneshot::Sender<()>,
+    },
     /// Answered when everything before it is on disk.
     Flush {
         reply: oneshot::Sender<()>,
@@ -141,29 +145,36 @@ enum Waiter {
     Nobody,
 }
 
-/// Everything that was sent before the question is on disk.
-type Flushed = oneshot::Sender<()>;
+/// Who is told that it is done with everything that was sent before.
+type Answered = oneshot::Sender<()>;
 
 impl Writer<'_> {
     fn commit(&mut self, batch: Vec<Command>, now_ms: i64) {
         let mut changes = std::mem::take(&mut self.kept);
         let mut waiters: Vec<Waiter> = changes.iter().map(|_| Waiter::Nobody).collect();
-        let mut flushed: Vec<Flushed> = Vec::new();
+        let (mut flushed, mut merged): (Vec<Answered>, Vec<Answered>) = Default::default();
         for command in batch {
             if let Command::Flush { reply } = command {
                 flushed.push(reply);
+            } else if let Command::Merge { reply } = command {
+                merged.push(reply);
             } else if let Some((change, waiter)) = self.admit(command) {
                 changes.push(change);
                 waiters.push(waiter);
             }
         }
         self.apply(changes, waiters, now_ms);
+        if !merged.is_empty()
+            && let Err(error) = self.store.merge()
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "readers do not find what was committed last");
+        }
         if !flushed.is_empty()
             && let Err(error) = self.store.checkpoint()
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the spool's log stays as it is");
         }
-        for reply in flushed {
+        for reply in merged.into_iter().chain(flushed) {
             let _ = reply.send(());
         }
     }
@@ -256,7 +267,7 @@ impl Writer<'_> {
                 Some((Change::MarkExported { selection }, Waiter::Mark { reply }))
             }
             Command::Keep(change) => Some((change, Waiter::Nobody)),
-            Command::Flush { .. } => None,
+            Command::Merge { .. } | Command::Flush { .. } => None,
         }
     }
 

@@ -108,7 +108,9 @@ impl Driver {
 
     /// Somebody else holds the file: the transaction breaks at its first write.
     pub(crate) fn failed_commit(&mut self, actions: &[Action]) {
-        let (changes, ..) = self.predict(actions);
+        let (mut changes, ..) = self.predict(actions);
+        // The journal alone cannot say this.
+        changes.push(Change::Shelve { deliveries: Vec::new() });
         let other = rusqlite::Connection::open(self.folder.path().join("spool.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         self.store.as_mut().unwrap().0.apply(&changes, self.now_ms).unwrap_err();
@@ -289,7 +291,9 @@ impl Driver {
     }
 
     /// Everything that can be asked has the same answer on both sides.
-    pub(crate) fn compare(&self) {
+    pub(crate) fn compare(&mut self) {
+        let (store, _) = self.store.as_mut().unwrap();
+        store.merge().unwrap();
         let (_, reader) = self.store.as_ref().unwrap();
         let reference = &self.reference;
         let ledger = reader.ledger().unwrap();

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use std::{collections::HashSet, io, path::Path, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use sluice_node::{
@@ -26,8 +26,8 @@ pub(crate) const NOW_MS: i64 = 1_000_000_000;
 pub(crate) struct Spool {
     folder: TempDir,
     factory: SqliteFactory,
-    store: Option<Box<dyn Store>>,
-    pub(crate) reader: Box<dyn StoreReader>,
+    store: RefCell<Option<Box<dyn Store>>>,
+    reader: Box<dyn StoreReader>,
     pub(crate) now_ms: i64,
     next_sequence: u64,
 }
@@ -58,7 +58,7 @@ impl Spool {
     }
 
     fn open(folder: TempDir, factory: SqliteFactory) -> Self {
-        let store = Some(factory.writer().unwrap());
+        let store = RefCell::new(Some(factory.writer().unwrap()));
         let reader = factory.reader().unwrap();
         Self { folder, factory, store, reader, now_ms: NOW_MS, next_sequence: 1 }
     }
@@ -67,14 +67,27 @@ impl Spool {
         self.folder.path()
     }
 
+    /// Finds everything that was committed.
+    pub(crate) fn reader(&self) -> &dyn StoreReader {
+        self.store.borrow_mut().as_mut().unwrap().merge().unwrap();
+        &*self.reader
+    }
+
+    /// As after a crash: what the journal alone has stays there.
     pub(crate) fn reopen(&mut self) {
         drop(self.store.take());
-        self.store = Some(self.factory.writer().unwrap());
+        self.store = RefCell::new(Some(self.factory.writer().unwrap()));
         self.reader = self.factory.reader().unwrap();
     }
 
     /// Stops it, has something done to its files, and opens it again.
     pub(crate) fn meanwhile(self, work: impl FnOnce(&Path)) -> Self {
+        self.store.borrow_mut().as_mut().unwrap().checkpoint().unwrap();
+        self.crashed(work)
+    }
+
+    /// The same without a word to it before.
+    pub(crate) fn crashed(self, work: impl FnOnce(&Path)) -> Self {
         let Self { folder, factory, store, reader, now_ms, next_sequence } = self;
         // The writer goes last: it copies the log back.
         drop(reader);
@@ -89,7 +102,7 @@ impl Spool {
                 self.next_sequence = self.next_sequence.max(accept.first_sequence + accept.items.len() as u64);
             }
         }
-        self.store.as_mut().unwrap().apply(changes, self.now_ms)
+        self.store.get_mut().as_mut().unwrap().apply(changes, self.now_ms)
     }
 
     pub(crate) fn apply_all(&mut self, changes: Vec<Change>) -> Vec<Effect> {
@@ -112,16 +125,16 @@ impl Spool {
     }
 
     pub(crate) fn upkeep(&mut self) {
-        while self.store.as_mut().unwrap().upkeep(self.now_ms).unwrap().more {}
+        while self.store.get_mut().as_mut().unwrap().upkeep(self.now_ms).unwrap().more {}
     }
 
     pub(crate) fn due(&self, lane: i64) -> Due {
         let query = DueQuery { lane, now_ms: i64::MAX, except: HashSet::new(), limit: 10_000, max_bytes: usize::MAX };
-        self.reader.due(&query).unwrap()
+        self.reader().due(&query).unwrap()
     }
 
     pub(crate) fn counts(&self, uid: &str) -> DeliveryCounts {
-        let ledger = self.reader.ledger().unwrap();
+        let ledger = self.reader().ledger().unwrap();
         ledger.deliveries.into_iter().find(|(key, _)| &*key.uid == uid).unwrap().1
     }
 
@@ -129,11 +142,12 @@ impl Spool {
         let selection = Selection { project: "default".to_owned(), ..Selection::default() };
         let query =
             DeadLetterQuery { selection, cursor_exclusive: 0, limit: 1_000, max_bytes: usize::MAX, with_events: true };
-        self.reader.dead_letters(&query).unwrap().letters
+        self.reader().dead_letters(&query).unwrap().letters
     }
 
     /// Every record is whole and every count is right.
     pub(crate) fn verify(&self) {
+        self.reader();
         let report = inspect::verify(self.path()).unwrap();
         assert!(report.is_whole(), "{report:#?}");
     }

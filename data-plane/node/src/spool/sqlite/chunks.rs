@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
+    image::{ChunkImage, Image},
+    journal::Journal,
+    merge::{Pending, Target},
     record::{self, Reader},
     rows::RawEvent,
+    state::State,
 };
 use crate::spool::store::{StoreError, StoredEvent};
 
@@ -48,6 +52,16 @@ pub(super) struct Chunk {
     done: Vec<u8>,
     open: usize,
     touched: bool,
+    /// Where it lies, if the tables do not have it yet.
+    in_journal: Option<InJournal>,
+}
+
+/// A chunk in the journal: entries, and the body behind them.
+#[derive(Clone, Copy)]
+struct InJournal {
+    at: u64,
+    crc: i64,
+    entries_bytes: usize,
 }
 
 /// Where an event is in the body.
@@ -166,22 +180,59 @@ impl Chunks {
     }
 
     /// Writes which deliveries are over; chunks without an open one go.
-    pub(super) fn save(&mut self, sql: &Connection) -> Result<(), StoreError> {
-        for id in std::mem::take(&mut self.touched) {
-            let Some(chunk) = self.live.get_mut(&id) else { continue };
-            chunk.touched = false;
-            if chunk.open > 0 {
-                sql.prepare_cached("INSERT OR REPLACE INTO done (chunk, bits) VALUES (?, ?)")?
-                    .execute(params![id, chunk.done])?;
+    pub(super) fn save(&mut self, to: &mut Target<'_>, pending: &mut Pending) -> Result<(), StoreError> {
+        for chunk in std::mem::take(&mut self.touched) {
+            let Some(live) = self.live.get_mut(&chunk) else { continue };
+            live.touched = false;
+            if live.open > 0 {
+                to.put(&Image::Done { chunk, bits: &live.done })?;
+                if let Target::Journal(_) = to {
+                    pending.done.insert(chunk);
+                }
                 continue;
             }
-            if let Some(chunk) = self.live.remove(&id) {
-                self.bytes -= chunk.body_bytes;
-                self.deliveries -= chunk.slots.len();
+            to.put(&Image::Gone { chunk })?;
+            if let Some(live) = self.live.remove(&chunk) {
+                self.bytes -= live.body_bytes;
+                self.deliveries -= live.slots.len();
+                if matches!(to, Target::Journal(_)) && live.in_journal.is_none() {
+                    pending.gone.push(chunk);
+                }
             }
-            remove(sql, id)?;
         }
         Ok(())
+    }
+
+    /// Writes to the tables what only the journal has: these chunks, and which deliveries of those are over.
+    pub(super) fn merge(
+        &self,
+        sql: &Connection,
+        journal: &Journal,
+        new: &[i64],
+        done: &HashSet<i64>,
+    ) -> Result<(), StoreError> {
+        for id in new {
+            let Some(live) = self.live.get(id) else { continue };
+            let Some(InJournal { at, crc, entries_bytes }) = live.in_journal else { continue };
+            let bytes = journal.read(at, entries_bytes + live.body_bytes)?;
+            let (entries, body) = bytes.split_at_checked(entries_bytes).unwrap_or_default();
+            let (first_event, born_ms) = (live.first_event, live.born_ms);
+            ChunkImage { chunk: *id, first_event, born_ms, crc, entries, body }.save(sql)?;
+        }
+        for chunk in done {
+            let Some(live) = self.live.get(chunk) else { continue };
+            Image::Done { chunk: *chunk, bits: &live.done }.save(sql)?;
+        }
+        Ok(())
+    }
+
+    /// The tables have these now.
+    pub(super) fn merged(&mut self, chunks: &[i64]) {
+        for id in chunks {
+            if let Some(live) = self.live.get_mut(id) {
+                live.in_journal = None;
+            }
+        }
     }
 
     /// The oldest chunk, if it has to move to rows. `stuck`: those that cannot.
@@ -228,14 +279,7 @@ fn load_one(sql: &Connection, id: i64) -> Result<Option<Chunk>, StoreError> {
     let over: usize = done.iter().map(|bits| bits.count_ones() as usize).sum();
     let open = slots.len().saturating_sub(over);
     let body_bytes = usize::try_from(body_bytes).unwrap_or_default();
-    Ok(Some(Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false }))
-}
-
-/// Takes a chunk off the disk.
-pub(super) fn remove(sql: &Connection, id: i64) -> Result<(), StoreError> {
-    sql.prepare_cached("DELETE FROM chunks WHERE chunk = ?")?.execute([id])?;
-    sql.prepare_cached("DELETE FROM done WHERE chunk = ?")?.execute([id])?;
-    Ok(())
+    Ok(Some(Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false, in_journal: None }))
 }
 
 impl Chunk {
@@ -308,8 +352,8 @@ impl Building {
     /// Writes the chunk, whose first delivery and event these are, and makes it live.
     pub(super) fn write(
         &mut self,
-        sql: &Connection,
-        chunks: &mut Chunks,
+        to: &mut Target<'_>,
+        state: &mut State,
         id: i64,
         first_event: i64,
         born_ms: i64,
@@ -334,15 +378,25 @@ impl Building {
                 field.copy_from_slice(&count.to_le_bytes());
             }
         }
-        sql.prepare_cached(
-            "INSERT INTO chunks (chunk, first_event, born_ms, crc, entries, body) VALUES (?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![id, first_event, born_ms, crc(id, first_event, &entries), entries, self.body])?;
+        let crc = crc(id, first_event, &entries);
+        let image = ChunkImage { chunk: id, first_event, born_ms, crc, entries: &entries, body: &self.body };
+        let in_journal = match to {
+            Target::Tables(sql) => {
+                image.save(sql)?;
+                None
+            }
+            Target::Journal(entry) => {
+                let index = image.encode(&mut entry.bytes);
+                state.pending.chunks.push(id);
+                Some(InJournal { at: entry.at(index), crc, entries_bytes: entries.len() })
+            }
+        };
         let (places, slots) = (std::mem::take(&mut self.places), std::mem::take(&mut self.slots));
         let (open, done) = (slots.len(), vec![0; slots.len().div_ceil(8)]);
         let body_bytes = self.body.len();
         self.body.clear();
-        chunks.add(id, Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false });
+        let chunk = Chunk { first_event, born_ms, body_bytes, places, slots, done, open, touched: false, in_journal };
+        state.chunks.add(id, chunk);
         Ok(())
     }
 
@@ -361,7 +415,8 @@ pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)
         return Ok(None);
     };
     let (count, open) = (places.len() as i64, slots.len());
-    let chunk = Chunk { first_event, born_ms: 0, body_bytes: 0, places, open, slots, done: Vec::new(), touched: false };
+    let (done, in_journal) = (Vec::new(), None);
+    let chunk = Chunk { first_event, born_ms: 0, body_bytes: 0, places, open, slots, done, touched: false, in_journal };
     let body = Body { chunk: Some(&chunk), body };
     let damaged = (first_event..first_event + count).filter(|event| !body.event(*event).is_whole(*event)).collect();
     Ok(Some((count.unsigned_abs(), damaged)))

@@ -1,8 +1,8 @@
-//! One transaction under way: each change turned into SQL and into the writer's memory.
+//! One commit under way: each change turned into rows, for the tables or for the journal, and into the writer's memory.
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 use sluice_host::clock::TimeMark;
 use sluice_pipeline::event::EventId;
 use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
@@ -12,6 +12,8 @@ use super::{
     damage::Damage,
     dead_letters::Resume,
     dedup::Dedup,
+    image::{Image, Totals},
+    merge::Target,
     record::Remains,
     reports,
     rows::{self, DeadRow, DeliveryRow},
@@ -25,9 +27,11 @@ use crate::{
     },
 };
 
-/// A transaction.
+/// A commit.
 pub(super) struct Commit<'a> {
+    /// The tables, to read; with [`Target::Tables`] a transaction.
     pub(super) sql: &'a Connection,
+    pub(super) to: Target<'a>,
     pub(super) state: &'a mut State,
     pub(super) dedup: &'a mut Dedup,
     pub(super) limits: &'a SpoolLimits,
@@ -47,7 +51,7 @@ pub(super) struct Commit<'a> {
     pub(super) reports: reports::Building,
 }
 
-impl Commit<'_> {
+impl<'a> Commit<'a> {
     /// Makes one change; gives what it did.
     pub(super) fn apply(&mut self, change: &Change) -> Result<Effect, StoreError> {
         match change {
@@ -60,7 +64,7 @@ impl Commit<'_> {
             }
             Change::Accept(accept) => return self.accept(accept),
             Change::Settle(settlement) => self.settle(settlement)?,
-            Change::AckReports { sequence_inclusive } => reports::ack(self.sql, self.state, *sequence_inclusive)?,
+            Change::AckReports { sequence_inclusive } => reports::ack(&self.to, self.state, *sequence_inclusive)?,
             Change::SaveCatalog(change) => super::catalog::save(self.sql, change)?,
             Change::Hold { lane } => {
                 let (lane, now_ms) = (self.state.lane_of(self.sql, lane)?, self.now_ms);
@@ -89,46 +93,44 @@ impl Commit<'_> {
         Ok(Effect::Done { next_report: self.next_report() })
     }
 
-    /// Writes what was gathered. The transaction is complete then.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Writes what was gathered; the commit is complete then. Gives where it went.
+    pub(super) fn finish(mut self) -> Result<Target<'a>, StoreError> {
         self.write_chunk()?;
         // Room for what comes: more go than one commit makes.
-        if self.state.chunks.over_bound() {
+        if matches!(self.to, Target::Tables(_)) && self.state.chunks.over_bound() {
             for chunk in self.state.chunks.oldest(self.made + 2, self.stuck) {
                 self.move_chunk(chunk)?;
             }
         }
-        self.reports.write(self.sql, self.state)?;
-        self.state.chunks.save(self.sql)?;
-        self.state.save(self.sql)?;
-        let (keys, oldest_key_ms) = self.dedup.save(self.sql, self.now_ms)?;
-        let state = &*self.state;
-        self.sql
-            .prepare_cached(
-                "UPDATE state SET newest_ms = MAX(newest_ms, ?), next_event = ?, next_delivery = ?, next_report = ?,
-                 acked_report = ?, report_count = ?, report_bytes = ?, reports_dropped = ?, unexported = ?, keys = ?,
-                 oldest_key_ms = ?, damaged = ?",
-            )?
-            .execute(params![
-                self.now_ms,
-                state.next_event,
-                state.next_delivery,
-                state.next_report,
-                state.acked_report,
-                state.report_count,
-                state.report_bytes,
-                state.reports_dropped,
-                state.unexported,
-                keys as i64,
-                oldest_key_ms,
-                self.damage.count().cast_signed()
-            ])?;
-        if let Some(mark) = &self.mark {
-            self.sql
-                .prepare_cached("UPDATE state SET newest_ms = ?, boot_id = ?, since_boot_ms = ?")?
-                .execute(params![mark.wall_ms, mark.boot_id, mark.since_boot_ms])?;
+        self.reports.write(&mut self.to, self.state)?;
+        self.state.chunks.save(&mut self.to, &mut self.state.pending)?;
+        self.state.save(&mut self.to)?;
+        if let Some(keys) = self.dedup.staged(self.now_ms) {
+            self.to.put(&keys)?;
+            if let (Target::Journal(_), Image::Keys { batch, at_ms, body }) = (&self.to, &keys) {
+                self.state.pending.keys.push((*batch, *at_ms, body.as_chunks().0.to_vec()));
+            }
         }
-        Ok(())
+        let (keys, oldest_key_ms) = self.dedup.figures(self.now_ms);
+        let state = &mut *self.state;
+        state.newest_ms = state.newest_ms.max(self.now_ms);
+        let totals = Totals {
+            now_ms: state.newest_ms,
+            next_event: state.next_event,
+            next_delivery: state.next_delivery,
+            next_report: state.next_report,
+            acked_report: state.acked_report,
+            report_count: state.report_count,
+            report_bytes: state.report_bytes,
+            reports_dropped: state.reports_dropped,
+            unexported: state.unexported,
+            keys: keys as i64,
+            oldest_key_ms,
+            damaged: self.damage.count().cast_signed(),
+            mark: None,
+        };
+        self.to.put(&Image::Totals(totals.marked(self.mark.as_ref())))?;
+        Ok(self.to)
     }
 
     /// Closes the chunk under way.
@@ -137,7 +139,7 @@ impl Commit<'_> {
         let first_event = self.state.next_event - events;
         let id = self.state.next_delivery - deliveries;
         self.made += usize::from(deliveries > 0);
-        self.building.write(self.sql, &mut self.state.chunks, id, first_event, self.now_ms)
+        self.building.write(&mut self.to, self.state, id, first_event, self.now_ms)
     }
 
     /// Sequence after the newest report.
@@ -146,7 +148,7 @@ impl Commit<'_> {
     }
 
     pub(super) fn add_report(&mut self, report: &[u8]) -> Result<(), StoreError> {
-        self.reports.push(self.sql, self.state, report)
+        self.reports.push(&mut self.to, self.state, report)
     }
 
     /// Makes a dead letter of a delivery that no row holds any more, and whose event one does. `known` says what its event
@@ -212,7 +214,10 @@ impl Commit<'_> {
     }
 
     /// Where a known producer stands. A damaged row is as good as none: events that come again keep their ids.
-    pub(super) fn next_sequence(&self, producer: &Producer) -> Result<Option<u64>, StoreError> {
+    pub(super) fn next_sequence(&mut self, producer: &Producer) -> Result<Option<u64>, StoreError> {
+        if let Some((next, _)) = self.state.producers.get(producer) {
+            return Ok(Some(*next));
+        }
         let stored: Option<(i64, i64, i64)> = self
             .sql
             .prepare_cached("SELECT next_sequence, seen_ms, crc FROM producers WHERE project = ? AND producer_id = ?")?
@@ -225,23 +230,17 @@ impl Commit<'_> {
             return Ok(None);
         }
         // Bits are kept, so that every u64 fits.
+        self.state.producers.insert(producer.clone(), (next.cast_unsigned(), seen_ms));
         Ok(Some(next.cast_unsigned()))
     }
 
-    pub(super) fn set_next_sequence(&self, producer: &Producer, next: u64) -> Result<(), StoreError> {
-        let next = next.cast_signed();
-        self.sql
-            .prepare_cached(
-                "INSERT INTO producers (project, producer_id, next_sequence, seen_ms, crc) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET next_sequence = ?3, seen_ms = ?4, crc = ?5",
-            )?
-            .execute(params![
-                &*producer.project,
-                &*producer.id,
-                next,
-                self.now_ms,
-                producer_crc(producer, next, self.now_ms)
-            ])?;
+    pub(super) fn set_next_sequence(&mut self, producer: &Producer, next_sequence: u64) -> Result<(), StoreError> {
+        let (project, id, seen_ms) = (&*producer.project, &*producer.id, self.now_ms);
+        self.to.put(&Image::Producer { project, id, next_sequence, seen_ms })?;
+        self.state.producers.insert(producer.clone(), (next_sequence, seen_ms));
+        if let Target::Journal(_) = self.to {
+            self.state.pending.producers.insert(producer.clone());
+        }
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::damage::Damage;
+use super::{damage::Damage, image::Image};
 use crate::spool::{
     limits::{SpoolLimits, millis},
     store::{InsertKey, StoreError},
@@ -118,16 +118,17 @@ impl Dedup {
         }
     }
 
-    /// Writes what is staged; gives the number and the age of what will be remembered with it.
-    pub(super) fn save(&self, sql: &Connection, now_ms: i64) -> Result<(usize, Option<i64>), StoreError> {
-        if !self.staged_order.is_empty() {
-            let (row, body) = (self.next_row, self.staged_order.as_flattened());
-            sql.prepare_cached("INSERT OR REPLACE INTO keys (batch, at_ms, crc, body) VALUES (?, ?, ?, ?)")?
-                .execute(params![row, now_ms, crc(row, now_ms, body), body])?;
-        }
+    /// The row of what is staged, if there is anything.
+    pub(super) fn staged(&self, now_ms: i64) -> Option<Image<'_>> {
+        let body = self.staged_order.as_flattened();
+        (!body.is_empty()).then_some(Image::Keys { batch: self.next_row, at_ms: now_ms, body })
+    }
+
+    /// The number and the age of what will be remembered with it.
+    pub(super) fn figures(&self, now_ms: i64) -> (usize, Option<i64>) {
         let count = (self.live + self.staged_order.len()).min(self.max_keys);
         let oldest = self.batches.front().map_or(now_ms, |batch| batch.at_ms);
-        Ok((count, (count > 0).then_some(oldest)))
+        (count, (count > 0).then_some(oldest))
     }
 
     /// The commit is on disk.

@@ -157,7 +157,7 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
 
 /// Bytes of the spool's files in `folder`.
 pub(super) fn file_bytes(folder: &Path) -> Result<u64, StoreError> {
-    let names = ["spool.db", "spool.db-wal", "spool.db-shm", "reserve"];
+    let names = ["spool.db", "spool.db-wal", "spool.db-shm", super::journal::FILE, "reserve"];
     Ok(names.iter().filter_map(|name| fs::metadata(folder.join(name)).ok()).map(|file| file.len()).sum())
 }
 

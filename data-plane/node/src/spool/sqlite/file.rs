@@ -7,7 +7,10 @@ use rusqlite::{Connection, OpenFlags};
 use crate::spool::store::StoreError;
 
 /// Format of the file, in `PRAGMA user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
+
+/// The one before had no journal; the writer makes this one of it.
+const BEFORE_JOURNAL: i64 = 2;
 
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 4_096;
@@ -33,6 +36,12 @@ pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, StoreError
         transaction.execute_batch(include_str!("schema.sql"))?;
         transaction
             .execute("INSERT INTO state (id, spool_id) VALUES (1, ?)", [uuid::Uuid::new_v4().simple().to_string()])?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()?;
+    }
+    if version(&connection)? == BEFORE_JOURNAL {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch("ALTER TABLE state ADD COLUMN journal INTEGER NOT NULL DEFAULT 0")?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()?;
     }

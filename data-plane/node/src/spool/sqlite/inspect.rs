@@ -8,7 +8,7 @@ use super::{
     catalog, chunks,
     commit::producer_crc,
     damage::Damage,
-    dedup,
+    dedup, journal,
     read::SqliteReader,
     reports,
     rows::{DEAD_COLUMNS, DELIVERY_COLUMNS, DeadRow, DeliveryRow, RawEvent},
@@ -36,6 +36,8 @@ pub struct VerifyReport {
     pub catalog_entries: u64,
     /// Producers that are remembered.
     pub producers: u64,
+    /// Commits that the tables do not have yet: a node takes them over about once a second, and when it starts.
+    pub commits_in_journal: u64,
     /// What is wrong, a sentence each; at most 1,000.
     pub problems: Vec<String>,
     /// How many things are wrong.
@@ -73,7 +75,7 @@ pub fn stats(folder: &Path) -> Result<Stats, StoreError> {
 pub fn verify(folder: &Path) -> Result<VerifyReport, StoreError> {
     let reader = SqliteReader::open(folder, SpoolLimits::default(), Damage::default())?;
     let sql = reader.sql();
-    let _view = sql.unchecked_transaction()?;
+    let view = sql.unchecked_transaction()?;
     let mut report = VerifyReport::default();
     let checks: [(&str, Check); 8] = [
         ("the database file", quick_check),
@@ -92,7 +94,27 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, StoreError> {
             result => result?,
         }
     }
+    drop(view);
+    check_journal(folder, sql, &mut report)?;
     Ok(report)
+}
+
+fn check_journal(folder: &Path, sql: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
+    let named = || -> Result<(String, i64), StoreError> {
+        Ok(sql.query_row("SELECT spool_id, journal FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    };
+    let (spool_id, generation) = named()?;
+    let Some(found) = journal::inspect(folder, &spool_id, generation)? else { return Ok(()) };
+    // Else a node that runs has begun another meanwhile, over what was read.
+    if named()? == (spool_id, generation) {
+        report.commits_in_journal = found.entries;
+        if found.is_ahead {
+            report.problem("the journal is of a later state than the database file".to_owned());
+        } else if found.damaged > 0 {
+            report.problem(format!("the journal: commits at {} places cannot be read", found.damaged));
+        }
+    }
+    Ok(())
 }
 
 type Check = fn(&Connection, &mut VerifyReport) -> Result<(), StoreError>;

@@ -1,5 +1,5 @@
-//! The store on SQLite. What one commit accepts lies together in a chunk, as in a log; only what outlives its first round or
-//! finds no room in memory gets rows of its own.
+//! The store on SQLite, with a journal before it. What one commit accepts lies together in a chunk, as in a log; only what outlives
+//! its first round or finds no room in memory gets rows of its own. A commit that makes no such row is one entry of the journal.
 
 mod accept;
 mod catalog;
@@ -12,7 +12,10 @@ mod disk;
 mod endings;
 mod file;
 mod fold;
+mod image;
 pub(super) mod inspect;
+mod journal;
+mod merge;
 mod read;
 mod record;
 mod reports;

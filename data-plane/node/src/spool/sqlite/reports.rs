@@ -4,7 +4,12 @@ use bytes::{Buf as _, Bytes};
 use prost::encoding::{decode_varint, encode_varint};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{damage::Damage, state::State};
+use super::{
+    damage::Damage,
+    image::Image,
+    merge::{PendingReports, Target},
+    state::State,
+};
 use crate::spool::store::{Reports, StoreError};
 
 /// Bytes after which a row is closed.
@@ -22,22 +27,31 @@ pub(super) struct Building {
 
 impl Building {
     /// Adds one.
-    pub(super) fn push(&mut self, sql: &Connection, state: &mut State, report: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn push(&mut self, to: &mut Target<'_>, state: &mut State, report: &[u8]) -> Result<(), StoreError> {
         encode_varint(report.len() as u64, &mut self.body);
         self.body.extend_from_slice(report);
         self.count += 1;
         state.next_report += 1;
-        if self.body.len() >= ROW_BYTES { self.write(sql, state) } else { Ok(()) }
+        if self.body.len() >= ROW_BYTES { self.write(to, state) } else { Ok(()) }
     }
 
     /// Writes what there is.
-    pub(super) fn write(&mut self, sql: &Connection, state: &mut State) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, to: &mut Target<'_>, state: &mut State) -> Result<(), StoreError> {
         if self.count > 0 {
-            insert(sql, state.next_report - self.count, self.count, 0, &self.body)?;
-            state.report_count += self.count;
-            state.report_bytes += self.body.len() as i64;
-            self.body.clear();
+            let (first, count, body) = (state.next_report - self.count, self.count, std::mem::take(&mut self.body));
             self.count = 0;
+            to.put(&Image::Reports { first, count, body: &body })?;
+            if let Target::Journal(_) = to {
+                // Acked by what came behind them in the same commit.
+                if is_acked(first, count, state.acked_report) {
+                    return Ok(());
+                }
+                state.report_bytes += body.len() as i64;
+                state.pending.reports.push_back(PendingReports { first, count, body });
+            } else {
+                state.report_bytes += body.len() as i64;
+            }
+            state.report_count += count;
         }
         Ok(())
     }
@@ -50,22 +64,48 @@ pub(super) fn insert(sql: &Connection, first: i64, count: i64, folded: i64, body
     Ok(())
 }
 
-/// Forgets reports up to this one: rows go when all of theirs are acked.
-pub(super) fn ack(sql: &Connection, state: &mut State, sequence_inclusive: u64) -> Result<(), StoreError> {
+/// Forgets reports up to this one: rows go when all of theirs are acked, those of tables with the next commit that writes there.
+pub(super) fn ack(to: &Target<'_>, state: &mut State, sequence_inclusive: u64) -> Result<(), StoreError> {
     let last = i64::try_from(sequence_inclusive).unwrap_or(i64::MAX).min(state.next_report - 1);
     if last <= state.acked_report {
         return Ok(());
     }
     state.acked_report = last;
+    match to {
+        Target::Tables(sql) => {
+            let (count, bytes) = forget(sql, last)?;
+            state.report_count -= count;
+            state.report_bytes -= bytes;
+        }
+        Target::Journal(_) => {
+            let pending = &mut state.pending;
+            while let Some(row) = pending.reports.pop_front_if(|row| is_acked(row.first, row.count, last)) {
+                state.report_count -= row.count;
+                state.report_bytes -= row.body.len() as i64;
+            }
+            pending.acked = true;
+        }
+    }
+    Ok(())
+}
+
+/// Whether all of a row is acked.
+pub(super) fn is_acked(first: i64, count: i64, last: i64) -> bool {
+    first.saturating_add(count) <= last.saturating_add(1)
+}
+
+/// Takes rows off the disk of which all is acked; gives how many reports and bytes that were.
+pub(super) fn forget(sql: &Connection, last: i64) -> Result<(i64, i64), StoreError> {
+    let (mut count, mut bytes) = (0, 0);
     let mut statement = sql.prepare_cached(
         "DELETE FROM reports WHERE first <= ?1 AND first + count <= ?1 + 1 RETURNING count, length(body)",
     )?;
     let mut rows = statement.query([last])?;
     while let Some(row) = rows.next()? {
-        state.report_count -= row.get::<_, i64>(0)?;
-        state.report_bytes -= row.get::<_, i64>(1)?;
+        count += row.get::<_, i64>(0)?;
+        bytes += row.get::<_, i64>(1)?;
     }
-    Ok(())
+    Ok((count, bytes))
 }
 
 /// Reports from `sequence` on, none of them acked: consecutive, at most `limit` and some 1 MiB.

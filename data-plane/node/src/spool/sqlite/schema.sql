@@ -1,4 +1,4 @@
--- Format 2. Checksums are CRC-32C.
+-- Format 3. Checksums are CRC-32C.
 
 -- One row. `epoch` is empty until a catalog is stored. Counts stand here so that nothing has to be counted at a start.
 CREATE TABLE state (
@@ -20,7 +20,9 @@ CREATE TABLE state (
     unexported INTEGER NOT NULL DEFAULT 0,
     keys INTEGER NOT NULL DEFAULT 0,
     oldest_key_ms INTEGER,
-    damaged INTEGER NOT NULL DEFAULT 0
+    damaged INTEGER NOT NULL DEFAULT 0,
+    -- Generation of the journal whose entries come after this.
+    journal INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE producers (

@@ -1,13 +1,17 @@
-//! What the writer keeps in memory of the file: counters, lanes, projects, live chunks. Equal to the file after every
+//! What the writer keeps in memory of what is on disk: counters, lanes, projects, live chunks. Equal to tables and journal after every
 //! commit; read anew after one that failed.
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 use sluice_proto::delivery::v1::EndingOutcome;
 
-use super::chunks::Chunks;
-use crate::spool::store::{DeliveryCounts, EventCounts, LaneKey, StoreError};
+use super::{
+    chunks::Chunks,
+    image::{Image, LaneImage},
+    merge::{self, Pending},
+};
+use crate::spool::store::{DeliveryCounts, EventCounts, Item, LaneKey, Producer, StoreError, Target};
 
 /// The writer's memory.
 pub(super) struct State {
@@ -26,6 +30,12 @@ pub(super) struct State {
     pub(super) chunks: Chunks,
     /// Bytes of open deliveries and dead letters.
     pub(super) used: i64,
+    /// The newest commit's time.
+    pub(super) newest_ms: i64,
+    /// What the tables lack.
+    pub(super) pending: Pending,
+    /// Where producers stand that were asked for, and when they were seen.
+    pub(super) producers: HashMap<Producer, (u64, i64)>,
     lanes: HashMap<i64, Lane>,
     uids: HashMap<Arc<str>, i64>,
     changed_lanes: Vec<i64>,
@@ -59,7 +69,7 @@ impl State {
     pub(super) fn load(sql: &Connection) -> Result<Self, StoreError> {
         let mut state = sql.query_row(
             "SELECT next_event, next_delivery, next_report, acked_report, report_count, report_bytes, reports_dropped,
-             unexported FROM state",
+             unexported, newest_ms FROM state",
             [],
             |row| {
                 Ok(Self {
@@ -73,6 +83,9 @@ impl State {
                     unexported: row.get(7)?,
                     chunks: Chunks::default(),
                     used: 0,
+                    newest_ms: row.get(8)?,
+                    pending: Pending::default(),
+                    producers: HashMap::new(),
                     lanes: HashMap::new(),
                     uids: HashMap::new(),
                     changed_lanes: Vec::new(),
@@ -115,47 +128,44 @@ impl State {
     }
 
     /// Writes what has changed.
-    pub(super) fn save(&mut self, sql: &Connection) -> Result<(), StoreError> {
+    pub(super) fn save(&mut self, to: &mut merge::Target<'_>) -> Result<(), StoreError> {
         for id in std::mem::take(&mut self.changed_lanes) {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.changed = false;
-            let counts = &lane.counts;
-            sql.prepare_cached(
-                "UPDATE lanes SET held_since_ms = ?2, held_total_ms = ?3, created = ?4, redelivered = ?5, delivered = ?6,
-                 expired = ?7, discarded = ?8, pending = ?9, dead_letters = ?10, removed = ?11, pending_bytes = ?12,
-                 dead_letter_bytes = ?13 WHERE lane = ?1",
-            )?
-            .execute(params![
-                id,
-                lane.held_since_ms,
-                lane.held_total_ms,
-                counts.created,
-                counts.redelivered,
-                counts.delivered,
-                counts.expired,
-                counts.discarded,
-                counts.pending,
-                counts.dead_letters,
-                counts.removed,
-                lane.pending_bytes,
-                lane.dead_letter_bytes
-            ])?;
+            to.put(&Image::Lane(LaneImage {
+                lane: id,
+                held_since_ms: lane.held_since_ms,
+                held_total_ms: lane.held_total_ms,
+                counts: lane.counts,
+                pending_bytes: lane.pending_bytes,
+                dead_letter_bytes: lane.dead_letter_bytes,
+            }))?;
+            if let merge::Target::Journal(_) = to {
+                self.pending.lanes.insert(id);
+            }
         }
         for name in std::mem::take(&mut self.changed_projects) {
             let Some(project) = self.projects.get_mut(&name) else { continue };
             project.changed = false;
-            let counts = &project.counts;
-            sql.prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-                &*name,
-                counts.received,
-                counts.rejected,
-                counts.duplicates,
-                counts.unmatched,
-                counts.matched,
-                counts.created
-            ])?;
+            to.put(&Image::Project { name: &name, counts: project.counts })?;
+            if let merge::Target::Journal(_) = to {
+                self.pending.projects.insert(name);
+            }
         }
         Ok(())
+    }
+
+    /// Whether every sync that these go to has a lane.
+    pub(super) fn has_lanes_of(&self, items: &[Item]) -> bool {
+        let mut last: Option<&Arc<str>> = None;
+        items
+            .iter()
+            .filter_map(|item| if let Item::Matched(matched) = item { Some(&matched.lanes) } else { None })
+            .flatten()
+            .all(|Target { key, .. }| {
+                // Most go to the one that the event before went to.
+                last.replace(&key.uid).is_some_and(|uid| Arc::ptr_eq(uid, &key.uid)) || self.uids.contains_key(&key.uid)
+            })
     }
 
     /// The lane of a sync, made if there is none.
@@ -289,9 +299,12 @@ impl Lane {
         self.dead_letter_bytes -= bytes;
     }
 
-    /// Open deliveries were found lost, and what is left.
+    /// Open deliveries were found lost, or such that had ended: what is left.
     pub(super) fn lost(&mut self, pending: i64, pending_bytes: i64) {
-        self.counts.discarded += self.counts.pending - pending;
+        match self.counts.pending - pending {
+            lost @ 0.. => self.counts.discarded += lost,
+            revived => self.counts.delivered += revived,
+        }
         self.counts.pending = pending;
         self.pending_bytes = pending_bytes;
     }

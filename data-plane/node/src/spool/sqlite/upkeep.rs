@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension as _;
 use super::{commit::Commit, dead_letters, dedup::Dedup, fold, write::SqliteStore};
 use crate::spool::{
     limits::millis,
-    store::{StoreError, Upkeep},
+    store::{Producer, Store as _, StoreError, Upkeep},
 };
 
 /// How often keys are looked at.
@@ -45,6 +45,7 @@ pub(super) fn run(store: &mut SqliteStore, now_ms: i64) -> Result<Upkeep, StoreE
 
 fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     store.load_state()?;
+    store.merge()?;
     if let Some(chunk) = store.chunk_to_move(now_ms) {
         store.move_chunk(chunk, now_ms)?;
         return Ok(true);
@@ -136,6 +137,7 @@ fn forget_producers(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreE
                     .sql
                     .prepare_cached("DELETE FROM producers WHERE project = ? AND producer_id = ?")?
                     .execute([&key.0, &key.1])?;
+                commit.state.producers.remove(&Producer { project: (*key.0).into(), id: (*key.1).into() });
             }
             Ok(())
         })?;

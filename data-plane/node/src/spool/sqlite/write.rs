@@ -1,4 +1,4 @@
-//! The writer: one connection, one transaction for a list of changes.
+//! The writer: one transaction for a list of changes, or one entry of the journal where that can say what they change.
 
 use std::{
     collections::HashSet,
@@ -7,16 +7,27 @@ use std::{
 
 use rusqlite::Connection;
 use sluice_host::clock::Clock;
+use sluice_proto::delivery::v1::EndingOutcome;
 
 use super::{
-    SqliteFactory, chunks, commit::Commit, damage::Damage, dead_letters::Resume, dedup::Dedup, disk::Disk, file,
-    reports, state::State,
+    SqliteFactory, chunks,
+    commit::Commit,
+    damage::Damage,
+    dead_letters::Resume,
+    dedup::Dedup,
+    disk::Disk,
+    file,
+    image::Image,
+    journal::Journal,
+    merge::{self, Target},
+    reports,
+    state::State,
 };
 use crate::{
     report,
     spool::{
         limits::SpoolLimits,
-        store::{Change, Effect, Store, StoreError, Upkeep},
+        store::{Change, Effect, Settled, Store, StoreError, Upkeep},
     },
 };
 
@@ -26,6 +37,7 @@ const MOVED_AT_ONCE: usize = 16;
 /// The writer.
 pub(super) struct SqliteStore {
     connection: Connection,
+    journal: Journal,
     /// None after a failed commit: read anew then.
     state: Option<State>,
     dedup: Dedup,
@@ -47,8 +59,21 @@ impl SqliteStore {
     /// Opens the file; what it holds in chunks becomes rows, since no delivery is in memory yet.
     pub(super) fn open(factory: &SqliteFactory) -> Result<Self, StoreError> {
         let SqliteFactory { folder, reporter, limits, damage, free_space, clock } = factory;
-        let disk = Disk::new(folder, limits.reserve_bytes, free_space.clone());
-        let connection = file::open(&folder.join(super::FILE), limits.file_bytes)?;
+        let mut disk = Disk::new(folder, limits.reserve_bytes, free_space.clone());
+        let mut connection = file::open(&folder.join(super::FILE), limits.file_bytes)?;
+        let (spool_id, generation): (String, i64) =
+            connection.query_row("SELECT spool_id, journal FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut journal = Journal::open(folder, &spool_id, generation, limits.file_bytes)?;
+        let mut lost = false;
+        if !journal.is_empty() {
+            lost = match merge::from_journal(&mut connection, &mut journal, damage) {
+                Err(error) if error.is_disk_full() => {
+                    disk.give_up_reserve();
+                    merge::from_journal(&mut connection, &mut journal, damage)?
+                }
+                lost => lost?,
+            };
+        }
         let (damaged, newest_ms): (i64, i64) =
             connection.query_row("SELECT damaged, newest_ms FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         damage.at_least(damaged.unsigned_abs());
@@ -65,11 +90,12 @@ impl SqliteStore {
             clock: None,
             sync_time: None,
             connection,
+            journal,
         };
-        match store.empty_chunks(newest_ms) {
+        match store.empty_chunks(newest_ms, lost) {
             Err(error) if store.failed_for_room(&error) => {
                 store.disk.give_up_reserve();
-                store.empty_chunks(newest_ms)?;
+                store.empty_chunks(newest_ms, lost)?;
             }
             done => done?,
         }
@@ -77,7 +103,8 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn empty_chunks(&mut self, now_ms: i64) -> Result<(), StoreError> {
+    /// `lost`: what counts say may be lost.
+    fn empty_chunks(&mut self, now_ms: i64, lost: bool) -> Result<(), StoreError> {
         let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
         loop {
             self.load_state()?;
@@ -94,7 +121,7 @@ impl SqliteStore {
                 moved => moved?,
             }
         }
-        if unreadable.is_empty() {
+        if unreadable.is_empty() && !lost {
             return Ok(());
         }
         self.load_state()?;
@@ -102,7 +129,7 @@ impl SqliteStore {
         self.transact(now_ms, false, |commit| {
             for chunk in &unreadable {
                 commit.damage.found("chunk", *chunk);
-                match chunks::remove(commit.sql, *chunk) {
+                match (Image::Gone { chunk: *chunk }).save(commit.sql) {
                     // It stays where it is, and counts once.
                     Err(error) if error.is_damage() => {}
                     removed => removed?,
@@ -116,7 +143,7 @@ impl SqliteStore {
                     .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let Some(lane) = commit.state.lane(id).filter(|lane| lane.counts.pending != pending) else { continue };
                 let lost = lane.counts.pending - pending;
-                tracing::error!(sync = &*lane.key.name, lost, "deliveries were lost with a damaged chunk");
+                tracing::error!(sync = &*lane.key.name, lost, "deliveries were lost with what is damaged");
                 commit.state.change_lane(id, |lane| lane.lost(pending, bytes));
             }
             Ok(())
@@ -132,10 +159,20 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         // Taken out: if anything fails it is read anew.
         self.load_state()?;
-        let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
         let transaction = self.connection.transaction()?;
+        let generation = (!self.journal.is_empty()).then(|| self.journal.generation() + 1);
+        let merged = match (&self.state, generation) {
+            // If there is no room for it, the journal still goes on with what memory says.
+            (Some(state), Some(_)) => Some(merge::from_memory(&transaction, state, &self.journal)?),
+            _ => None,
+        };
+        let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
+        if let Some(forgotten) = merged {
+            merge::merged(&mut state, forgotten);
+        }
         let mut commit = Commit {
             sql: &transaction,
+            to: Target::Tables(&transaction),
             state: &mut state,
             dedup: &mut self.dedup,
             limits: &self.limits,
@@ -150,7 +187,7 @@ impl SqliteStore {
             made: 0,
             reports: reports::Building::default(),
         };
-        let result = work(&mut commit).and_then(|done| commit.finish().map(|()| done)).and_then(|done| {
+        let result = work(&mut commit).and_then(|done| commit.finish().map(|_| done)).and_then(|done| {
             let began = Instant::now();
             transaction.commit()?;
             self.sync_time = Some(began.elapsed());
@@ -158,6 +195,9 @@ impl SqliteStore {
         });
         match result {
             Ok(done) => {
+                if let Some(generation) = generation {
+                    self.journal.restart(generation);
+                }
                 self.dedup.committed(now_ms);
                 self.state = Some(state);
                 Ok(done)
@@ -165,6 +205,65 @@ impl SqliteStore {
             Err(error) => {
                 self.dedup.rolled_back();
                 self.resume = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether an entry of the journal can say what these changes do. `may_grow`: even where the tables should take over first.
+    fn suit_the_journal(&self, changes: &[Change], may_grow: bool) -> bool {
+        let Some(state) = &self.state else { return false };
+        if self.journal.is_full(may_grow) || (!may_grow && state.chunks.over_bound()) {
+            return false;
+        }
+        let knows = |producer| state.producers.contains_key(producer);
+        changes.iter().all(|change| match change {
+            Change::Accept(accept) => accept.producer.as_ref().is_none_or(knows) && state.has_lanes_of(&accept.items),
+            Change::Settle(settlement) => {
+                matches!(settlement.outcome, Settled::Ended { outcome: EndingOutcome::Delivered, .. })
+                    && state.chunks.find(settlement.delivery).is_some()
+            }
+            Change::Open { producer, .. } => knows(producer),
+            Change::AckReports { .. } => true,
+            _ => false,
+        })
+    }
+
+    /// Makes changes that suit the journal.
+    fn append(&mut self, changes: &[Change], now_ms: i64, disk_has_room: bool) -> Result<Vec<Effect>, StoreError> {
+        let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
+        let mut commit = Commit {
+            sql: &self.connection,
+            to: Target::Journal(self.journal.entry()),
+            state: &mut state,
+            dedup: &mut self.dedup,
+            limits: &self.limits,
+            reporter: &self.reporter,
+            damage: &self.damage,
+            resume: &mut self.resume,
+            stuck: &self.stuck,
+            now_ms,
+            mark: self.clock.as_ref().map(Clock::mark),
+            disk_has_room,
+            building: chunks::Building::default(),
+            made: 0,
+            reports: reports::Building::default(),
+        };
+        let effects: Result<Vec<_>, _> = changes.iter().map(|change| commit.apply(change)).collect();
+        let appended = effects.and_then(|effects| {
+            if let Target::Journal(entry) = commit.finish()? {
+                self.sync_time = Some(self.journal.append(entry)?);
+            }
+            Ok(effects)
+        });
+        match appended {
+            Ok(effects) => {
+                self.dedup.committed(now_ms);
+                self.state = Some(state);
+                Ok(effects)
+            }
+            Err(error) => {
+                self.dedup.rolled_back();
                 Err(error)
             }
         }
@@ -194,6 +293,9 @@ impl SqliteStore {
     /// Reads the memory anew if the last commit has failed.
     pub(super) fn load_state(&mut self) -> Result<(), StoreError> {
         if self.state.is_none() {
+            if !self.journal.is_empty() {
+                merge::from_journal(&mut self.connection, &mut self.journal, &self.damage)?;
+            }
             self.state = Some(State::load(&self.connection)?);
         }
         Ok(())
@@ -217,6 +319,11 @@ impl SqliteStore {
     }
 
     fn apply_with(&mut self, changes: &[Change], now_ms: i64, room: bool) -> Result<Vec<Effect>, StoreError> {
+        self.load_state()?;
+        // Without room for events there may be none in the tables either: then what ends deliveries goes on in the journal.
+        if self.suit_the_journal(changes, !room) {
+            return self.append(changes, now_ms, room);
+        }
         self.transact(now_ms, room, |commit| changes.iter().map(|change| commit.apply(change)).collect())
     }
 
@@ -227,7 +334,12 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn merge(&mut self) -> Result<(), StoreError> {
+        if self.journal.is_empty() { Ok(()) } else { self.transact(0, false, |_| Ok(())) }
+    }
+
     fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.merge()?;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }

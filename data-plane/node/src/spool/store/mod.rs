@@ -5,7 +5,7 @@ mod answer;
 mod change;
 mod effect;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use rusqlite::ErrorCode;
 use sluice_host::clock::TimeMark;
@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the spool's database failed")]
     Database(#[from] rusqlite::Error),
+    /// The journal failed.
+    #[error("the spool's journal failed")]
+    Journal(#[source] io::Error),
     /// A record does not match its checksum.
     #[error("{record} in the spool is damaged: its checksum does not match")]
     Damaged {
@@ -83,6 +86,9 @@ impl StoreError {
         match self {
             Self::Full => true,
             Self::Database(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Journal(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
             _ => false,
         }
     }
@@ -90,7 +96,11 @@ impl StoreError {
     /// Whether the system refused to read or write.
     #[must_use]
     pub fn is_io(&self) -> bool {
-        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
+        match self {
+            Self::Database(error) => error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+            Self::Journal(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -112,6 +122,11 @@ pub trait Store: Send {
     /// # Errors
     /// If it failed: then nothing was changed.
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError>;
+    /// Brings what is committed to where readers find it.
+    ///
+    /// # Errors
+    /// If it failed: then it is as safe as before, and found after the next start.
+    fn merge(&mut self) -> Result<(), StoreError>;
     /// Brings everything to where it stays, at a stop: a log that is still needed is lost from its first damaged byte on.
     ///
     /// # Errors
@@ -128,7 +143,7 @@ pub struct Upkeep {
     pub more: bool,
 }
 
-/// Reads what is committed.
+/// Reads what is committed: deliveries that wait and dead letters at once, all else as of the last [`Store::merge`] or housekeeping.
 pub trait StoreReader: Send {
     /// Identity of this spool, made with it.
     fn spool_id(&self) -> Result<String, StoreError>;

@@ -1,0 +1,182 @@
+//! What the journal has and the tables have not, and how they take it over: from memory while the writer runs, from the journal itself
+//! after a crash or a commit that failed.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    damage::Damage,
+    image::Image,
+    journal::{Entry, Journal},
+    record::Reader,
+    reports,
+    state::State,
+};
+use crate::spool::store::{InsertKey, Producer, StoreError};
+
+/// Producers whose position is kept at hand.
+const PRODUCERS: usize = 10_000;
+
+/// Where a commit writes.
+pub(super) enum Target<'a> {
+    /// To the tables; anything may change.
+    Tables(&'a Connection),
+    /// To the journal; what an [`Image`] can say may change.
+    Journal(Entry),
+}
+
+/// What the tables lack, beside the chunks that say so themselves.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// New chunks; some may have gone since.
+    pub(super) chunks: Vec<i64>,
+    /// Chunks of which deliveries are over; the same.
+    pub(super) done: HashSet<i64>,
+    /// Chunks of tables that have gone.
+    pub(super) gone: Vec<i64>,
+    pub(super) reports: VecDeque<PendingReports>,
+    /// Whether reports of tables may have been acked.
+    pub(super) acked: bool,
+    /// Row, time, keys.
+    pub(super) keys: Vec<(i64, i64, Vec<InsertKey>)>,
+    pub(super) producers: HashSet<Producer>,
+    pub(super) lanes: HashSet<i64>,
+    pub(super) projects: HashSet<Arc<str>>,
+}
+
+/// Reports that are in no table.
+pub(super) struct PendingReports {
+    pub(super) first: i64,
+    pub(super) count: i64,
+    pub(super) body: Vec<u8>,
+}
+
+impl Target<'_> {
+    /// Writes a row.
+    pub(super) fn put(&mut self, image: &Image<'_>) -> Result<(), StoreError> {
+        match self {
+            Self::Tables(sql) => image.save(sql),
+            Self::Journal(entry) => {
+                image.encode(&mut entry.bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writes what is pending to the tables, within a transaction; what memory says is not changed by it. Gives how many acked reports, and
+/// bytes of them, were taken off the disk.
+pub(super) fn from_memory(sql: &Connection, state: &State, journal: &Journal) -> Result<(i64, i64), StoreError> {
+    let pending = &state.pending;
+    for chunk in &pending.gone {
+        Image::Gone { chunk: *chunk }.save(sql)?;
+    }
+    state.chunks.merge(sql, journal, &pending.chunks, &pending.done)?;
+    for row in &pending.reports {
+        reports::insert(sql, row.first, row.count, 0, &row.body)?;
+    }
+    for (batch, at_ms, keys) in &pending.keys {
+        Image::Keys { batch: *batch, at_ms: *at_ms, body: keys.as_flattened() }.save(sql)?;
+    }
+    for producer in &pending.producers {
+        if let Some((next_sequence, seen_ms)) = state.producers.get(producer).copied() {
+            Image::Producer { project: &producer.project, id: &producer.id, next_sequence, seen_ms }.save(sql)?;
+        }
+    }
+    name_generation(sql, journal.generation() + 1)?;
+    if pending.acked { reports::forget(sql, state.acked_report) } else { Ok((0, 0)) }
+}
+
+/// The tables have what was pending; what changes with every commit is written with the one under way.
+pub(super) fn merged(state: &mut State, forgotten: (i64, i64)) {
+    let pending = std::mem::take(&mut state.pending);
+    state.chunks.merged(&pending.chunks);
+    state.report_count -= forgotten.0;
+    state.report_bytes -= forgotten.1;
+    if state.producers.len() > PRODUCERS {
+        state.producers.clear();
+    }
+    pending.lanes.into_iter().for_each(|lane| state.change_lane(lane, |_| {}));
+    pending.projects.iter().for_each(|project| state.change_project(project, |_| {}));
+}
+
+/// Names the generation whose entries come after what the tables hold.
+fn name_generation(sql: &Connection, generation: i64) -> Result<(), StoreError> {
+    sql.prepare_cached("UPDATE state SET journal = ?")?.execute([generation])?;
+    Ok(())
+}
+
+/// Writes the journal's entries to the tables, in a transaction of its own. Gives whether some could not be read: then counts may be
+/// off by what they said.
+pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: &Damage) -> Result<bool, StoreError> {
+    // What has gone by the end is not written at all.
+    let (mut gone, mut acked) = (HashSet::new(), 0);
+    let found = journal.replay(|entry| {
+        for image in images(entry) {
+            match image {
+                Image::Gone { chunk } => drop(gone.insert(chunk)),
+                Image::Totals(totals) => acked = totals.acked_report,
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    let next = journal.generation() + 1;
+    let transaction = sql.transaction()?;
+    let mut lost = found.damaged > 0;
+    if found.entries > 0 {
+        journal.replay(|entry| {
+            images(entry).try_for_each(|image| {
+                let saved = match image {
+                    Image::Chunk(chunk) if gone.contains(&chunk.chunk) => Ok(()),
+                    Image::Done { chunk, .. } if gone.contains(&chunk) => Ok(()),
+                    Image::Reports { first, count, .. } if reports::is_acked(first, count, acked) => Ok(()),
+                    image => image.save(&transaction),
+                };
+                match saved {
+                    Err(error) if error.is_damage() => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the journal has met damage");
+                        lost = true;
+                        Ok(())
+                    }
+                    saved => saved,
+                }
+            })
+        })?;
+        let (count, bytes) = reports::forget(&transaction, acked)?;
+        transaction.execute(
+            "UPDATE state SET report_count = report_count - ?, report_bytes = report_bytes - ?",
+            params![count, bytes],
+        )?;
+    }
+    if lost {
+        transaction.execute(
+            "UPDATE state SET report_count = (SELECT COALESCE(SUM(count), 0) FROM reports),
+             report_bytes = (SELECT COALESCE(SUM(length(body)), 0) FROM reports)",
+            [],
+        )?;
+    }
+    name_generation(&transaction, next)?;
+    transaction.commit()?;
+    if found.is_ahead {
+        tracing::error!("the spool's journal is of a later state than its tables: what it holds cannot be taken over");
+        damage.found("journal", next);
+    }
+    for place in 0..found.damaged.cast_signed() {
+        damage.found("entry of the journal", next.wrapping_mul(1 << 20) + place);
+    }
+    if found.entries > 0 {
+        tracing::info!(commits = found.entries, "commits were taken over from the journal");
+    }
+    journal.restart(next);
+    Ok(lost)
+}
+
+fn images(entry: &[u8]) -> impl Iterator<Item = Image<'_>> {
+    let mut reader = Reader(entry);
+    std::iter::from_fn(move || Image::decode(&mut reader))
+}

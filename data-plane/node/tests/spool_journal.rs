@@ -1,0 +1,169 @@
+//! What the journal alone has: found after a crash, whatever of it was torn or has rotted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod spool_support;
+
+use std::{fs, path::Path};
+
+use sluice_node::spool::{
+    inspect,
+    store::{Change, Effect},
+};
+use spool_support::{NOW_MS, Spool, accept, again, delivered, limits, matched, producer, unmatched};
+
+/// Where entries begin; those of generations before are among them.
+fn entries(folder: &Path) -> Vec<usize> {
+    let bytes = fs::read(folder.join("spool.journal")).unwrap();
+    (0..bytes.len()).step_by(512).filter(|at| bytes[*at..].starts_with(b"SlJ1")).collect()
+}
+
+fn flip(folder: &Path, at: usize) {
+    let path = folder.join("spool.journal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// One commit in the tables, since the lane and the producer were new to them, and so many in the journal alone: of three events each.
+fn with_commits(count: u64) -> Spool {
+    let mut spool = Spool::new(limits());
+    spool.created(accept(1, vec![matched(1, &["a"], None)]));
+    for n in 0..count {
+        let first = 2 + 3 * n;
+        spool.created(accept(first, (first..first + 3).map(|n| matched(n, &["a"], None)).collect()));
+    }
+    spool
+}
+
+#[test]
+fn everything_is_found_after_a_crash() {
+    let mut spool = Spool::new(limits());
+    spool.created(accept(1, vec![matched(1, &["a", "b"], None)]));
+    let key = Some([7; 16]);
+    let made = spool.created(accept(2, vec![matched(2, &["a", "b"], key), unmatched(None), matched(4, &["a"], None)]));
+    // One chunk is over before any table has seen it, of another a part is.
+    let over = spool.created(accept(5, vec![matched(5, &["b"], None)]));
+    spool.apply(delivered(&over[0]));
+    spool.apply_all(vec![delivered(&made[0]), Change::AckReports { sequence_inclusive: 1 }]);
+    assert_eq!(inspect::verify(spool.path()).unwrap().commits_in_journal, 4);
+
+    let mut spool = spool.crashed(|_| ());
+    assert_eq!(inspect::verify(spool.path()).unwrap().commits_in_journal, 0, "the start takes them over");
+    let (a, b) = (spool.counts("a"), spool.counts("b"));
+    assert_eq!((a.created, a.delivered, a.pending), (3, 1, 2));
+    assert_eq!((b.created, b.delivered, b.pending), (3, 1, 2));
+    assert_eq!((spool.due(1).deliveries.len(), spool.due(2).deliveries.len()), (2, 2));
+    let reports = spool.reader().reports(0, 10).unwrap();
+    assert_eq!((reports.first_sequence, reports.reports.len(), reports.next_sequence), (2, 1, 3));
+    let events = spool.reader().ledger().unwrap().events;
+    assert_eq!((events.received, events.matched, events.unmatched), (5, 4, 1));
+    let opened = spool.apply(Change::Open { producer: producer("default"), first_sequence: 1 });
+    assert!(matches!(opened, Effect::Opened { known: true, next_sequence: 6 }), "{opened:?}");
+    assert!(spool.created(accept(6, vec![matched(6, &["a"], key)])).is_empty(), "the key is known");
+    assert_eq!(spool.reader().stats().unwrap().damaged, 0);
+    spool.verify();
+}
+
+#[test]
+fn what_follows_a_crash_is_found_after_the_next_one() {
+    let mut spool = with_commits(2);
+    for round in 0..3 {
+        spool = spool.crashed(|_| ());
+        let next = spool.next_sequence().max(8 + round);
+        let made = spool.created(accept(next, vec![matched(next, &["a"], None)]));
+        spool.apply(delivered(&made[0]));
+    }
+    let spool = spool.crashed(|_| ());
+    let counts = spool.counts("a");
+    assert_eq!((counts.created, counts.delivered, counts.pending), (10, 3, 7));
+    spool.verify();
+}
+
+#[test]
+fn a_torn_end_is_as_if_it_had_never_been() {
+    for cut in [1, 600] {
+        let spool = with_commits(3);
+        let spool = spool.crashed(|folder| {
+            let last = *entries(folder).last().unwrap();
+            let file = fs::OpenOptions::new().write(true).open(folder.join("spool.journal")).unwrap();
+            file.set_len((last + cut) as u64).unwrap();
+        });
+        let counts = spool.counts("a");
+        assert_eq!((counts.created, counts.pending), (7, 7));
+        assert_eq!(spool.due(1).deliveries.len(), 7);
+        assert_eq!(spool.reader().stats().unwrap().damaged, 0, "no crash is damage");
+        spool.verify();
+    }
+}
+
+#[test]
+fn an_entry_that_has_rotted_is_lost_alone_and_the_ledger_says_so() {
+    let spool = with_commits(3);
+    let spool = spool.crashed(|folder| {
+        let second = entries(folder)[1];
+        flip(folder, second + 100);
+        assert_eq!(inspect::verify(folder).unwrap().problems, ["the journal: commits at 1 places cannot be read"]);
+    });
+    let counts = spool.counts("a");
+    assert_eq!((counts.created, counts.pending, counts.discarded), (10, 7, 3));
+    assert_eq!(spool.due(1).deliveries.len(), 7);
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1);
+    spool.verify();
+}
+
+#[test]
+fn whatever_byte_rots_the_spool_opens_and_serves_what_is_whole() {
+    let flips = if std::env::var_os("SLUICE_FULL").is_some() { 2_000 } else { 60 };
+    for n in 0..flips {
+        let mut spool = with_commits(3);
+        let more = spool.created(accept(11, vec![matched(11, &["a"], None)]));
+        spool.apply(delivered(&more[0]));
+        let spool = spool.crashed(|folder| {
+            let length = fs::metadata(folder.join("spool.journal")).unwrap().len() as usize;
+            flip(folder, (n * 2_654_435_761) % length);
+        });
+        let counts = spool.counts("a");
+        let served = spool.due(1).deliveries.len() as i64;
+        // A round whose outcome was lost is made again.
+        assert!(served <= 11 && served == counts.pending, "{n}: {served} served, {counts:?}");
+        spool.verify();
+    }
+}
+
+#[test]
+fn the_journal_of_another_spool_counts_as_none() {
+    let other = with_commits(3);
+    let spool = with_commits(2);
+    let spool = spool.crashed(|folder| {
+        fs::copy(other.path().join("spool.journal"), folder.join("spool.journal")).unwrap();
+    });
+    assert_eq!(spool.counts("a").created, 1, "what the tables had");
+    spool.verify();
+}
+
+#[test]
+fn a_journal_of_a_later_state_than_the_tables_is_told() {
+    let mut spool = with_commits(2);
+    let copy = tempfile::tempdir().unwrap();
+    spool = spool.meanwhile(|folder| {
+        fs::copy(folder.join("spool.db"), copy.path().join("spool.db")).unwrap();
+    });
+    // The tables go on, and the journal with them.
+    let made = spool.created(accept(8, vec![matched(8, &["a"], None)]));
+    spool.apply(again(&made[0], NOW_MS));
+    spool.created(accept(9, vec![matched(9, &["a"], None)]));
+    let spool = spool.crashed(|folder| {
+        fs::copy(copy.path().join("spool.db"), folder.join("spool.db")).unwrap();
+        for beside in ["spool.db-wal", "spool.db-shm"] {
+            let _ = fs::remove_file(folder.join(beside));
+        }
+        assert_eq!(
+            inspect::verify(folder).unwrap().problems,
+            ["the journal is of a later state than the database file"]
+        );
+    });
+    assert_eq!(spool.counts("a").created, 7);
+    assert_eq!(spool.reader().stats().unwrap().damaged, 1);
+    spool.verify();
+}
