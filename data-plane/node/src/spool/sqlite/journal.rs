@@ -25,9 +25,6 @@ const TABLES_PART: u64 = 8;
 /// So many times as much, and no more, while there is no room in the tables.
 const STRETCH: u64 = 4;
 
-/// The file grows by so many zeros at a time: a commit that changes its length costs the disk more.
-const GROWTH: u64 = 256 << 10;
-
 /// Each entry begins at a multiple of it.
 const ALIGN: usize = 512;
 
@@ -44,8 +41,6 @@ pub(super) struct Journal {
     seed: u32,
     generation: i64,
     max_bytes: u64,
-    /// Bytes of the file.
-    length: u64,
     /// Where the next entry goes.
     end: u64,
     next_number: u64,
@@ -91,7 +86,6 @@ impl Journal {
             seed,
             generation,
             max_bytes,
-            length,
             end: length,
             next_number: 0,
             is_suspect: length > 0,
@@ -146,7 +140,6 @@ impl Journal {
         }
         bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
         self.is_suspect = true;
-        self.grow(self.end + bytes.len() as u64)?;
         write_at(&self.file, &bytes, self.end).map_err(StoreError::Journal)?;
         let began = Instant::now();
         self.file.sync_data().map_err(StoreError::Journal)?;
@@ -156,16 +149,6 @@ impl Journal {
         self.next_number += 1;
         self.buffer = bytes;
         Ok(took)
-    }
-
-    fn grow(&mut self, needed: u64) -> Result<(), StoreError> {
-        if needed > self.length {
-            let length = needed.next_multiple_of(GROWTH);
-            let zeros = vec![0; usize::try_from(length - self.length).unwrap_or_default()];
-            write_at(&self.file, &zeros, self.length).map_err(StoreError::Journal)?;
-            self.length = length;
-        }
-        Ok(())
     }
 
     /// Reads what lies there, as [`Entry::at`] gave it.
