@@ -22,10 +22,11 @@ const STATEMENTS: usize = 128;
 pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     restrict(path);
-    // The writer checkpoints by itself every 4,000 pages: with a checkpointer beside it the log would grow.
+    // The writer checkpoints by itself, every 1,000 pages so that nobody waits long for it: with a checkpointer beside it the log would
+    // grow.
     connection.execute_batch(&format!(
         "PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -16000; PRAGMA mmap_size = 0; PRAGMA max_page_count = {};",
         if max_bytes == 0 { u64::from(u32::MAX) - 1 } else { max_bytes.div_ceil(PAGE_BYTES) }
     ))?;
