@@ -90,6 +90,11 @@ impl Stage {
             .expect("a node that starts")
     }
 
+    /// The folder that holds all data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Folder of a node.
     #[must_use]
     pub fn node_folder(&self, number: usize) -> PathBuf {

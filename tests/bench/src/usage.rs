@@ -1,7 +1,9 @@
 //! What processes use while something is measured.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
-use sluice_tests::measure::{cpu_time, peak_rss_bytes, rss_bytes, written_bytes};
+use sluice_tests::measure::{cpu_time, disk_written_bytes, peak_rss_bytes, rss_bytes};
 
 /// What one process has used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,7 +12,7 @@ pub struct Usage {
     pub process: String,
     /// Time on processors, user and system, in milliseconds for 1,000 of what was counted: microseconds for each.
     pub cpu_per_thousand_ms: f64,
-    /// Bytes given to disks, for each.
+    /// Bytes that the disk was given, for each; of [`DISK`] alone.
     pub written_bytes: f64,
     /// Memory at the end.
     pub rss_bytes: u64,
@@ -18,27 +20,33 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
 }
 
+/// What stands for the disk among the processes: what all of them write. No process is told apart, see [`disk_written_bytes`].
+pub const DISK: &str = "disk";
+
 /// The processes that are watched, and what they had used when the watch began.
-pub struct Watch(Vec<Watched>);
+pub struct Watch {
+    watched: Vec<Watched>,
+    folder: PathBuf,
+    written: Option<u64>,
+}
 
 struct Watched {
     process: String,
     id: u32,
     cpu_ns: u128,
-    written: u64,
 }
 
 impl Watch {
-    /// Begins.
+    /// Begins; `folder` is on the disk that the processes write to.
     #[must_use]
-    pub fn begin(processes: &[(String, u32)]) -> Self {
+    pub fn begin(processes: &[(String, u32)], folder: &Path) -> Self {
         let watched = |(process, id): &(String, u32)| Watched {
             process: process.clone(),
             id: *id,
             cpu_ns: cpu_time(*id).as_nanos(),
-            written: written_bytes(*id),
         };
-        Self(processes.iter().map(watched).collect())
+        let watched = processes.iter().map(watched).collect();
+        Self { watched, folder: folder.to_owned(), written: disk_written_bytes(folder) }
     }
 
     /// What each has used since, for each of `count`.
@@ -48,10 +56,17 @@ impl Watch {
         let used = |watched: &Watched| Usage {
             process: watched.process.clone(),
             cpu_per_thousand_ms: each(cpu_time(watched.id).as_nanos().saturating_sub(watched.cpu_ns) as f64 / 1e3),
-            written_bytes: each(written_bytes(watched.id).saturating_sub(watched.written) as f64),
+            written_bytes: 0.0,
             rss_bytes: rss_bytes(watched.id),
             peak_rss_bytes: peak_rss_bytes(watched.id),
         };
-        self.0.iter().map(used).collect()
+        let disk = disk_written_bytes(&self.folder).zip(self.written).map(|(now, before)| Usage {
+            process: DISK.to_owned(),
+            cpu_per_thousand_ms: 0.0,
+            written_bytes: each(now.saturating_sub(before) as f64),
+            rss_bytes: 0,
+            peak_rss_bytes: 0,
+        });
+        self.watched.iter().map(used).chain(disk).collect()
     }
 }

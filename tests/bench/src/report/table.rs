@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::figures::{Goal, Measured, Report, Spread};
+use crate::usage::DISK;
 
 /// A table, not yet drawn.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ fn measured(cases: &[Case<'_>]) -> Rows {
         "sink",
         "load",
         "node RSS MiB",
-        "node writes B",
+        "disk writes B",
     ];
     let row = |case: &Case<'_>| {
         let figure = |digits, which: &dyn Fn(&Measured) -> Option<f64>| {
@@ -115,7 +116,7 @@ fn measured(cases: &[Case<'_>]) -> Rows {
             cpu("sink"),
             cpu("load"),
             figure(0, &|run| run.usage("node").map(|usage| usage.peak_rss_bytes as f64 / f64::from(1 << 20))),
-            figure(0, &|run| run.usage("node").map(|usage| usage.written_bytes)),
+            figure(0, &|run| run.usage(DISK).map(|usage| usage.written_bytes)),
         ]
     };
     Rows {

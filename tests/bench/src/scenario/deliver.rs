@@ -120,7 +120,7 @@ impl Delivering {
         let mut child = load.start();
         let mut processes = self.stage.processes();
         processes.push(("load".to_owned(), child.id()));
-        let watch = Watch::begin(&processes);
+        let watch = Watch::begin(&processes, self.stage.folder());
         let sent: Sent = child.says().await;
         assert_eq!(sent.count, count, "all events are taken");
         let stats = self.stage.sink.wait_for(expected, |stats| stats.ok.count).await;

@@ -49,7 +49,7 @@ pub(super) async fn run(context: &mut Context) {
     let mut child = Load::small(stage.node_urls(), count).start();
     let mut processes = stage.processes();
     processes.push(("load".to_owned(), child.id()));
-    let watch = Watch::begin(&processes);
+    let watch = Watch::begin(&processes, stage.folder());
     let mut saying = Box::pin(child.says::<Sent>());
     let sent = loop {
         tokio::select! {
@@ -61,7 +61,7 @@ pub(super) async fn run(context: &mut Context) {
     let taking = watch.end(count);
     let (files, peak) = (folder_bytes(&stage.node_folder(0)), peak_rss_bytes(node));
 
-    let watch = Watch::begin(&processes);
+    let watch = Watch::begin(&processes, stage.folder());
     stage.sink.set(Mode::Up).await;
     let up = Instant::now();
     while stage.sink.stats().await.ok.count < count {

@@ -183,7 +183,7 @@ impl Context {
     /// The bare POST of a body of this size to the stage's sink.
     async fn post(&mut self, stage: &Stage, body_bytes: usize) -> Done {
         let count = self.options.pick(None, 320, 100_000);
-        let watch = crate::usage::Watch::begin(&[("sink".to_owned(), stage.sink.id())]);
+        let watch = crate::usage::Watch::begin(&[("sink".to_owned(), stage.sink.id())], stage.folder());
         let done = yardstick::post(&stage.sink, &stage.ca_file(), body_bytes, count).await;
         let name = match stage.sink.protocol() {
             Protocol::Http1 => "HTTP/1.1",

@@ -34,7 +34,7 @@ pub(super) async fn run(context: &mut Context) {
     let began_ms = u64::try_from((now - SPAN).as_millis()).expect("a time that fits");
     let span_ms = u64::try_from(SPAN.as_millis()).expect("a time that fits");
 
-    let watch = Watch::begin(&[("control plane".to_owned(), plane.id())]);
+    let watch = Watch::begin(&[("control plane".to_owned(), plane.id())], folder.path());
     let began = Instant::now();
     let mut reporting = Reporting::start(&plane.url(), uids, deliveries, began_ms, span_ms).await;
     let all = deliveries as u64;

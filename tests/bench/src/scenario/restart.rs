@@ -32,7 +32,7 @@ pub(super) async fn run(context: &mut Context) {
     stage.serve(vec![waits, sync_to(&stage.sink.url(0, "/ok")).event_types(&["goes"])]).await;
     let idle = rss_bytes(stage.nodes[0].id());
     let mut child = Load::small(stage.node_urls(), count).start();
-    let watch = Watch::begin(&stage.processes());
+    let watch = Watch::begin(&stage.processes(), stage.folder());
     let began = Instant::now();
     child.says::<Sent>().await;
     stage.sink.wait_for(count, |stats| stats.refused.count).await;
