@@ -29,7 +29,7 @@ export PROPTEST_RNG_SEED="$SLUICE_SEED"
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 echo "seed $SLUICE_SEED"
 cargo test --release --package sluice-pipeline --test pipeline
-cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage
+cargo test --release --package sluice-node --test spool_model --test spool_bounds --test spool_damage --test spool_journal
 cargo test --release --package sluice-control-plane --lib session::model
 cargo test --release --package sluice-control-plane --lib store::attempts
 cargo test --release --package sluice-control-plane --lib feed::simulation -- --nocapture
