@@ -113,6 +113,13 @@ fn name_generation(sql: &Connection, generation: i64) -> Result<(), StoreError> 
 /// Writes the journal's entries to the tables, in a transaction of its own. Gives whether some could not be read: then counts may be
 /// off by what they said.
 pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: &Damage) -> Result<bool, StoreError> {
+    let named: i64 = sql.query_row("SELECT journal FROM state", [], |row| row.get(0))?;
+    if named != journal.generation() {
+        // A commit that seemed to have failed is there: it has taken all of this over.
+        name_generation(sql, named + 1)?;
+        journal.restart(named + 1);
+        return Ok(false);
+    }
     // What has gone by the end is not written at all.
     let (mut gone, mut acked) = (HashSet::new(), 0);
     let found = journal.replay(|entry| {
@@ -179,4 +186,34 @@ pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: 
 fn images(entry: &[u8]) -> impl Iterator<Item = Image<'_>> {
     let mut reader = Reader(entry);
     std::iter::from_fn(move || Image::decode(&mut reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::file, *};
+
+    #[test]
+    fn what_the_tables_have_taken_over_is_not_taken_over_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sql = file::open(&folder.path().join("spool.db"), 0).unwrap();
+        let mut journal = Journal::open(folder.path(), "one", 0, 0).unwrap();
+        let keys =
+            |sql: &Connection| -> i64 { sql.query_row("SELECT COUNT(*) FROM keys", [], |row| row.get(0)).unwrap() };
+        let mut append = |journal: &mut Journal| {
+            let mut entry = journal.entry();
+            Image::Keys { batch: 1, at_ms: 2, body: &[7; 16] }.encode(&mut entry.bytes);
+            journal.append(entry).unwrap();
+        };
+        append(&mut journal);
+        assert!(!from_journal(&mut sql, &mut journal, &Damage::default()).unwrap());
+        assert_eq!((keys(&sql), journal.generation()), (1, 1));
+
+        // The tables took it over, and somebody thinks that they have not.
+        append(&mut journal);
+        sql.execute("DELETE FROM keys", []).unwrap();
+        name_generation(&sql, 2).unwrap();
+        assert!(!from_journal(&mut sql, &mut journal, &Damage::default()).unwrap());
+        assert_eq!((keys(&sql), journal.generation()), (0, 3));
+        assert!(journal.is_empty());
+    }
 }
