@@ -25,6 +25,9 @@ const TABLES_PART: u64 = 8;
 /// So many times as much, and no more, while there is no room in the tables.
 const STRETCH: u64 = 4;
 
+/// Memory for entries that is kept from one to the next.
+const KEPT_BYTES: usize = 512 << 10;
+
 /// Each entry begins at a multiple of it.
 const ALIGN: usize = 512;
 
@@ -147,7 +150,9 @@ impl Journal {
         self.is_suspect = false;
         self.end += bytes.len() as u64;
         self.next_number += 1;
-        self.buffer = bytes;
+        if bytes.capacity() <= KEPT_BYTES {
+            self.buffer = bytes;
+        }
         Ok(took)
     }
 
@@ -164,9 +169,6 @@ impl Journal {
         self.end = 0;
         self.next_number = 0;
         self.is_suspect = false;
-        if self.buffer.capacity() > 1 << 20 {
-            self.buffer = Vec::new();
-        }
     }
 
     /// Gives every whole entry of its generation to `each`, in order; one that could not be written is none of them.

@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Bytes of events that one entry of the journal may have: what holds more gains nothing by it, and would be in memory twice.
+const ENTRY_BYTES: usize = 1 << 20;
+
 /// Chunks that become rows in one transaction at the start.
 const MOVED_AT_ONCE: usize = 16;
 
@@ -318,10 +321,17 @@ impl SqliteStore {
         self.damage.clone()
     }
 
-    fn apply_with(&mut self, changes: &[Change], now_ms: i64, room: bool) -> Result<Vec<Effect>, StoreError> {
+    /// `bytes`: of the events among them.
+    fn apply_with(
+        &mut self,
+        changes: &[Change],
+        bytes: usize,
+        now_ms: i64,
+        room: bool,
+    ) -> Result<Vec<Effect>, StoreError> {
         self.load_state()?;
         // Without room for events there may be none in the tables either: then what ends deliveries goes on in the journal.
-        if self.suit_the_journal(changes, !room) {
+        if (bytes <= ENTRY_BYTES || !room) && self.suit_the_journal(changes, !room) {
             return self.append(changes, now_ms, room);
         }
         self.transact(now_ms, room, |commit| changes.iter().map(|change| commit.apply(change)).collect())
@@ -349,12 +359,12 @@ impl Store for SqliteStore {
             changes.iter().map(|change| if let Change::Accept(accept) = change { accept.bytes() } else { 0 }).sum();
         let accepts = changes.iter().any(|change| matches!(change, Change::Accept(_)));
         let room = !accepts || self.disk.has_room(bytes as u64);
-        match self.apply_with(changes, now_ms, room) {
+        match self.apply_with(changes, bytes, now_ms, room) {
             Err(error) if self.failed_for_room(&error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a commit has failed for want of room");
                 self.disk.give_up_reserve();
                 // Events are refused now; the rest has the room of the reserve.
-                self.apply_with(changes, now_ms, false)
+                self.apply_with(changes, bytes, now_ms, false)
                     .map_err(|error| if self.failed_for_room(&error) { StoreError::Full } else { error })
             }
             Err(error) if error.is_damage() => {
