@@ -80,7 +80,8 @@ impl Uplink {
 
     async fn session(&self, redial: &mut Redial) -> Result<(), UplinkError> {
         let mut marks = self.spool.next_report();
-        let (spool_id, held) = self.spool.read(|reader| Ok((reader.spool_id()?, reader.reports(0, 1)?))).await?;
+        let held = self.spool.reports(0, 1).await?;
+        let spool_id = self.spool.read(|reader| reader.spool_id()).await?;
         let first_sequence = held.first_sequence;
         let connection = self.dial.connect().await?;
         let mut client = NodeSessionServiceClient::new(connection);
@@ -148,7 +149,7 @@ impl Uplink {
     ) -> Result<u64, UplinkError> {
         let recent = if *caught_up { self.spool.recent_reports(next, BATCH) } else { Vec::new() };
         let (first_sequence, reports) = if recent.is_empty() {
-            let stored = self.spool.read(move |reader| reader.reports(next, BATCH)).await?;
+            let stored = self.spool.reports(next, BATCH).await?;
             *caught_up = stored.first_sequence + stored.reports.len() as u64 >= stored.next_sequence;
             (stored.first_sequence, stored.reports)
         } else {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -201,6 +201,8 @@ async fn a_clock_behind_the_newest_stored_time_counts_as_that_time() {
 struct Failing {
     store: Box<dyn Store>,
     left: Arc<AtomicUsize>,
+    /// Whether there is no room for what the journal has.
+    is_full: Arc<AtomicBool>,
 }
 
 impl Store for Failing {
@@ -210,7 +212,7 @@ impl Store for Failing {
     }
 
     fn merge(&mut self) -> Result<(), StoreError> {
-        self.store.merge()
+        if self.is_full.load(Ordering::SeqCst) { Err(StoreError::Full) } else { self.store.merge() }
     }
 
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {
@@ -221,11 +223,13 @@ impl Store for Failing {
 struct FailingFactory {
     inner: SqliteFactory,
     left: Arc<AtomicUsize>,
+    is_full: Arc<AtomicBool>,
 }
 
 impl StoreFactory for FailingFactory {
     fn writer(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(Failing { store: self.inner.writer()?, left: self.left.clone() }))
+        let (left, is_full) = (self.left.clone(), self.is_full.clone());
+        Ok(Box::new(Failing { store: self.inner.writer()?, left, is_full }))
     }
 
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
@@ -237,7 +241,7 @@ impl StoreFactory for FailingFactory {
 async fn a_settled_round_survives_commits_that_fail_and_a_producer_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let left = Arc::new(AtomicUsize::new(0));
-    let failing = FailingFactory { inner: factory(folder.path()), left: left.clone() };
+    let failing = FailingFactory { inner: factory(folder.path()), left: left.clone(), is_full: Arc::default() };
     let Started { spool, mut notices } = start(&failing, Clock::manual(1_000_000).0).unwrap();
     let fence = spool.open(producer(), 1).await.unwrap().fence;
     send(&spool, fence, accept(1, vec![matched(1, &["a"])])).await.unwrap();
@@ -255,6 +259,25 @@ async fn a_settled_round_survives_commits_that_fail_and_a_producer_is_told() {
     send(&spool, fence, accept(2, vec![matched(2, &["a"])])).await.unwrap();
     let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
     assert_eq!((ledger.events.received, ledger.deliveries[0].1.delivered, ledger.deliveries[0].1.pending), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn reports_that_no_reader_finds_are_waited_for_and_other_questions_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (left, is_full) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+    let failing = FailingFactory { inner: factory(folder.path()), left, is_full: is_full.clone() };
+    let Started { spool, mut notices } = start(&failing, Clock::manual(1_000_000).0).unwrap();
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    send(&spool, fence, accept(1, vec![matched(1, &["a"])])).await.unwrap();
+    let made = created(&mut notices).await;
+    is_full.store(true, Ordering::SeqCst);
+    spool.settle(delivered(made[0]));
+    while !matches!(notices.recv().await.unwrap(), Notice::Settled(_)) {}
+    assert!(matches!(spool.reports(0, 10).await, Err(StoreError::Unmerged)));
+    let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
+    assert_eq!(ledger.events.received, 1);
+    is_full.store(false, Ordering::SeqCst);
+    assert_eq!(spool.reports(0, 10).await.unwrap().reports.len(), 2);
 }
 
 /// A store that finds damage wherever one delivery is settled.

@@ -25,7 +25,7 @@ pub use self::{limits::SpoolLimits, sqlite::SqliteFactory};
 use self::{
     recent::RecentReports,
     store::{
-        Accept, CatalogChange, Change, Created, Due, DueQuery, Full, LaneKey, Producer, Selection, Settlement,
+        Accept, CatalogChange, Change, Created, Due, DueQuery, Full, LaneKey, Producer, Reports, Selection, Settlement,
         StoreError, StoreFactory, StoreReader,
     },
     writer::Command,
@@ -308,7 +308,18 @@ impl Spool {
         ask(&self.reads, move |reader| reader.due(&query)).await
     }
 
-    /// Asks a question of the reader, which finds everything that was committed before. Deliveries wait for it too: for questions that
+    /// Reports from `sequence` on, at most `limit`, that were not acked.
+    ///
+    /// # Errors
+    /// If the store fails, or the spool has stopped; and if those that were committed last are not found, for want of room say.
+    pub async fn reports(&self, sequence: u64, limit: usize) -> Result<Reports, StoreError> {
+        if !self.merged().await {
+            return Err(StoreError::Unmerged);
+        }
+        ask(&self.reads, move |reader| reader.reports(sequence, limit)).await
+    }
+
+    /// Asks a question of the reader, which finds everything that was committed before, but where there was no room for it. Deliveries wait for it too: for questions that
     /// take long there is [`Spool::read_long`].
     ///
     /// # Errors
@@ -333,12 +344,12 @@ impl Spool {
         ask(&self.long_reads, question).await
     }
 
-    /// Waits until readers find everything that was committed before.
-    async fn merged(&self) {
+    /// Waits until readers find everything that was committed before; gives whether they do.
+    async fn merged(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Merge { reply });
         // No answer: the writer is gone. What readers find then is all that there will be.
-        let _ = answer.await;
+        answer.await.unwrap_or(true)
     }
 
     /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, that were committed a moment ago; none if

@@ -71,9 +71,9 @@ pub(super) enum Command {
     },
     /// Must not be lost: tried again until it is on disk.
     Keep(Change),
-    /// Answered when readers find everything before it.
+    /// Answered when readers find everything before it, with whether they do.
     Merge {
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<bool>,
     },
     /// Answered when everything before it is on disk.
     Flush {
@@ -145,36 +145,37 @@ enum Waiter {
     Nobody,
 }
 
-/// Who is told that it is done with everything that was sent before.
-type Answered = oneshot::Sender<()>;
-
 impl Writer<'_> {
     fn commit(&mut self, batch: Vec<Command>, now_ms: i64) {
         let mut changes = std::mem::take(&mut self.kept);
         let mut waiters: Vec<Waiter> = changes.iter().map(|_| Waiter::Nobody).collect();
-        let (mut flushed, mut merged): (Vec<Answered>, Vec<Answered>) = Default::default();
+        let (mut flushed, mut merging) = (Vec::<oneshot::Sender<()>>::new(), Vec::new());
         for command in batch {
             if let Command::Flush { reply } = command {
                 flushed.push(reply);
             } else if let Command::Merge { reply } = command {
-                merged.push(reply);
+                merging.push(reply);
             } else if let Some((change, waiter)) = self.admit(command) {
                 changes.push(change);
                 waiters.push(waiter);
             }
         }
         self.apply(changes, waiters, now_ms);
-        if !merged.is_empty()
-            && let Err(error) = self.store.merge()
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "readers do not find what was committed last");
+        if !merging.is_empty() {
+            let merged = self.store.merge();
+            if let Err(error) = &merged {
+                tracing::error!(error = error as &dyn std::error::Error, "readers do not find what was committed last");
+            }
+            for reply in merging {
+                let _ = reply.send(merged.is_ok());
+            }
         }
         if !flushed.is_empty()
             && let Err(error) = self.store.checkpoint()
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the spool's log stays as it is");
         }
-        for reply in merged.into_iter().chain(flushed) {
+        for reply in flushed {
             let _ = reply.send(());
         }
     }

@@ -199,7 +199,7 @@ mod tests {
         let mut journal = Journal::open(folder.path(), "one", 0, 0).unwrap();
         let keys =
             |sql: &Connection| -> i64 { sql.query_row("SELECT COUNT(*) FROM keys", [], |row| row.get(0)).unwrap() };
-        let mut append = |journal: &mut Journal| {
+        let append = |journal: &mut Journal| {
             let mut entry = journal.entry();
             Image::Keys { batch: 1, at_ms: 2, body: &[7; 16] }.encode(&mut entry.bytes);
             journal.append(entry).unwrap();

@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk is full")]
     Full,
+    /// What was committed last is in the journal alone, where no reader finds it.
+    #[error("what was committed last cannot be read yet")]
+    Unmerged,
     /// Something is larger than the format allows.
     #[error("an event is too large for the spool")]
     TooLarge,
