@@ -86,7 +86,8 @@ impl Uplink {
         let connection = self.dial.connect().await?;
         let mut client = NodeSessionServiceClient::new(connection);
         let (requests, outgoing) = mpsc::channel(4);
-        let next_sequence = held.next_sequence;
+        // Those that readers do not find yet may have been sent, too.
+        let next_sequence = held.next_sequence.max(*marks.borrow());
         let open = ReportsOpen { node: self.node.clone(), spool_id, first_sequence, next_sequence };
         send(&requests, ToControlPlane::Open(open)).await?;
         let mut responses = client.report_attempts(ReceiverStream::new(outgoing)).await?.into_inner();

@@ -176,7 +176,11 @@ async fn a_spool_from_before_the_journal_is_taken_over() {
     spool.finish().await;
     drop(spool);
     let connection = rusqlite::Connection::open(folder.path().join("spool.db")).unwrap();
-    connection.execute_batch("ALTER TABLE state DROP COLUMN journal; PRAGMA user_version = 2").unwrap();
+    connection
+        .execute_batch(
+            "ALTER TABLE state DROP COLUMN journal; ALTER TABLE state DROP COLUMN lost; PRAGMA user_version = 2",
+        )
+        .unwrap();
     drop(connection);
     std::fs::remove_file(folder.path().join("spool.journal")).unwrap();
 
@@ -272,7 +276,7 @@ async fn reports_that_no_reader_finds_are_waited_for_and_other_questions_are_ans
     let made = created(&mut notices).await;
     is_full.store(true, Ordering::SeqCst);
     spool.settle(delivered(made[0]));
-    while !matches!(notices.recv().await.unwrap(), Notice::Settled(_)) {}
+    spool.next_report().wait_for(|next| *next == 3).await.unwrap();
     assert!(matches!(spool.reports(0, 10).await, Err(StoreError::Unmerged)));
     let ledger = spool.read(|reader| reader.ledger()).await.unwrap();
     assert_eq!(ledger.events.received, 1);

@@ -139,15 +139,34 @@ fn no_flipped_byte_is_served_or_stops_the_spool() {
         });
         kept
     };
-    let whole = fs::read(folder.path().join("spool.db")).unwrap();
+    // The same, and a journal whose commits the tables do not have.
+    let crashed = {
+        let mut spool = rich(limits());
+        let made = spool.created(accept(61, (61..=64).map(|n| matched(n, &["a", "b"], Some([9; 16]))).collect()));
+        spool.apply_all(vec![delivered(&made[0]), Change::AckReports { sequence_inclusive: 30 }]);
+        assert_eq!(inspect::verify(spool.path()).unwrap().commits_in_journal, 2);
+        let kept = tempfile::tempdir().unwrap();
+        spool.crashed(|folder| {
+            for file in ["spool.db", "spool.journal"] {
+                fs::copy(folder.join(file), kept.path().join(file)).unwrap();
+            }
+        });
+        kept
+    };
+    let journal = fs::read(crashed.path().join("spool.journal")).unwrap();
+    let whole = [folder, crashed].map(|folder| fs::read(folder.path().join("spool.db")).unwrap());
     let (mut opened, mut lost) = (0, 0);
     for n in 0..flips {
+        let whole = &whole[n % 2];
         // Spread over the file, each time another bit.
         let at = (n * 2_654_435_761_usize) % whole.len();
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (n % 8);
         let copy = tempfile::tempdir().unwrap();
         fs::write(copy.path().join("spool.db"), bytes).unwrap();
+        if n % 2 == 1 {
+            fs::write(copy.path().join("spool.journal"), &journal).unwrap();
+        }
         let Ok((served, damaged)) = use_it(copy.path()) else { continue };
         opened += 1;
         lost += damaged;

@@ -132,6 +132,20 @@ fn whatever_byte_rots_the_spool_opens_and_serves_what_is_whole() {
 }
 
 #[test]
+fn a_chunk_that_cannot_be_read_any_more_holds_up_nothing_else() {
+    let mut spool = with_commits(1);
+    let made = spool.created(accept(5, vec![matched(5, &["a"], None)]));
+    fs::File::options().write(true).open(spool.path().join("spool.journal")).unwrap().set_len(0).unwrap();
+    // The tables take over what they can: a row is made for this one, whose event is in memory.
+    spool.apply(again(&made[0], NOW_MS));
+    assert_eq!(spool.counts("a").pending, 5);
+    spool.reopen();
+    let due = spool.due(1);
+    assert_eq!((due.deliveries.len(), due.damaged.len()), (2, 3));
+    assert!(spool.reader().stats().unwrap().damaged >= 3);
+}
+
+#[test]
 fn the_journal_of_another_spool_counts_as_none() {
     let other = with_commits(3);
     let spool = with_commits(2);

@@ -75,6 +75,7 @@ enum Step {
         is_read: bool,
     },
     FailedCommit(Vec<Action>),
+    BrokenCommit(Vec<Action>),
     Pass(i64),
     Upkeep,
     Reopen,
@@ -88,6 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (vec(light_action(), 1..5), prop::bool::weighted(0.1))
             .prop_map(|(actions, is_read)| Step::Commit { actions, is_read }),
         2 => vec(action(), 1..4).prop_map(Step::FailedCommit),
+        2 => vec(action(), 1..4).prop_map(Step::BrokenCommit),
         4 => prop_oneof![0..5_000_i64, 0..700_000_i64].prop_map(Step::Pass),
         3 => Just(Step::Upkeep),
         2 => Just(Step::Reopen),
@@ -112,6 +114,7 @@ fn the_store_holds_what_the_reference_holds() {
                         }
                     }
                     Step::FailedCommit(actions) => driver.failed_commit(actions),
+                    Step::BrokenCommit(actions) => driver.broken_commit(actions),
                     Step::Pass(ms) => {
                         driver.now_ms += ms;
                         continue;

@@ -237,7 +237,8 @@ impl Worker {
         // First who is still sending: once nobody is, nobody will be, and what they sent is on its way to the disk.
         let open_stream_count = self.drain.sender_count();
         self.spool.finish().await;
-        let stats = self.spool.read(|reader| reader.stats()).await?;
+        // What is not found may not be deleted.
+        let stats = self.spool.read_all(|reader| reader.stats()).await?;
         let pending: u64 = stats.lanes.iter().map(|lane| lane.pending).sum();
         Ok(DrainNodeResponse {
             node: self.node.clone(),

@@ -313,10 +313,25 @@ impl Spool {
     /// # Errors
     /// If the store fails, or the spool has stopped; and if those that were committed last are not found, for want of room say.
     pub async fn reports(&self, sequence: u64, limit: usize) -> Result<Reports, StoreError> {
+        let found = ask(&self.reads, move |reader| reader.reports(sequence, limit)).await?;
+        if !found.reports.is_empty() || found.next_sequence >= *self.next_report.borrow() {
+            return Ok(found);
+        }
+        self.read_all(move |reader| reader.reports(sequence, limit)).await
+    }
+
+    /// Asks a question of the reader, as [`Spool::read`] does, that makes sense only if everything is found.
+    ///
+    /// # Errors
+    /// As [`Spool::read`]; and if what was committed last is not found, for want of room say.
+    pub async fn read_all<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         if !self.merged().await {
             return Err(StoreError::Unmerged);
         }
-        ask(&self.reads, move |reader| reader.reports(sequence, limit)).await
+        ask(&self.reads, question).await
     }
 
     /// Asks a question of the reader, which finds everything that was committed before, but where there was no room for it. Deliveries wait for it too: for questions that

@@ -147,8 +147,11 @@ enum Waiter {
 
 impl Writer<'_> {
     fn commit(&mut self, batch: Vec<Command>, now_ms: i64) {
-        let mut changes = std::mem::take(&mut self.kept);
-        let mut waiters: Vec<Waiter> = changes.iter().map(|_| Waiter::Nobody).collect();
+        // By themselves: what still fails of them, for want of room say, takes nothing new along.
+        let kept = std::mem::take(&mut self.kept);
+        let nobody = kept.iter().map(|_| Waiter::Nobody).collect();
+        self.apply(kept, nobody, now_ms);
+        let (mut changes, mut waiters) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let (mut flushed, mut merging) = (Vec::<oneshot::Sender<()>>::new(), Vec::new());
         for command in batch {
             if let Command::Flush { reply } = command {

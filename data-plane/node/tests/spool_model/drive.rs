@@ -8,8 +8,8 @@ use sluice_node::{
     spool::{
         SpoolLimits, SqliteFactory, inspect,
         store::{
-            Accept, Change, DeadLetterQuery, DueQuery, Effect, Item, LaneKey, Matched, Producer, Selection, Settled,
-            Settlement, Store, StoreFactory as _, StoreReader, StoredEvent, Target,
+            Accept, CatalogChange, Change, DeadLetterQuery, DueQuery, Effect, Item, LaneKey, Matched, Producer,
+            Selection, Settled, Settlement, Store, StoreFactory as _, StoreReader, StoredEvent, Target,
         },
     },
 };
@@ -114,6 +114,26 @@ impl Driver {
         let other = rusqlite::Connection::open(self.folder.path().join("spool.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         self.store.as_mut().unwrap().0.apply(&changes, self.now_ms).unwrap_err();
+    }
+
+    /// The transaction breaks at its last change: what the journal had was written to the tables within it.
+    pub(crate) fn broken_commit(&mut self, actions: &[Action]) {
+        let (mut changes, ..) = self.predict(actions);
+        changes.push(Change::SaveCatalog(CatalogChange {
+            epoch: "another".to_owned(),
+            revision: 1,
+            replace: false,
+            upserts: Vec::new(),
+            deletions: Vec::new(),
+        }));
+        let other = rusqlite::Connection::open(self.folder.path().join("spool.db")).unwrap();
+        other
+            .execute_batch(
+                "CREATE TRIGGER broken BEFORE UPDATE OF epoch ON state BEGIN SELECT RAISE(ABORT, 'broken'); END",
+            )
+            .unwrap();
+        self.store.as_mut().unwrap().0.apply(&changes, self.now_ms).unwrap_err();
+        other.execute_batch("DROP TRIGGER broken").unwrap();
     }
 
     pub(crate) fn upkeep(&mut self) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
+    damage::Damage,
     image::{ChunkImage, Image},
     journal::Journal,
     merge::{Pending, Target},
@@ -56,12 +57,11 @@ pub(super) struct Chunk {
     in_journal: Option<InJournal>,
 }
 
-/// A chunk in the journal: entries, and the body behind them.
+/// A chunk in the journal.
 #[derive(Clone, Copy)]
 struct InJournal {
-    at: u64,
-    crc: i64,
-    entries_bytes: usize,
+    /// Where its body is.
+    body_at: u64,
 }
 
 /// Where an event is in the body.
@@ -208,16 +208,22 @@ impl Chunks {
         &self,
         sql: &Connection,
         journal: &Journal,
+        damage: &Damage,
         new: &[i64],
         done: &HashSet<i64>,
     ) -> Result<(), StoreError> {
         for id in new {
             let Some(live) = self.live.get(id) else { continue };
-            let Some(InJournal { at, crc, entries_bytes }) = live.in_journal else { continue };
-            let bytes = journal.read(at, entries_bytes + live.body_bytes)?;
-            let (entries, body) = bytes.split_at_checked(entries_bytes).unwrap_or_default();
-            let (first_event, born_ms) = (live.first_event, live.born_ms);
-            ChunkImage { chunk: *id, first_event, born_ms, crc, entries, body }.save(sql)?;
+            let Some(InJournal { body_at }) = live.in_journal else { continue };
+            let (first_event, born_ms, entries) = (live.first_event, live.born_ms, entries(&live.places, &live.slots));
+            let body = journal.read(body_at, live.body_bytes).unwrap_or_else(|error| {
+                // Its events are found damaged one by one, by those who want them.
+                tracing::error!(error = &error as &dyn std::error::Error, "a chunk cannot be read from the journal");
+                damage.found("chunk in the journal", *id);
+                vec![0; live.body_bytes]
+            });
+            let crc = crc(*id, first_event, &entries);
+            ChunkImage { chunk: *id, first_event, born_ms, crc, entries: &entries, body: &body }.save(sql)?;
         }
         for chunk in done {
             let Some(live) = self.live.get(chunk) else { continue };
@@ -361,23 +367,7 @@ impl Building {
         if self.slots.is_empty() {
             return Ok(());
         }
-        let mut entries = Vec::with_capacity(self.places.len() * 24);
-        let mut slots = self.slots.iter().peekable();
-        for (index, place) in (0_u32..).zip(&self.places) {
-            for number in [place.offset, place.head, place.json] {
-                entries.extend_from_slice(&number.to_le_bytes());
-            }
-            let count_at = entries.len();
-            entries.extend_from_slice(&[0; 4]);
-            let mut count = 0_u32;
-            while let Some(slot) = slots.next_if(|slot| slot.event == index) {
-                entries.extend_from_slice(&slot.lane.to_le_bytes());
-                count += 1;
-            }
-            if let Some(field) = entries.get_mut(count_at..count_at + 4) {
-                field.copy_from_slice(&count.to_le_bytes());
-            }
-        }
+        let entries = entries(&self.places, &self.slots);
         let crc = crc(id, first_event, &entries);
         let image = ChunkImage { chunk: id, first_event, born_ms, crc, entries: &entries, body: &self.body };
         let in_journal = match to {
@@ -388,7 +378,7 @@ impl Building {
             Target::Journal(entry) => {
                 let index = image.encode(&mut entry.bytes);
                 state.pending.chunks.push(id);
-                Some(InJournal { at: entry.at(index), crc, entries_bytes: entries.len() })
+                Some(InJournal { body_at: entry.at(index) })
             }
         };
         let (places, slots) = (std::mem::take(&mut self.places), std::mem::take(&mut self.slots));
@@ -420,6 +410,28 @@ pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)
     let body = Body { chunk: Some(&chunk), body };
     let damaged = (first_event..first_event + count).filter(|event| !body.event(*event).is_whole(*event)).collect();
     Ok(Some((count.unsigned_abs(), damaged)))
+}
+
+/// Where events are and which lanes they go to, as it lies on disk.
+fn entries(places: &[Place], slots: &[Slot]) -> Vec<u8> {
+    let mut entries = Vec::with_capacity(places.len() * 24);
+    let mut slots = slots.iter().peekable();
+    for (index, place) in (0_u32..).zip(places) {
+        for number in [place.offset, place.head, place.json] {
+            entries.extend_from_slice(&number.to_le_bytes());
+        }
+        let count_at = entries.len();
+        entries.extend_from_slice(&[0; 4]);
+        let mut count = 0_u32;
+        while let Some(slot) = slots.next_if(|slot| slot.event == index) {
+            entries.extend_from_slice(&slot.lane.to_le_bytes());
+            count += 1;
+        }
+        if let Some(field) = entries.get_mut(count_at..count_at + 4) {
+            field.copy_from_slice(&count.to_le_bytes());
+        }
+    }
+    entries
 }
 
 fn parse_entries(entries: &[u8]) -> Option<(Vec<Place>, Vec<Slot>)> {

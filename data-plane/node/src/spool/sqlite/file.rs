@@ -42,7 +42,10 @@ pub(super) fn open(path: &Path, max_bytes: u64) -> Result<Connection, StoreError
     }
     if version(&connection)? == BEFORE_JOURNAL {
         let transaction = connection.transaction()?;
-        transaction.execute_batch("ALTER TABLE state ADD COLUMN journal INTEGER NOT NULL DEFAULT 0")?;
+        transaction.execute_batch(
+            "ALTER TABLE state ADD COLUMN journal INTEGER NOT NULL DEFAULT 0;
+             ALTER TABLE state ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;",
+        )?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()?;
     }

@@ -231,14 +231,14 @@ impl ChunkImage<'_> {
         Ok(())
     }
 
-    /// Appends it; gives where its entries begin, which the body follows.
+    /// Appends it; gives where its body begins.
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> usize {
         numbers(out, 1, &[self.chunk, self.first_event, self.born_ms, self.crc]);
         for part in [self.entries, self.body] {
             out.extend_from_slice(&length(part.len()));
         }
-        let at = out.len();
         out.extend_from_slice(self.entries);
+        let at = out.len();
         out.extend_from_slice(self.body);
         at
     }

@@ -104,11 +104,16 @@ fn check_journal(folder: &Path, sql: &Connection, report: &mut VerifyReport) -> 
         Ok(sql.query_row("SELECT spool_id, journal FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?)
     };
     let (spool_id, generation) = named()?;
-    let Some(found) = journal::inspect(folder, &spool_id, generation)? else { return Ok(()) };
+    let walk = || journal::inspect(folder, &spool_id, generation);
+    let Some(mut found) = walk()? else { return Ok(()) };
+    if found.damaged > 0 {
+        // An entry that was half written when it was looked at is whole by now.
+        found = walk()?.unwrap_or_default();
+    }
     // Else a node that runs has begun another meanwhile, over what was read.
-    if named()? == (spool_id, generation) {
+    if named()? == (spool_id.clone(), generation) {
         report.commits_in_journal = found.entries;
-        if found.is_ahead {
+        if found.newest > generation {
             report.problem("the journal is of a later state than the database file".to_owned());
         } else if found.damaged > 0 {
             report.problem(format!("the journal: commits at {} places cannot be read", found.damaged));

@@ -60,8 +60,8 @@ pub(super) struct Found {
     pub(super) entries: u64,
     /// Places where an entry was and cannot be read.
     pub(super) damaged: u64,
-    /// It is of a later state than the tables are.
-    pub(super) is_ahead: bool,
+    /// The newest generation of which there is a whole entry; one that is later than the tables' is of a state that they do not have.
+    pub(super) newest: i64,
 }
 
 impl Journal {
@@ -74,13 +74,10 @@ impl Journal {
         options.read(true).write(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let is_new = !path.exists();
         let file = options.open(&path).map_err(StoreError::Journal)?;
         #[cfg(unix)]
-        if is_new {
-            // Its name has to outlive a power cut, too.
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::Journal)?;
-        }
+        // Its name has to outlive a power cut, too.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::Journal)?;
         let seed = crc32c::crc32c(spool_id.as_bytes());
         // What is there belongs to nobody before it is replayed.
         let length = file.metadata().map_err(StoreError::Journal)?.len();
@@ -211,11 +208,11 @@ fn walk(
     length: u64,
     mut each: impl FnMut(&[u8]) -> Result<(), StoreError>,
 ) -> Result<Found, StoreError> {
-    let mut found = Found::default();
+    let mut found = Found { newest: generation, ..Found::default() };
     let mut buffer = Vec::new();
     let (mut at, mut expected) = (0, 0);
     while at < length {
-        match entry_at(file, seed, at, length, &mut buffer)? {
+        match entry_at(file, seed, at, length, &mut buffer) {
             Some(head) if head.generation == generation && head.number >= expected => {
                 if head.number > expected {
                     // Others were before it: that they cannot be read is no crash's doing.
@@ -228,7 +225,7 @@ fn walk(
             }
             // None of ours lies within it: it would not be whole.
             Some(head) => {
-                found.is_ahead |= head.generation > generation;
+                found.newest = found.newest.max(head.generation);
                 at += head.bytes;
             }
             None => at += ALIGN as u64,
@@ -244,31 +241,27 @@ struct Head {
     bytes: u64,
 }
 
-/// The whole entry that begins there, if there is one.
-fn entry_at(file: &File, seed: u32, at: u64, length: u64, buffer: &mut Vec<u8>) -> Result<Option<Head>, StoreError> {
+/// The whole entry that begins there, if there is one; one on a part of the disk that cannot be read is none.
+fn entry_at(file: &File, seed: u32, at: u64, length: u64, buffer: &mut Vec<u8>) -> Option<Head> {
     if length - at < HEAD as u64 {
-        return Ok(None);
+        return None;
     }
     buffer.resize(HEAD, 0);
-    read_at(file, buffer, at).map_err(StoreError::Journal)?;
+    read_at(file, buffer, at).ok()?;
     let mut reader = Reader(buffer);
     if reader.array() != Some(MAGIC) {
-        return Ok(None);
+        return None;
     }
-    let (Some(payload), Some(crc)) = (reader.u32(), reader.u32()) else { return Ok(None) };
-    let (Some(generation), Some(number)) = (reader.array(), reader.array()) else { return Ok(None) };
+    let (payload, crc) = (reader.u32()?, reader.u32()?);
+    let (generation, number) = (i64::from_le_bytes(reader.array()?), u64::from_le_bytes(reader.array()?));
     let whole = HEAD as u64 + u64::from(payload);
     if length - at < whole {
-        return Ok(None);
+        return None;
     }
-    let Ok(size) = usize::try_from(whole) else { return Ok(None) };
-    buffer.resize(size, 0);
-    read_at(file, buffer, at).map_err(StoreError::Journal)?;
-    if crc32c::crc32c_append(seed, buffer.get(12..).unwrap_or_default()) != crc {
-        return Ok(None);
-    }
-    let (generation, number) = (i64::from_le_bytes(generation), u64::from_le_bytes(number));
-    Ok(Some(Head { generation, number, bytes: whole.next_multiple_of(ALIGN as u64) }))
+    buffer.resize(usize::try_from(whole).ok()?, 0);
+    read_at(file, buffer, at).ok()?;
+    let is_whole = crc32c::crc32c_append(seed, buffer.get(12..).unwrap_or_default()) == crc;
+    is_whole.then_some(Head { generation, number, bytes: whole.next_multiple_of(ALIGN as u64) })
 }
 
 #[cfg(unix)]
@@ -339,7 +332,7 @@ mod tests {
         assert_eq!(texts(&again), ["second"]);
         // What the second generation has not written over yet.
         let before = Journal::open(folder.path(), "one", 4, 0).unwrap().replay(|_| Ok(())).unwrap();
-        assert!(before.is_ahead);
+        assert_eq!(before.newest, 5);
         assert_eq!(texts(&Journal::open(folder.path(), "two", 5, 0).unwrap()), Vec::<String>::new());
     }
 

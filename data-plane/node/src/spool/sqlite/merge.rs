@@ -19,7 +19,7 @@ use super::{
 use crate::spool::store::{InsertKey, Producer, StoreError};
 
 /// Producers whose position is kept at hand.
-const PRODUCERS: usize = 10_000;
+const PRODUCERS: usize = 100_000;
 
 /// Where a commit writes.
 pub(super) enum Target<'a> {
@@ -69,26 +69,50 @@ impl Target<'_> {
 }
 
 /// Writes what is pending to the tables, within a transaction; what memory says is not changed by it. Gives how many acked reports, and
-/// bytes of them, were taken off the disk.
-pub(super) fn from_memory(sql: &Connection, state: &State, journal: &Journal) -> Result<(i64, i64), StoreError> {
+/// bytes of them, were taken off the disk. What goes makes room for what comes.
+pub(super) fn from_memory(
+    sql: &Connection,
+    state: &State,
+    journal: &Journal,
+    damage: &Damage,
+) -> Result<(i64, i64), StoreError> {
     let pending = &state.pending;
     for chunk in &pending.gone {
-        Image::Gone { chunk: *chunk }.save(sql)?;
+        unless_damaged(sql, || Image::Gone { chunk: *chunk }.save(sql))?;
     }
-    state.chunks.merge(sql, journal, &pending.chunks, &pending.done)?;
+    let forgotten =
+        if pending.acked { unless_damaged(sql, || reports::forget(sql, state.acked_report))? } else { None };
+    state.chunks.merge(sql, journal, damage, &pending.chunks, &pending.done)?;
     for row in &pending.reports {
         reports::insert(sql, row.first, row.count, 0, &row.body)?;
     }
     for (batch, at_ms, keys) in &pending.keys {
-        Image::Keys { batch: *batch, at_ms: *at_ms, body: keys.as_flattened() }.save(sql)?;
+        let image = Image::Keys { batch: *batch, at_ms: *at_ms, body: keys.as_flattened() };
+        unless_damaged(sql, || image.save(sql))?;
     }
     for producer in &pending.producers {
         if let Some((next_sequence, seen_ms)) = state.producers.get(producer).copied() {
-            Image::Producer { project: &producer.project, id: &producer.id, next_sequence, seen_ms }.save(sql)?;
+            let image = Image::Producer { project: &producer.project, id: &producer.id, next_sequence, seen_ms };
+            unless_damaged(sql, || image.save(sql))?;
         }
     }
     name_generation(sql, journal.generation() + 1)?;
-    if pending.acked { reports::forget(sql, state.acked_report) } else { Ok((0, 0)) }
+    Ok(forgotten.unwrap_or_default())
+}
+
+/// Does a part of a transaction, or nothing of it where it meets damage: what else there is goes on. Gives what it gave, if anything.
+fn unless_damaged<T>(sql: &Connection, part: impl FnOnce() -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    sql.prepare_cached("SAVEPOINT part")?.execute([])?;
+    let done = match part() {
+        Err(error) if error.is_damage() => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal has met damage in the tables");
+            sql.prepare_cached("ROLLBACK TO part")?.execute([])?;
+            None
+        }
+        done => Some(done?),
+    };
+    sql.prepare_cached("RELEASE part")?.execute([])?;
+    Ok(done)
 }
 
 /// The tables have what was pending; what changes with every commit is written with the one under way.
@@ -97,11 +121,15 @@ pub(super) fn merged(state: &mut State, forgotten: (i64, i64)) {
     state.chunks.merged(&pending.chunks);
     state.report_count -= forgotten.0;
     state.report_bytes -= forgotten.1;
+    pending.lanes.into_iter().for_each(|lane| state.change_lane(lane, |_| {}));
+    pending.projects.iter().for_each(|project| state.change_project(project, |_| {}));
+}
+
+/// Positions that nobody has asked for lately are read again when they are.
+pub(super) fn bound_producers(state: &mut State) {
     if state.producers.len() > PRODUCERS {
         state.producers.clear();
     }
-    pending.lanes.into_iter().for_each(|lane| state.change_lane(lane, |_| {}));
-    pending.projects.iter().for_each(|project| state.change_project(project, |_| {}));
 }
 
 /// Names the generation whose entries come after what the tables hold.
@@ -110,66 +138,66 @@ fn name_generation(sql: &Connection, generation: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Writes the journal's entries to the tables, in a transaction of its own. Gives whether some could not be read: then counts may be
-/// off by what they said.
-pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: &Damage) -> Result<bool, StoreError> {
+/// Writes the journal's entries to the tables, in a transaction of its own. Where some could not be read, it notes in the tables that
+/// counts may be off by what they said.
+pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: &Damage) -> Result<(), StoreError> {
     let named: i64 = sql.query_row("SELECT journal FROM state", [], |row| row.get(0))?;
     if named != journal.generation() {
         // A commit that seemed to have failed is there: it has taken all of this over.
         name_generation(sql, named + 1)?;
         journal.restart(named + 1);
-        return Ok(false);
+        return Ok(());
     }
-    // What has gone by the end is not written at all.
-    let (mut gone, mut acked) = (HashSet::new(), 0);
+    let (mut gone, mut acked, mut damaged_before, mut lost) = (HashSet::new(), 0, 0, false);
     let found = journal.replay(|entry| {
-        for image in images(entry) {
+        lost |= !images(entry, |image| {
             match image {
                 Image::Gone { chunk } => drop(gone.insert(chunk)),
-                Image::Totals(totals) => acked = totals.acked_report,
+                Image::Totals(totals) => (acked, damaged_before) = (totals.acked_report, totals.damaged),
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         Ok(())
     })?;
-    let next = journal.generation() + 1;
+    lost |= found.damaged > 0;
+    // Entries of a generation that was never ours would count when we come to it.
+    let next = journal.generation().max(found.newest) + 1;
     let transaction = sql.transaction()?;
-    let mut lost = found.damaged > 0;
     if found.entries > 0 {
+        // What goes makes room for what comes, and is not written at all where the tables do not have it.
+        for chunk in &gone {
+            lost |= unless_damaged(&transaction, || Image::Gone { chunk: *chunk }.save(&transaction))?.is_none();
+        }
+        let forgotten = unless_damaged(&transaction, || reports::forget(&transaction, acked))?;
         journal.replay(|entry| {
-            images(entry).try_for_each(|image| {
-                let saved = match image {
-                    Image::Chunk(chunk) if gone.contains(&chunk.chunk) => Ok(()),
-                    Image::Done { chunk, .. } if gone.contains(&chunk) => Ok(()),
-                    Image::Reports { first, count, .. } if reports::is_acked(first, count, acked) => Ok(()),
-                    image => image.save(&transaction),
-                };
-                match saved {
-                    Err(error) if error.is_damage() => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "the journal has met damage");
-                        lost = true;
-                        Ok(())
-                    }
-                    saved => saved,
+            images(entry, |image| {
+                match image {
+                    Image::Gone { .. } => return Ok(()),
+                    Image::Chunk(chunk) if gone.contains(&chunk.chunk) => return Ok(()),
+                    Image::Done { chunk, .. } if gone.contains(&chunk) => return Ok(()),
+                    Image::Reports { first, count, .. } if reports::is_acked(first, count, acked) => return Ok(()),
+                    _ => {}
                 }
-            })
+                lost |= unless_damaged(&transaction, || image.save(&transaction))?.is_none();
+                Ok(())
+            })?;
+            Ok(())
         })?;
-        let (count, bytes) = reports::forget(&transaction, acked)?;
+        lost |= forgotten.is_none();
+        let (count, bytes) = forgotten.unwrap_or_default();
         transaction.execute(
             "UPDATE state SET report_count = report_count - ?, report_bytes = report_bytes - ?",
             params![count, bytes],
         )?;
     }
     if lost {
-        transaction.execute(
-            "UPDATE state SET report_count = (SELECT COALESCE(SUM(count), 0) FROM reports),
-             report_bytes = (SELECT COALESCE(SUM(length(body)), 0) FROM reports)",
-            [],
-        )?;
+        transaction.execute("UPDATE state SET lost = 1", [])?;
     }
     name_generation(&transaction, next)?;
     transaction.commit()?;
-    if found.is_ahead {
+    damage.at_least(damaged_before.unsigned_abs());
+    if found.newest > journal.generation() {
         tracing::error!("the spool's journal is of a later state than its tables: what it holds cannot be taken over");
         damage.found("journal", next);
     }
@@ -180,12 +208,16 @@ pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: 
         tracing::info!(commits = found.entries, "commits were taken over from the journal");
     }
     journal.restart(next);
-    Ok(lost)
+    Ok(())
 }
 
-fn images(entry: &[u8]) -> impl Iterator<Item = Image<'_>> {
+/// Gives each image of an entry to `each`; gives whether all of the entry could be read.
+fn images(entry: &[u8], mut each: impl FnMut(Image<'_>) -> Result<(), StoreError>) -> Result<bool, StoreError> {
     let mut reader = Reader(entry);
-    std::iter::from_fn(move || Image::decode(&mut reader))
+    while let Some(image) = Image::decode(&mut reader) {
+        each(image)?;
+    }
+    Ok(reader.0.is_empty())
 }
 
 #[cfg(test)]
@@ -205,15 +237,31 @@ mod tests {
             journal.append(entry).unwrap();
         };
         append(&mut journal);
-        assert!(!from_journal(&mut sql, &mut journal, &Damage::default()).unwrap());
+        from_journal(&mut sql, &mut journal, &Damage::default()).unwrap();
         assert_eq!((keys(&sql), journal.generation()), (1, 1));
 
         // The tables took it over, and somebody thinks that they have not.
         append(&mut journal);
         sql.execute("DELETE FROM keys", []).unwrap();
         name_generation(&sql, 2).unwrap();
-        assert!(!from_journal(&mut sql, &mut journal, &Damage::default()).unwrap());
+        from_journal(&mut sql, &mut journal, &Damage::default()).unwrap();
         assert_eq!((keys(&sql), journal.generation()), (0, 3));
         assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn no_generation_is_named_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sql = file::open(&folder.path().join("spool.db"), 0).unwrap();
+        let mut later = Journal::open(folder.path(), "one", 8, 0).unwrap();
+        for _ in 0..3 {
+            let entry = later.entry();
+            later.append(entry).unwrap();
+        }
+        // The tables are of a state before.
+        let mut journal = Journal::open(folder.path(), "one", 0, 0).unwrap();
+        let damage = Damage::default();
+        from_journal(&mut sql, &mut journal, &damage).unwrap();
+        assert_eq!((journal.generation(), damage.count()), (9, 1));
     }
 }

@@ -22,7 +22,9 @@ CREATE TABLE state (
     oldest_key_ms INTEGER,
     damaged INTEGER NOT NULL DEFAULT 0,
     -- Generation of the journal whose entries come after this.
-    journal INTEGER NOT NULL DEFAULT 0
+    journal INTEGER NOT NULL DEFAULT 0,
+    -- 1 while counts have to be made anew, since something that they count was lost.
+    lost INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE producers (

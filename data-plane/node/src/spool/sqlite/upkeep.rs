@@ -45,7 +45,6 @@ pub(super) fn run(store: &mut SqliteStore, now_ms: i64) -> Result<Upkeep, StoreE
 
 fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     store.load_state()?;
-    store.merge()?;
     if let Some(chunk) = store.chunk_to_move(now_ms) {
         store.move_chunk(chunk, now_ms)?;
         return Ok(true);
@@ -66,6 +65,8 @@ fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     {
         return Ok(true);
     }
+    // What comes now reads the tables.
+    isolated(store.merge().map(|()| false))?;
     if is_due(store.upkeep.keys_ms, now_ms, OFTEN_MS) {
         let keep_from = store.dedup().expire(now_ms);
         if isolated(Dedup::has_forgotten(store.sql(), keep_from))?

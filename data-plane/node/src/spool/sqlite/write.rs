@@ -1,7 +1,7 @@
 //! The writer: one transaction for a list of changes, or one entry of the journal where that can say what they change.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use super::{
     journal::Journal,
     merge::{self, Target},
     reports,
-    state::State,
+    state::{Lane, State},
 };
 use crate::{
     report,
@@ -67,19 +67,18 @@ impl SqliteStore {
         let (spool_id, generation): (String, i64) =
             connection.query_row("SELECT spool_id, journal FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut journal = Journal::open(folder, &spool_id, generation, limits.file_bytes)?;
-        let mut lost = false;
+        let damaged: i64 = connection.query_row("SELECT damaged FROM state", [], |row| row.get(0))?;
+        damage.at_least(damaged.unsigned_abs());
         if !journal.is_empty() {
-            lost = match merge::from_journal(&mut connection, &mut journal, damage) {
+            match merge::from_journal(&mut connection, &mut journal, damage) {
                 Err(error) if error.is_disk_full() => {
                     disk.give_up_reserve();
-                    merge::from_journal(&mut connection, &mut journal, damage)?
+                    merge::from_journal(&mut connection, &mut journal, damage)?;
                 }
-                lost => lost?,
-            };
+                done => done?,
+            }
         }
-        let (damaged, newest_ms): (i64, i64) =
-            connection.query_row("SELECT damaged, newest_ms FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        damage.at_least(damaged.unsigned_abs());
+        let newest_ms: i64 = connection.query_row("SELECT newest_ms FROM state", [], |row| row.get(0))?;
         let mut store = Self {
             state: Some(State::load(&connection)?),
             dedup: Dedup::load(&connection, limits, damage)?,
@@ -95,10 +94,10 @@ impl SqliteStore {
             connection,
             journal,
         };
-        match store.empty_chunks(newest_ms, lost) {
+        match store.empty_chunks(newest_ms) {
             Err(error) if store.failed_for_room(&error) => {
                 store.disk.give_up_reserve();
-                store.empty_chunks(newest_ms, lost)?;
+                store.empty_chunks(newest_ms)?;
             }
             done => done?,
         }
@@ -106,8 +105,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// `lost`: what counts say may be lost.
-    fn empty_chunks(&mut self, now_ms: i64, lost: bool) -> Result<(), StoreError> {
+    fn empty_chunks(&mut self, now_ms: i64) -> Result<(), StoreError> {
         let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
         loop {
             self.load_state()?;
@@ -124,31 +122,62 @@ impl SqliteStore {
                 moved => moved?,
             }
         }
-        if unreadable.is_empty() && !lost {
+        self.load_state()?;
+        if !unreadable.is_empty() {
+            // Nobody knows which lanes they went to: what is missing there is lost.
+            self.transact(now_ms, false, |commit| {
+                commit.sql.execute("UPDATE state SET lost = 1", [])?;
+                for chunk in &unreadable {
+                    commit.damage.found("chunk", *chunk);
+                    match (Image::Gone { chunk: *chunk }).save(commit.sql) {
+                        // It stays where it is, and counts once.
+                        Err(error) if error.is_damage() => {}
+                        removed => removed?,
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        self.count_anew(now_ms)
+    }
+
+    /// Counts what there is, where something that was counted has been lost. The memory has to be there.
+    fn count_anew(&mut self, now_ms: i64) -> Result<(), StoreError> {
+        let lost: bool = self.connection.query_row("SELECT lost FROM state", [], |row| row.get(0))?;
+        if !lost {
             return Ok(());
         }
-        self.load_state()?;
-        // Nobody knows which lanes they went to: what is missing there is lost.
         self.transact(now_ms, false, |commit| {
-            for chunk in &unreadable {
-                commit.damage.found("chunk", *chunk);
-                match (Image::Gone { chunk: *chunk }).save(commit.sql) {
-                    // It stays where it is, and counts once.
-                    Err(error) if error.is_damage() => {}
-                    removed => removed?,
-                }
+            let mut found: HashMap<i64, (i64, i64)> = HashMap::new();
+            for held in commit.state.chunks.all_open() {
+                let (count, bytes) = found.entry(held.lane).or_default();
+                (*count, *bytes) = (*count + 1, *bytes + held.bytes);
             }
             let lanes: Vec<i64> = commit.state.lanes().map(|(id, _)| id).collect();
             for id in lanes {
-                let (pending, bytes): (i64, i64) = commit
+                let (in_rows, bytes_in_rows): (i64, i64) = commit
                     .sql
                     .prepare_cached("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM deliveries WHERE lane = ?")?
                     .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let Some(lane) = commit.state.lane(id).filter(|lane| lane.counts.pending != pending) else { continue };
+                let (in_chunks, bytes_in_chunks) = found.remove(&id).unwrap_or_default();
+                let (pending, bytes) = (in_rows + in_chunks, bytes_in_rows + bytes_in_chunks);
+                let counted = |lane: &&Lane| (lane.counts.pending, lane.pending_bytes) != (pending, bytes);
+                let Some(lane) = commit.state.lane(id).filter(counted) else { continue };
                 let lost = lane.counts.pending - pending;
                 tracing::error!(sync = &*lane.key.name, lost, "deliveries were lost with what is damaged");
                 commit.state.change_lane(id, |lane| lane.lost(pending, bytes));
             }
+            let reports = commit.sql.query_row(
+                "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(length(body)), 0) FROM reports",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            );
+            match reports.map_err(StoreError::from) {
+                Ok(counted) => (commit.state.report_count, commit.state.report_bytes) = counted,
+                Err(error) if error.is_damage() => commit.damage.found("page of reports", 0),
+                Err(error) => return Err(error),
+            }
+            commit.sql.execute("UPDATE state SET lost = 0", [])?;
             Ok(())
         })
     }
@@ -166,13 +195,14 @@ impl SqliteStore {
         let generation = (!self.journal.is_empty()).then(|| self.journal.generation() + 1);
         let merged = match (&self.state, generation) {
             // If there is no room for it, the journal still goes on with what memory says.
-            (Some(state), Some(_)) => Some(merge::from_memory(&transaction, state, &self.journal)?),
+            (Some(state), Some(_)) => Some(merge::from_memory(&transaction, state, &self.journal, &self.damage)?),
             _ => None,
         };
         let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
         if let Some(forgotten) = merged {
             merge::merged(&mut state, forgotten);
         }
+        merge::bound_producers(&mut state);
         let mut commit = Commit {
             sql: &transaction,
             to: Target::Tables(&transaction),
@@ -267,6 +297,10 @@ impl SqliteStore {
             }
             Err(error) => {
                 self.dedup.rolled_back();
+                // At once, so that what is refused cannot be found after a crash. Else with the next commit.
+                if let Err(later) = self.load_state() {
+                    tracing::warn!(error = &later as &dyn std::error::Error, "the memory is read anew later");
+                }
                 Err(error)
             }
         }
@@ -300,6 +334,7 @@ impl SqliteStore {
                 merge::from_journal(&mut self.connection, &mut self.journal, &self.damage)?;
             }
             self.state = Some(State::load(&self.connection)?);
+            self.count_anew(0)?;
         }
         Ok(())
     }
