@@ -146,6 +146,34 @@ fn a_chunk_that_cannot_be_read_any_more_holds_up_nothing_else() {
 }
 
 #[test]
+fn a_chunk_that_cannot_be_taken_off_holds_up_nothing_and_is_counted_again() {
+    let mut spool = Spool::new(limits());
+    let waits = spool.created(accept(1, vec![matched(1, &["a"], None)]));
+    let made = spool.created(accept(2, (2..=4).map(|n| matched(n, &["a"], None)).collect()));
+    assert_eq!(spool.counts("a").pending, 4, "the tables have them");
+    spool.apply_all(made.iter().map(delivered).collect());
+    // As a page of theirs that has rotted.
+    let tables = rusqlite::Connection::open(spool.path().join("spool.db")).unwrap();
+    let rotten = format!(
+        "CREATE TRIGGER rotten BEFORE DELETE ON chunks WHEN OLD.chunk = {} BEGIN SELECT RAISE(ABORT, 'rotten'); END",
+        made[0].delivery
+    );
+    tables.execute_batch(&rotten).unwrap();
+    spool.apply(again(&waits[0], NOW_MS));
+    let counts = spool.counts("a");
+    assert_eq!((counts.delivered, counts.pending), (3, 1));
+    tables.execute_batch("DROP TRIGGER rotten").unwrap();
+    drop(tables);
+
+    let spool = spool.crashed(|_| ());
+    // What it was told of them lies in the chunk no more: they are made again.
+    let counts = spool.counts("a");
+    assert_eq!((counts.created, counts.delivered, counts.pending), (4, 0, 4));
+    assert_eq!(spool.due(1).deliveries.len(), 4);
+    spool.verify();
+}
+
+#[test]
 fn the_journal_of_another_spool_counts_as_none() {
     let other = with_commits(3);
     let spool = with_commits(2);

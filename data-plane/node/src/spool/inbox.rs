@@ -140,11 +140,6 @@ impl<T: Item> Receiver<T> {
     pub(super) fn take(&mut self, patience: Duration, most: usize, most_bytes: usize) -> Taken<T> {
         let give_up = Instant::now() + patience;
         let mut state = self.shared.lock();
-        // The first of many need not wake it: it would only wait for the others.
-        while state.items.is_empty() && state.expected.count() >= MANY && state.senders > 0 {
-            let Some(left) = left(self.paced_until.min(give_up)) else { break };
-            state = self.shared.wait(state, Wait::Time, left);
-        }
         while state.items.is_empty() {
             if state.senders == 0 {
                 return Taken::Closed;

@@ -334,8 +334,8 @@ impl Spool {
         ask(&self.reads, question).await
     }
 
-    /// Asks a question of the reader, which finds everything that was committed before, but where there was no room for it. Deliveries wait for it too: for questions that
-    /// take long there is [`Spool::read_long`].
+    /// Asks a question of the reader, which finds everything that was committed before, but where there was no room for it:
+    /// [`Spool::read_all`] fails then. Deliveries wait for it too: for questions that take long there is [`Spool::read_long`].
     ///
     /// # Errors
     /// If the store fails, or the spool has stopped.
@@ -363,8 +363,8 @@ impl Spool {
     async fn merged(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Merge { reply });
-        // No answer: the writer is gone. What readers find then is all that there will be.
-        answer.await.unwrap_or(true)
+        // No answer: the writer is gone, and nobody can say what it has left in the journal.
+        answer.await.unwrap_or(false)
     }
 
     /// Encoded reports (`sluice.node.v1.Report`) from `sequence` on, at most `limit`, that were committed a moment ago; none if

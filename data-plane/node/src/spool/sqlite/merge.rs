@@ -100,19 +100,26 @@ pub(super) fn from_memory(
     Ok(forgotten.unwrap_or_default())
 }
 
-/// Does a part of a transaction, or nothing of it where it meets damage: what else there is goes on. Gives what it gave, if anything.
+/// Does a part of a transaction, or nothing of it where it meets damage: what else there is goes on, and the tables note that counts may
+/// be off. Gives what it gave, if anything.
 fn unless_damaged<T>(sql: &Connection, part: impl FnOnce() -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     sql.prepare_cached("SAVEPOINT part")?.execute([])?;
     let done = match part() {
         Err(error) if error.is_damage() => {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal has met damage in the tables");
             sql.prepare_cached("ROLLBACK TO part")?.execute([])?;
+            note_lost(sql)?;
             None
         }
         done => Some(done?),
     };
     sql.prepare_cached("RELEASE part")?.execute([])?;
     Ok(done)
+}
+
+fn note_lost(sql: &Connection) -> Result<(), StoreError> {
+    sql.execute("UPDATE state SET lost = 1", [])?;
+    Ok(())
 }
 
 /// The tables have what was pending; what changes with every commit is written with the one under way.
@@ -160,14 +167,13 @@ pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: 
         })?;
         Ok(())
     })?;
-    lost |= found.damaged > 0;
     // Entries of a generation that was never ours would count when we come to it.
     let next = journal.generation().max(found.newest) + 1;
     let transaction = sql.transaction()?;
     if found.entries > 0 {
         // What goes makes room for what comes, and is not written at all where the tables do not have it.
         for chunk in &gone {
-            lost |= unless_damaged(&transaction, || Image::Gone { chunk: *chunk }.save(&transaction))?.is_none();
+            unless_damaged(&transaction, || Image::Gone { chunk: *chunk }.save(&transaction))?;
         }
         let forgotten = unless_damaged(&transaction, || reports::forget(&transaction, acked))?;
         journal.replay(|entry| {
@@ -179,20 +185,18 @@ pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: 
                     Image::Reports { first, count, .. } if reports::is_acked(first, count, acked) => return Ok(()),
                     _ => {}
                 }
-                lost |= unless_damaged(&transaction, || image.save(&transaction))?.is_none();
-                Ok(())
-            })?;
-            Ok(())
+                unless_damaged(&transaction, || image.save(&transaction)).map(drop)
+            })
+            .map(drop)
         })?;
-        lost |= forgotten.is_none();
         let (count, bytes) = forgotten.unwrap_or_default();
         transaction.execute(
             "UPDATE state SET report_count = report_count - ?, report_bytes = report_bytes - ?",
             params![count, bytes],
         )?;
     }
-    if lost {
-        transaction.execute("UPDATE state SET lost = 1", [])?;
+    if lost || found.damaged > 0 {
+        note_lost(&transaction)?;
     }
     name_generation(&transaction, next)?;
     transaction.commit()?;
