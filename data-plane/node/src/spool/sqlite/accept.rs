@@ -108,13 +108,13 @@ impl Commit<'_> {
             .iter()
             .map(|target| self.state.lane_of(self.sql, &target.key))
             .collect::<Result<Vec<_>, _>>()?;
-        let event_row = self.state.next_event;
+        let event_row = self.state.counters.next_event;
         self.building.push(event_row, event, &lanes)?;
-        self.state.next_event += 1;
+        self.state.counters.next_event += 1;
         let bytes = event.json.len() as i64;
         for (target, lane) in matched.lanes.iter().zip(lanes) {
-            let delivery = self.state.next_delivery;
-            self.state.next_delivery += 1;
+            let delivery = self.state.counters.next_delivery;
+            self.state.counters.next_delivery += 1;
             self.state.change_lane(lane, |lane| lane.created(bytes));
             created.push(Created { delivery, event_row, lane, key: target.key.clone(), event: event.clone() });
         }

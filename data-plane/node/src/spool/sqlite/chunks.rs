@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
     damage::Damage,
+    entries::{self, Place, Slot},
     image::{ChunkImage, Image},
     journal::Journal,
     merge::{Pending, Target},
@@ -62,21 +63,6 @@ pub(super) struct Chunk {
 struct InJournal {
     /// Where its body is.
     body_at: u64,
-}
-
-/// Where an event is in the body.
-#[derive(Clone, Copy)]
-struct Place {
-    offset: u32,
-    head: u32,
-    json: u32,
-}
-
-/// A delivery.
-#[derive(Clone, Copy)]
-struct Slot {
-    lane: i64,
-    event: u32,
 }
 
 /// An open delivery of a chunk.
@@ -215,14 +201,15 @@ impl Chunks {
         for id in new {
             let Some(live) = self.live.get(id) else { continue };
             let Some(InJournal { body_at }) = live.in_journal else { continue };
-            let (first_event, born_ms, entries) = (live.first_event, live.born_ms, entries(&live.places, &live.slots));
+            let (first_event, born_ms, entries) =
+                (live.first_event, live.born_ms, entries::encode(&live.places, &live.slots));
             let body = journal.read(body_at, live.body_bytes).unwrap_or_else(|error| {
                 // Its events are found damaged one by one, by those who want them.
                 tracing::error!(error = &error as &dyn std::error::Error, "a chunk cannot be read from the journal");
                 damage.found("chunk in the journal", *id);
                 vec![0; live.body_bytes]
             });
-            let crc = crc(*id, first_event, &entries);
+            let crc = entries::crc(*id, first_event, &entries);
             ChunkImage { chunk: *id, first_event, born_ms, crc, entries: &entries, body: &body }.save(sql)?;
         }
         for chunk in done {
@@ -274,8 +261,8 @@ fn load_one(sql: &Connection, id: i64) -> Result<Option<Chunk>, StoreError> {
     let (first_event, born_ms, stored, entries, body_bytes): (i64, i64, i64, Vec<u8>, i64) = sql
         .prepare_cached("SELECT first_event, born_ms, crc, entries, length(body) FROM chunks WHERE chunk = ?")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
-    let whole = crc(id, first_event, &entries) == stored;
-    let Some((places, slots)) = parse_entries(&entries).filter(|_| whole) else { return Ok(None) };
+    let whole = entries::crc(id, first_event, &entries) == stored;
+    let Some((places, slots)) = entries::parse(&entries).filter(|_| whole) else { return Ok(None) };
     let mut done: Vec<u8> = sql
         .prepare_cached("SELECT bits FROM done WHERE chunk = ?")?
         .query_row([id], |row| row.get(0))
@@ -367,8 +354,8 @@ impl Building {
         if self.slots.is_empty() {
             return Ok(());
         }
-        let entries = entries(&self.places, &self.slots);
-        let crc = crc(id, first_event, &entries);
+        let entries = entries::encode(&self.places, &self.slots);
+        let crc = entries::crc(id, first_event, &entries);
         let image = ChunkImage { chunk: id, first_event, born_ms, crc, entries: &entries, body: &self.body };
         let in_journal = match to {
             Target::Tables(sql) => {
@@ -401,7 +388,8 @@ pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)
     let (first_event, stored, entries, body): (i64, i64, Vec<u8>, Vec<u8>) = sql
         .prepare_cached("SELECT first_event, crc, entries, body FROM chunks WHERE chunk = ?")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let Some((places, slots)) = parse_entries(&entries).filter(|_| crc(id, first_event, &entries) == stored) else {
+    let Some((places, slots)) = entries::parse(&entries).filter(|_| entries::crc(id, first_event, &entries) == stored)
+    else {
         return Ok(None);
     };
     let (count, open) = (places.len() as i64, slots.len());
@@ -410,44 +398,4 @@ pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)
     let body = Body { chunk: Some(&chunk), body };
     let damaged = (first_event..first_event + count).filter(|event| !body.event(*event).is_whole(*event)).collect();
     Ok(Some((count.unsigned_abs(), damaged)))
-}
-
-/// Where events are and which lanes they go to, as it lies on disk.
-fn entries(places: &[Place], slots: &[Slot]) -> Vec<u8> {
-    let mut entries = Vec::with_capacity(places.len() * 24);
-    let mut slots = slots.iter().peekable();
-    for (index, place) in (0_u32..).zip(places) {
-        for number in [place.offset, place.head, place.json] {
-            entries.extend_from_slice(&number.to_le_bytes());
-        }
-        let count_at = entries.len();
-        entries.extend_from_slice(&[0; 4]);
-        let mut count = 0_u32;
-        while let Some(slot) = slots.next_if(|slot| slot.event == index) {
-            entries.extend_from_slice(&slot.lane.to_le_bytes());
-            count += 1;
-        }
-        if let Some(field) = entries.get_mut(count_at..count_at + 4) {
-            field.copy_from_slice(&count.to_le_bytes());
-        }
-    }
-    entries
-}
-
-fn parse_entries(entries: &[u8]) -> Option<(Vec<Place>, Vec<Slot>)> {
-    let mut reader = Reader(entries);
-    let (mut places, mut slots) = (Vec::new(), Vec::new());
-    while !reader.0.is_empty() {
-        let event = u32::try_from(places.len()).ok()?;
-        places.push(Place { offset: reader.u32()?, head: reader.u32()?, json: reader.u32()? });
-        for _ in 0..reader.u32()? {
-            slots.push(Slot { lane: i64::from_le_bytes(reader.array()?), event });
-        }
-    }
-    Some((places, slots))
-}
-
-fn crc(id: i64, first_event: i64, entries: &[u8]) -> i64 {
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&id.to_le_bytes()), &first_event.to_le_bytes());
-    i64::from(crc32c::crc32c_append(crc, entries))
 }

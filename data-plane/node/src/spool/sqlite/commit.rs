@@ -112,39 +112,27 @@ impl<'a> Commit<'a> {
             }
         }
         let (keys, oldest_key_ms) = self.dedup.figures(self.now_ms);
-        let state = &mut *self.state;
-        state.newest_ms = state.newest_ms.max(self.now_ms);
-        let totals = Totals {
-            now_ms: state.newest_ms,
-            next_event: state.next_event,
-            next_delivery: state.next_delivery,
-            next_report: state.next_report,
-            acked_report: state.acked_report,
-            report_count: state.report_count,
-            report_bytes: state.report_bytes,
-            reports_dropped: state.reports_dropped,
-            unexported: state.unexported,
-            keys: keys as i64,
-            oldest_key_ms,
-            damaged: self.damage.count().cast_signed(),
-            mark: None,
-        };
-        self.to.put(&Image::Totals(totals.marked(self.mark.as_ref())))?;
+        let counters = &mut self.state.counters;
+        counters.newest_ms = counters.newest_ms.max(self.now_ms);
+        let (keys, damaged) = (keys as i64, self.damage.count().cast_signed());
+        let mark = self.mark.as_ref().map(|mark| (mark.wall_ms, &*mark.boot_id, mark.since_boot_ms));
+        let totals = Totals { counters: *counters, keys, oldest_key_ms, damaged, mark };
+        self.to.put(&Image::Totals(totals))?;
         Ok(self.to)
     }
 
     /// Closes the chunk under way.
     pub(super) fn write_chunk(&mut self) -> Result<(), StoreError> {
         let (events, deliveries) = self.building.counts();
-        let first_event = self.state.next_event - events;
-        let id = self.state.next_delivery - deliveries;
+        let first_event = self.state.counters.next_event - events;
+        let id = self.state.counters.next_delivery - deliveries;
         self.made += usize::from(deliveries > 0);
         self.building.write(&mut self.to, self.state, id, first_event, self.now_ms)
     }
 
     /// Sequence after the newest report.
     pub(super) fn next_report(&self) -> u64 {
-        self.state.next_report.cast_unsigned()
+        self.state.counters.next_report.cast_unsigned()
     }
 
     pub(super) fn add_report(&mut self, report: &[u8]) -> Result<(), StoreError> {
@@ -185,7 +173,7 @@ impl<'a> Commit<'a> {
             exported: false,
         };
         dead.insert(self.sql)?;
-        self.state.unexported += 1;
+        self.state.counters.unexported += 1;
         self.state.change_lane(row.lane, |lane| lane.ended(outcome, row.bytes));
         Ok(event)
     }

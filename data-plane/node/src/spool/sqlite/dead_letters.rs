@@ -120,7 +120,7 @@ impl Commit<'_> {
                 state: dead.state.redelivered(),
             }
             .insert(self.sql)?;
-            self.state.unexported -= i64::from(!dead.exported);
+            self.state.counters.unexported -= i64::from(!dead.exported);
             self.state.change_lane(dead.lane, |lane| lane.reopened(dead.bytes));
             *counts.entry(dead.lane).or_default() += 1;
         }
@@ -146,7 +146,7 @@ impl Commit<'_> {
             &format!("UPDATE dead_letters {by} SET exported = 1 WHERE {text} AND exported = 0"),
             params_from_iter(&values),
         )?;
-        self.state.unexported -= new as i64;
+        self.state.counters.unexported -= new as i64;
         Ok(Effect::Marked(u64::try_from(all).unwrap_or_default()))
     }
 
@@ -172,7 +172,7 @@ impl Commit<'_> {
         for dead in &removed {
             DeadRow::delete(self.sql, dead.delivery)?;
             rows::release_event(self.sql, dead.event)?;
-            self.state.unexported -= i64::from(!dead.exported);
+            self.state.counters.unexported -= i64::from(!dead.exported);
             self.state.change_lane(dead.lane, |lane| lane.removed(dead.bytes));
         }
         if !removed.is_empty() {

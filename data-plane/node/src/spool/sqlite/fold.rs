@@ -24,7 +24,7 @@ const PIECE_ROWS: i64 = 4_096;
 /// Folds a piece if there are more bytes than `max_bytes`. Gives whether it did.
 pub(super) fn fold(sql: &Connection, state: &mut State, max_bytes: u64, damage: &Damage) -> Result<bool, StoreError> {
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    let beyond = state.report_bytes.saturating_sub(max_bytes);
+    let beyond = state.counters.report_bytes.saturating_sub(max_bytes);
     if beyond <= 0 {
         return Ok(false);
     }
@@ -45,8 +45,8 @@ pub(super) fn fold(sql: &Connection, state: &mut State, max_bytes: u64, damage: 
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     let (first, count, bytes): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    state.report_count -= count;
-    state.report_bytes -= bytes;
+    state.counters.report_count -= count;
+    state.counters.report_bytes -= bytes;
     tracing::warn!(first, count, "counts of dropped reports were dropped themselves");
     Ok(true)
 }
@@ -92,7 +92,7 @@ fn read(sql: &Connection, state: &State, level: i64, piece_bytes: i64, damage: &
         }
         for (report, at) in reports::split(Bytes::copy_from_slice(body)).zip(first..) {
             // What is acked has been told.
-            if at > state.acked_report {
+            if at > state.counters.acked_report {
                 piece.details += i64::from(level == 0);
                 piece.add(report, seconds);
             }
@@ -116,9 +116,9 @@ fn write(sql: &Connection, state: &mut State, level: i64, piece: &Piece) -> Resu
     if count > 0 {
         reports::insert(sql, piece.last - count + 1, count, level, &body)?;
     }
-    state.report_count += count - piece.count;
-    state.report_bytes += body.len() as i64 - piece.bytes;
-    state.reports_dropped += piece.details;
+    state.counters.report_count += count - piece.count;
+    state.counters.report_bytes += body.len() as i64 - piece.bytes;
+    state.counters.reports_dropped += piece.details;
     if level == 1 {
         tracing::warn!(reports = piece.details, "reports beyond the bound were folded into counts");
     }

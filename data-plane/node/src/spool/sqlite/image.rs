@@ -2,7 +2,6 @@
 //! read and written to the tables later.
 
 use rusqlite::{Connection, params};
-use sluice_host::clock::TimeMark;
 
 use super::{commit::producer_crc, dedup, record::Reader, reports};
 use crate::spool::store::{DeliveryCounts, EventCounts, Producer, StoreError};
@@ -53,18 +52,29 @@ pub(super) struct LaneImage {
     pub(super) dead_letter_bytes: i64,
 }
 
-/// The row of totals, but for what only changes of the catalog touch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Totals<'a> {
-    pub(super) now_ms: i64,
+/// What is counted over everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counters {
     pub(super) next_event: i64,
     pub(super) next_delivery: i64,
     pub(super) next_report: i64,
+    /// The last report that was acked.
     pub(super) acked_report: i64,
+    /// Reports in rows, and their bytes.
     pub(super) report_count: i64,
     pub(super) report_bytes: i64,
+    /// Reports whose detail was dropped.
     pub(super) reports_dropped: i64,
+    /// Dead letters that were not exported.
     pub(super) unexported: i64,
+    /// The newest commit's time.
+    pub(super) newest_ms: i64,
+}
+
+/// The row of totals, but for what only changes of the catalog and merges touch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Totals<'a> {
+    pub(super) counters: Counters,
     pub(super) keys: i64,
     pub(super) oldest_key_ms: Option<i64>,
     pub(super) damaged: i64,
@@ -273,21 +283,22 @@ impl LaneImage {
 
 impl<'a> Totals<'a> {
     fn save(&self, sql: &Connection) -> Result<(), StoreError> {
+        let counters = &self.counters;
         sql.prepare_cached(
             "UPDATE state SET newest_ms = MAX(newest_ms, ?), next_event = ?, next_delivery = ?, next_report = ?,
              acked_report = ?, report_count = ?, report_bytes = ?, reports_dropped = ?, unexported = ?, keys = ?,
              oldest_key_ms = ?, damaged = ?",
         )?
         .execute(params![
-            self.now_ms,
-            self.next_event,
-            self.next_delivery,
-            self.next_report,
-            self.acked_report,
-            self.report_count,
-            self.report_bytes,
-            self.reports_dropped,
-            self.unexported,
+            counters.newest_ms,
+            counters.next_event,
+            counters.next_delivery,
+            counters.next_report,
+            counters.acked_report,
+            counters.report_count,
+            counters.report_bytes,
+            counters.reports_dropped,
+            counters.unexported,
             self.keys,
             self.oldest_key_ms,
             self.damaged
@@ -303,21 +314,23 @@ impl<'a> Totals<'a> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        numbers(out, 9, &[self.now_ms, self.next_event, self.next_delivery, self.next_report, self.acked_report]);
-        more(out, &[self.report_count, self.report_bytes, self.reports_dropped, self.unexported, self.keys]);
-        more(out, &[i64::from(self.oldest_key_ms.is_some()), self.oldest_key_ms.unwrap_or_default(), self.damaged]);
+        let counters = &self.counters;
+        numbers(out, 9, &[counters.newest_ms, counters.next_event, counters.next_delivery, counters.next_report]);
+        more(out, &[counters.acked_report, counters.report_count, counters.report_bytes, counters.reports_dropped]);
+        more(out, &[counters.unexported, self.keys, self.damaged]);
+        more(out, &[i64::from(self.oldest_key_ms.is_some()), self.oldest_key_ms.unwrap_or_default()]);
         let (wall_ms, boot_id, since_boot_ms) = self.mark.unwrap_or_default();
         more(out, &[i64::from(self.mark.is_some()), wall_ms, since_boot_ms]);
         bytes(out, boot_id.as_bytes());
     }
 
     fn decode(reader: &mut Reader<'a>) -> Option<Self> {
-        let [now_ms, next_event, next_delivery, next_report, acked_report] = reader.numbers()?;
-        let [report_count, report_bytes, reports_dropped, unexported, keys] = reader.numbers()?;
-        let [has_keys, oldest_key_ms, damaged, has_mark, wall_ms, since_boot_ms] = reader.numbers()?;
+        let [newest_ms, next_event, next_delivery, next_report] = reader.numbers()?;
+        let [acked_report, report_count, report_bytes, reports_dropped] = reader.numbers()?;
+        let [unexported, keys, damaged] = reader.numbers()?;
+        let [has_keys, oldest_key_ms, has_mark, wall_ms, since_boot_ms] = reader.numbers()?;
         let boot_id = reader.text()?;
-        Some(Self {
-            now_ms,
+        let counters = Counters {
             next_event,
             next_delivery,
             next_report,
@@ -326,16 +339,10 @@ impl<'a> Totals<'a> {
             report_bytes,
             reports_dropped,
             unexported,
-            keys,
-            oldest_key_ms: (has_keys == 1).then_some(oldest_key_ms),
-            damaged,
-            mark: (has_mark == 1).then_some((wall_ms, boot_id, since_boot_ms)),
-        })
-    }
-
-    /// The same with this mark.
-    pub(super) fn marked(self, mark: Option<&'a TimeMark>) -> Self {
-        Self { mark: mark.map(|mark| (mark.wall_ms, &*mark.boot_id, mark.since_boot_ms)), ..self }
+            newest_ms,
+        };
+        let mark = (has_mark == 1).then_some((wall_ms, boot_id, since_boot_ms));
+        Some(Self { counters, keys, oldest_key_ms: (has_keys == 1).then_some(oldest_key_ms), damaged, mark })
     }
 }
 
@@ -388,7 +395,8 @@ mod tests {
         let counts =
             DeliveryCounts { created: 9, redelivered: 1, delivered: 3, pending: 5, ..DeliveryCounts::default() };
         let lane = LaneImage { lane: 4, counts, pending_bytes: 70, ..LaneImage::default() };
-        let totals = Totals { now_ms: 1, next_event: 2, next_delivery: 3, damaged: 12, ..Totals::default() };
+        let counters = Counters { newest_ms: 1, next_event: 2, next_delivery: 3, unexported: 4, ..Counters::default() };
+        let totals = Totals { counters, keys: 5, damaged: 12, ..Totals::default() };
         let images = [
             Image::Chunk(ChunkImage { chunk: 7, first_event: 5, born_ms: 3, crc: 9, entries: b"en", body: b"body" }),
             Image::Done { chunk: 7, bits: &[3, 1] },

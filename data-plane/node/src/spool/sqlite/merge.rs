@@ -18,9 +18,6 @@ use super::{
 };
 use crate::spool::store::{InsertKey, Producer, StoreError};
 
-/// Producers whose position is kept at hand.
-const PRODUCERS: usize = 100_000;
-
 /// Where a commit writes.
 pub(super) enum Target<'a> {
     /// To the tables; anything may change.
@@ -81,7 +78,7 @@ pub(super) fn from_memory(
         unless_damaged(sql, || Image::Gone { chunk: *chunk }.save(sql))?;
     }
     let forgotten =
-        if pending.acked { unless_damaged(sql, || reports::forget(sql, state.acked_report))? } else { None };
+        if pending.acked { unless_damaged(sql, || reports::forget(sql, state.counters.acked_report))? } else { None };
     state.chunks.merge(sql, journal, damage, &pending.chunks, &pending.done)?;
     for row in &pending.reports {
         reports::insert(sql, row.first, row.count, 0, &row.body)?;
@@ -126,17 +123,10 @@ fn note_lost(sql: &Connection) -> Result<(), StoreError> {
 pub(super) fn merged(state: &mut State, forgotten: (i64, i64)) {
     let pending = std::mem::take(&mut state.pending);
     state.chunks.merged(&pending.chunks);
-    state.report_count -= forgotten.0;
-    state.report_bytes -= forgotten.1;
+    state.counters.report_count -= forgotten.0;
+    state.counters.report_bytes -= forgotten.1;
     pending.lanes.into_iter().for_each(|lane| state.change_lane(lane, |_| {}));
     pending.projects.iter().for_each(|project| state.change_project(project, |_| {}));
-}
-
-/// Positions that nobody has asked for lately are read again when they are.
-pub(super) fn bound_producers(state: &mut State) {
-    if state.producers.len() > PRODUCERS {
-        state.producers.clear();
-    }
 }
 
 /// Names the generation whose entries come after what the tables hold.
@@ -160,7 +150,7 @@ pub(super) fn from_journal(sql: &mut Connection, journal: &mut Journal, damage: 
         lost |= !images(entry, |image| {
             match image {
                 Image::Gone { chunk } => drop(gone.insert(chunk)),
-                Image::Totals(totals) => (acked, damaged_before) = (totals.acked_report, totals.damaged),
+                Image::Totals(totals) => (acked, damaged_before) = (totals.counters.acked_report, totals.damaged),
                 _ => {}
             }
             Ok(())

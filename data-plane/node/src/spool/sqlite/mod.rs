@@ -10,6 +10,7 @@ mod dead_letters;
 mod dedup;
 mod disk;
 mod endings;
+mod entries;
 mod file;
 mod fold;
 mod image;

@@ -31,27 +31,28 @@ impl Building {
         encode_varint(report.len() as u64, &mut self.body);
         self.body.extend_from_slice(report);
         self.count += 1;
-        state.next_report += 1;
+        state.counters.next_report += 1;
         if self.body.len() >= ROW_BYTES { self.write(to, state) } else { Ok(()) }
     }
 
     /// Writes what there is.
     pub(super) fn write(&mut self, to: &mut Target<'_>, state: &mut State) -> Result<(), StoreError> {
         if self.count > 0 {
-            let (first, count, body) = (state.next_report - self.count, self.count, std::mem::take(&mut self.body));
+            let (first, count, body) =
+                (state.counters.next_report - self.count, self.count, std::mem::take(&mut self.body));
             self.count = 0;
             to.put(&Image::Reports { first, count, body: &body })?;
             if let Target::Journal(_) = to {
                 // Acked by what came behind them in the same commit.
-                if is_acked(first, count, state.acked_report) {
+                if is_acked(first, count, state.counters.acked_report) {
                     return Ok(());
                 }
-                state.report_bytes += body.len() as i64;
+                state.counters.report_bytes += body.len() as i64;
                 state.pending.reports.push_back(PendingReports { first, count, body });
             } else {
-                state.report_bytes += body.len() as i64;
+                state.counters.report_bytes += body.len() as i64;
             }
-            state.report_count += count;
+            state.counters.report_count += count;
         }
         Ok(())
     }
@@ -66,22 +67,22 @@ pub(super) fn insert(sql: &Connection, first: i64, count: i64, folded: i64, body
 
 /// Forgets reports up to this one: rows go when all of theirs are acked, those of tables with the next commit that writes there.
 pub(super) fn ack(to: &Target<'_>, state: &mut State, sequence_inclusive: u64) -> Result<(), StoreError> {
-    let last = i64::try_from(sequence_inclusive).unwrap_or(i64::MAX).min(state.next_report - 1);
-    if last <= state.acked_report {
+    let last = i64::try_from(sequence_inclusive).unwrap_or(i64::MAX).min(state.counters.next_report - 1);
+    if last <= state.counters.acked_report {
         return Ok(());
     }
-    state.acked_report = last;
+    state.counters.acked_report = last;
     match to {
         Target::Tables(sql) => {
             let (count, bytes) = forget(sql, last)?;
-            state.report_count -= count;
-            state.report_bytes -= bytes;
+            state.counters.report_count -= count;
+            state.counters.report_bytes -= bytes;
         }
         Target::Journal(_) => {
             let pending = &mut state.pending;
             while let Some(row) = pending.reports.pop_front_if(|row| is_acked(row.first, row.count, last)) {
-                state.report_count -= row.count;
-                state.report_bytes -= row.body.len() as i64;
+                state.counters.report_count -= row.count;
+                state.counters.report_bytes -= row.body.len() as i64;
             }
             pending.acked = true;
         }

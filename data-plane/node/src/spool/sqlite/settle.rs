@@ -55,7 +55,7 @@ impl Commit<'_> {
     /// The open delivery, if a chunk holds it.
     fn held(&mut self, delivery: i64) -> Result<Option<Held>, StoreError> {
         let (_, building) = self.building.counts();
-        if delivery >= self.state.next_delivery - building {
+        if delivery >= self.state.counters.next_delivery - building {
             self.write_chunk()?;
         }
         Ok(self.state.chunks.find(delivery))

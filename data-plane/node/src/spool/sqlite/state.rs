@@ -8,30 +8,20 @@ use sluice_proto::delivery::v1::EndingOutcome;
 
 use super::{
     chunks::Chunks,
-    image::{Image, LaneImage},
+    image::{Counters, Image, LaneImage},
     merge::{self, Pending},
 };
 use crate::spool::store::{DeliveryCounts, EventCounts, Item, LaneKey, Producer, StoreError, Target};
 
+/// Producers whose position is kept at hand.
+const PRODUCERS: usize = 100_000;
+
 /// The writer's memory.
 pub(super) struct State {
-    pub(super) next_event: i64,
-    pub(super) next_delivery: i64,
-    pub(super) next_report: i64,
-    /// The last report that was acked.
-    pub(super) acked_report: i64,
-    /// Reports in rows, and their bytes.
-    pub(super) report_count: i64,
-    pub(super) report_bytes: i64,
-    /// Reports whose detail was dropped.
-    pub(super) reports_dropped: i64,
-    /// Dead letters that were not exported.
-    pub(super) unexported: i64,
+    pub(super) counters: Counters,
     pub(super) chunks: Chunks,
     /// Bytes of open deliveries and dead letters.
     pub(super) used: i64,
-    /// The newest commit's time.
-    pub(super) newest_ms: i64,
     /// What the tables lack.
     pub(super) pending: Pending,
     /// Where producers stand that were asked for, and when they were seen.
@@ -72,7 +62,7 @@ impl State {
              unexported, newest_ms FROM state",
             [],
             |row| {
-                Ok(Self {
+                let counters = Counters {
                     next_event: row.get(0)?,
                     next_delivery: row.get(1)?,
                     next_report: row.get(2)?,
@@ -81,9 +71,12 @@ impl State {
                     report_bytes: row.get(5)?,
                     reports_dropped: row.get(6)?,
                     unexported: row.get(7)?,
+                    newest_ms: row.get(8)?,
+                };
+                Ok(Self {
+                    counters,
                     chunks: Chunks::default(),
                     used: 0,
-                    newest_ms: row.get(8)?,
                     pending: Pending::default(),
                     producers: HashMap::new(),
                     lanes: HashMap::new(),
@@ -153,6 +146,13 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Forgets where producers stand if too many are known: it is read again when it is asked for.
+    pub(super) fn bound_producers(&mut self) {
+        if self.producers.len() > PRODUCERS {
+            self.producers.clear();
+        }
     }
 
     /// Whether every sync that these go to has a lane.

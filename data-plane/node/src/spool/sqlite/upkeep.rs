@@ -52,8 +52,8 @@ fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     if store.damage().take_index() {
         isolated(remake_indexes(store, now_ms))?;
     }
-    let max_bytes = store.limits.report_bytes;
-    if store.state().is_some_and(|state| state.report_bytes.unsigned_abs() > max_bytes) {
+    let max_bytes = store.limits().report_bytes;
+    if store.state().is_some_and(|state| state.counters.report_bytes.unsigned_abs() > max_bytes) {
         let damage = store.damage();
         let fold = |commit: &mut Commit<'_>| fold::fold(commit.sql, commit.state, max_bytes, &damage);
         if isolated(store.transact(now_ms, false, fold))? {
@@ -99,10 +99,10 @@ fn remake_indexes(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreErr
 
 fn dead_letters_due(store: &SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
     let bytes = store.state().map_or(0, |state| state.dead_letter_bytes());
-    if bytes == 0 || bytes > store.limits.dead_letter_bytes() {
+    if bytes == 0 || bytes > store.limits().dead_letter_bytes() {
         return Ok(bytes > 0);
     }
-    let old = now_ms.saturating_sub(millis(store.limits.dead_letter_age));
+    let old = now_ms.saturating_sub(millis(store.limits().dead_letter_age));
     Ok(dead_letters::oldest_end_ms(store.sql())?.is_some_and(|end_ms| end_ms < old))
 }
 
@@ -111,7 +111,7 @@ fn forget_producers(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreE
     if store.upkeep.producer.is_none() && !is_due(store.upkeep.producers_ms, now_ms, HOUR_MS) {
         return Ok(false);
     }
-    let old = now_ms.saturating_sub(millis(store.limits.producer_age));
+    let old = now_ms.saturating_sub(millis(store.limits().producer_age));
     let (project, id) = store.upkeep.producer.take().unwrap_or_default();
     let last: Option<(String, String)> = store
         .sql()

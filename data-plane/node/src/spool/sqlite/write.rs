@@ -43,19 +43,53 @@ pub(super) struct SqliteStore {
     journal: Journal,
     /// None after a failed commit: read anew then.
     state: Option<State>,
+    tools: Tools,
+    pub(super) disk: Disk,
+    pub(super) upkeep: super::upkeep::Progress,
+    /// How long the last step of the newest commit took.
+    sync_time: Option<Duration>,
+}
+
+/// What every commit has at hand, wherever it writes.
+struct Tools {
     dedup: Dedup,
     resume: Option<Resume>,
     /// Chunks that cannot become rows, since those meet damage.
     stuck: HashSet<i64>,
-    pub(super) disk: Disk,
-    pub(super) limits: SpoolLimits,
+    limits: SpoolLimits,
     reporter: report::Reporter,
     damage: Damage,
-    pub(super) upkeep: super::upkeep::Progress,
     /// Marks each commit; none until the chunks of the last run are rows, which happens at a time that is not known yet.
     clock: Option<Clock>,
-    /// How long the last step of the newest commit took.
-    sync_time: Option<Duration>,
+}
+
+impl Tools {
+    fn commit<'a>(
+        &'a mut self,
+        sql: &'a Connection,
+        to: Target<'a>,
+        state: &'a mut State,
+        now_ms: i64,
+        disk_has_room: bool,
+    ) -> Commit<'a> {
+        Commit {
+            sql,
+            to,
+            state,
+            dedup: &mut self.dedup,
+            limits: &self.limits,
+            reporter: &self.reporter,
+            damage: &self.damage,
+            resume: &mut self.resume,
+            stuck: &self.stuck,
+            now_ms,
+            mark: self.clock.as_ref().map(Clock::mark),
+            disk_has_room,
+            building: chunks::Building::default(),
+            made: 0,
+            reports: reports::Building::default(),
+        }
+    }
 }
 
 impl SqliteStore {
@@ -79,20 +113,23 @@ impl SqliteStore {
             }
         }
         let newest_ms: i64 = connection.query_row("SELECT newest_ms FROM state", [], |row| row.get(0))?;
-        let mut store = Self {
-            state: Some(State::load(&connection)?),
+        let tools = Tools {
             dedup: Dedup::load(&connection, limits, damage)?,
             resume: None,
             stuck: HashSet::new(),
-            disk,
             limits: limits.clone(),
             reporter: reporter.clone(),
             damage: damage.clone(),
-            upkeep: super::upkeep::Progress::default(),
             clock: None,
-            sync_time: None,
+        };
+        let mut store = Self {
+            state: Some(State::load(&connection)?),
             connection,
             journal,
+            tools,
+            disk,
+            upkeep: super::upkeep::Progress::default(),
+            sync_time: None,
         };
         match store.empty_chunks(newest_ms) {
             Err(error) if store.failed_for_room(&error) => {
@@ -101,7 +138,7 @@ impl SqliteStore {
             }
             done => done?,
         }
-        store.clock.clone_from(clock);
+        store.tools.clock.clone_from(clock);
         Ok(store)
     }
 
@@ -109,7 +146,7 @@ impl SqliteStore {
         let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
         loop {
             self.load_state()?;
-            let oldest = self.state.as_ref().map(|state| state.chunks.oldest(MOVED_AT_ONCE, &self.stuck));
+            let oldest = self.state.as_ref().map(|state| state.chunks.oldest(MOVED_AT_ONCE, &self.tools.stuck));
             let Some(oldest) = oldest.filter(|oldest| !oldest.is_empty()) else { break };
             let moved =
                 self.transact(now_ms, false, |commit| oldest.iter().try_for_each(|chunk| commit.move_chunk(*chunk)));
@@ -173,7 +210,7 @@ impl SqliteStore {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             );
             match reports.map_err(StoreError::from) {
-                Ok(counted) => (commit.state.report_count, commit.state.report_bytes) = counted,
+                Ok(counted) => (commit.state.counters.report_count, commit.state.counters.report_bytes) = counted,
                 Err(error) if error.is_damage() => commit.damage.found("page of reports", 0),
                 Err(error) => return Err(error),
             }
@@ -195,52 +232,26 @@ impl SqliteStore {
         let generation = (!self.journal.is_empty()).then(|| self.journal.generation() + 1);
         let merged = match (&self.state, generation) {
             // If there is no room for it, the journal still goes on with what memory says.
-            (Some(state), Some(_)) => Some(merge::from_memory(&transaction, state, &self.journal, &self.damage)?),
+            (Some(state), Some(_)) => Some(merge::from_memory(&transaction, state, &self.journal, &self.tools.damage)?),
             _ => None,
         };
         let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
         if let Some(forgotten) = merged {
             merge::merged(&mut state, forgotten);
         }
-        merge::bound_producers(&mut state);
-        let mut commit = Commit {
-            sql: &transaction,
-            to: Target::Tables(&transaction),
-            state: &mut state,
-            dedup: &mut self.dedup,
-            limits: &self.limits,
-            reporter: &self.reporter,
-            damage: &self.damage,
-            resume: &mut self.resume,
-            stuck: &self.stuck,
-            now_ms,
-            mark: self.clock.as_ref().map(Clock::mark),
-            disk_has_room,
-            building: chunks::Building::default(),
-            made: 0,
-            reports: reports::Building::default(),
-        };
+        state.bound_producers();
+        let to = Target::Tables(&transaction);
+        let mut commit = self.tools.commit(&transaction, to, &mut state, now_ms, disk_has_room);
         let result = work(&mut commit).and_then(|done| commit.finish().map(|_| done)).and_then(|done| {
             let began = Instant::now();
             transaction.commit()?;
             self.sync_time = Some(began.elapsed());
             Ok(done)
         });
-        match result {
-            Ok(done) => {
-                if let Some(generation) = generation {
-                    self.journal.restart(generation);
-                }
-                self.dedup.committed(now_ms);
-                self.state = Some(state);
-                Ok(done)
-            }
-            Err(error) => {
-                self.dedup.rolled_back();
-                self.resume = None;
-                Err(error)
-            }
+        if let Some(generation) = generation.filter(|_| result.is_ok()) {
+            self.journal.restart(generation);
         }
+        self.ended(result, state, now_ms)
     }
 
     /// Whether an entry of the journal can say what these changes do. `may_grow`: even where the tables should take over first.
@@ -265,23 +276,8 @@ impl SqliteStore {
     /// Makes changes that suit the journal.
     fn append(&mut self, changes: &[Change], now_ms: i64, disk_has_room: bool) -> Result<Vec<Effect>, StoreError> {
         let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
-        let mut commit = Commit {
-            sql: &self.connection,
-            to: Target::Journal(self.journal.entry()),
-            state: &mut state,
-            dedup: &mut self.dedup,
-            limits: &self.limits,
-            reporter: &self.reporter,
-            damage: &self.damage,
-            resume: &mut self.resume,
-            stuck: &self.stuck,
-            now_ms,
-            mark: self.clock.as_ref().map(Clock::mark),
-            disk_has_room,
-            building: chunks::Building::default(),
-            made: 0,
-            reports: reports::Building::default(),
-        };
+        let to = Target::Journal(self.journal.entry());
+        let mut commit = self.tools.commit(&self.connection, to, &mut state, now_ms, disk_has_room);
         let effects: Result<Vec<_>, _> = changes.iter().map(|change| commit.apply(change)).collect();
         let appended = effects.and_then(|effects| {
             if let Target::Journal(entry) = commit.finish()? {
@@ -289,38 +285,43 @@ impl SqliteStore {
             }
             Ok(effects)
         });
-        match appended {
-            Ok(effects) => {
-                self.dedup.committed(now_ms);
-                self.state = Some(state);
-                Ok(effects)
-            }
-            Err(error) => {
-                self.dedup.rolled_back();
-                // At once, so that what is refused cannot be found after a crash. Else with the next commit.
-                if let Err(later) = self.load_state() {
-                    tracing::warn!(error = &later as &dyn std::error::Error, "the memory is read anew later");
-                }
-                Err(error)
-            }
+        let ended = self.ended(appended, state, now_ms);
+        // At once, so that what is refused cannot be found after a crash. Else with the next commit.
+        if ended.is_err()
+            && let Err(error) = self.load_state()
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the memory is read anew later");
         }
+        ended
+    }
+
+    /// Keeps the memory of a commit that was made. After one that was not, it is read anew.
+    fn ended<T>(&mut self, made: Result<T, StoreError>, state: State, now_ms: i64) -> Result<T, StoreError> {
+        if made.is_ok() {
+            self.tools.dedup.committed(now_ms);
+            self.state = Some(state);
+        } else {
+            self.tools.dedup.rolled_back();
+            self.tools.resume = None;
+        }
+        made
     }
 
     /// A chunk that is to become rows by now, or since there are too many.
     pub(super) fn chunk_to_move(&self, now_ms: i64) -> Option<i64> {
-        self.state.as_ref().and_then(|state| state.chunks.to_move(now_ms, &self.stuck))
+        self.state.as_ref().and_then(|state| state.chunks.to_move(now_ms, &self.tools.stuck))
     }
 
     /// Makes rows of a chunk. One that meets damage stays and is not tried again.
     pub(super) fn move_chunk(&mut self, chunk: i64, now_ms: i64) -> Result<(), StoreError> {
         // Commits have not to move it as well.
-        let others = std::mem::replace(&mut self.stuck, HashSet::from([chunk]));
+        let others = std::mem::replace(&mut self.tools.stuck, HashSet::from([chunk]));
         let moved = self.transact(now_ms, false, |commit| commit.move_chunk(chunk));
-        self.stuck = others;
+        self.tools.stuck = others;
         match moved {
             Err(error) if error.is_damage() => {
-                self.damage.found("rows of a chunk", chunk);
-                self.stuck.insert(chunk);
+                self.tools.damage.found("rows of a chunk", chunk);
+                self.tools.stuck.insert(chunk);
                 self.load_state()
             }
             moved => moved,
@@ -331,7 +332,7 @@ impl SqliteStore {
     pub(super) fn load_state(&mut self) -> Result<(), StoreError> {
         if self.state.is_none() {
             if !self.journal.is_empty() {
-                merge::from_journal(&mut self.connection, &mut self.journal, &self.damage)?;
+                merge::from_journal(&mut self.connection, &mut self.journal, &self.tools.damage)?;
             }
             self.state = Some(State::load(&self.connection)?);
             self.count_anew(0)?;
@@ -348,12 +349,16 @@ impl SqliteStore {
         &self.connection
     }
 
+    pub(super) fn limits(&self) -> &SpoolLimits {
+        &self.tools.limits
+    }
+
     pub(super) fn dedup(&mut self) -> &mut Dedup {
-        &mut self.dedup
+        &mut self.tools.dedup
     }
 
     pub(super) fn damage(&self) -> Damage {
-        self.damage.clone()
+        self.tools.damage.clone()
     }
 
     /// `bytes`: of the events among them.
