@@ -10,7 +10,7 @@ use sluice_node::spool::{
     inspect,
     store::{Change, Effect},
 };
-use spool_support::{NOW_MS, Spool, accept, again, delivered, limits, matched, producer, unmatched};
+use spool_support::{NOW_MS, Spool, accept, again, delivered, limits, matched, producer, sized, unmatched};
 
 /// Where entries begin; those of generations before are among them.
 fn entries(folder: &Path) -> Vec<usize> {
@@ -77,6 +77,86 @@ fn what_follows_a_crash_is_found_after_the_next_one() {
     let spool = spool.crashed(|_| ());
     let counts = spool.counts("a");
     assert_eq!((counts.created, counts.delivered, counts.pending), (10, 3, 7));
+    spool.verify();
+}
+
+/// What the tables have of chunks: how many, and bytes of their events.
+fn chunks_in_tables(spool: &Spool) -> (i64, i64) {
+    let tables = rusqlite::Connection::open(spool.path().join("spool.db")).unwrap();
+    tables
+        .query_row("SELECT COUNT(*), COALESCE(SUM(length(body)), 0) FROM chunks", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap()
+}
+
+#[test]
+fn the_tables_get_no_event_that_nobody_waits_for_any_more() {
+    let mut spool = Spool::new(limits());
+    spool.created(accept(1, vec![matched(1, &["a", "b"], None)]));
+    spool.upkeep();
+    let (_, before) = chunks_in_tables(&spool);
+    // Of one event of these, one delivery of two is open; two are over.
+    let events = vec![sized(2, &["a"], 10_000), sized(3, &["b", "a"], 3_000), sized(4, &["a"], 10_000)];
+    let made = spool.created(accept(2, events));
+    spool.apply_all([&made[0], &made[1], &made[3]].into_iter().map(delivered).collect());
+    spool.upkeep();
+    let (_, after) = chunks_in_tables(&spool);
+    assert!((3_000..4_000).contains(&(after - before)), "{before} {after}");
+    spool.verify();
+
+    // What becomes of it is found all the same, here and after a crash.
+    let mut spool = spool.crashed(|_| ());
+    let due = spool.due(1).deliveries;
+    assert_eq!(due.iter().map(|due| due.event.json.len()).collect::<Vec<_>>(), [20, 3_000]);
+    spool.apply(again(&made[2], NOW_MS));
+    assert_eq!((spool.counts("a").pending, spool.counts("a").delivered, spool.counts("b").pending), (2, 2, 1));
+    spool.verify();
+}
+
+#[test]
+fn many_chunks_are_taken_over_in_pieces_and_a_crash_between_them_loses_nothing() {
+    for pieces in 0..5 {
+        let mut spool = Spool::new(limits());
+        spool.created(accept(1, vec![matched(1, &["a"], None)]));
+        spool.upkeep();
+        let made: Vec<_> = (0..200)
+            .map(|n| spool.created(accept(2 + 2 * n, (0..2).map(|k| matched(2 + 2 * n + k, &["a"], None)).collect())))
+            .collect();
+        spool.apply_all(made.iter().map(|made| delivered(&made[0])).collect());
+        for piece in 1..=pieces {
+            assert_eq!(spool.upkeep_once(), piece <= 3);
+            assert_eq!(chunks_in_tables(&spool).0, (1 + 64 * piece).min(201));
+        }
+        // Chunks that are over, of those that the tables have by now and of the others.
+        for chunk in [0, 63, 64, 150, 199] {
+            spool.apply(delivered(&made[chunk][1]));
+        }
+        let spool = spool.crashed(|_| ());
+        let counts = spool.counts("a");
+        assert_eq!((counts.created, counts.delivered, counts.pending), (401, 205, 196), "after {pieces} pieces");
+        assert_eq!(spool.due(1).deliveries.len(), 196);
+        spool.verify();
+    }
+}
+
+#[test]
+fn keys_of_many_commits_are_one_row_and_known_after_a_crash() {
+    let mut spool = Spool::new(limits());
+    let key = |n: u64| Some(u128::from(n).to_le_bytes());
+    spool.created(accept(1, vec![matched(1, &["a"], key(1))]));
+    for n in 2..100 {
+        spool.now_ms += 5;
+        spool.created(accept(n, vec![matched(n, &["a"], key(n))]));
+    }
+    spool.upkeep();
+    let tables = rusqlite::Connection::open(spool.path().join("spool.db")).unwrap();
+    let rows: i64 = tables.query_row("SELECT COUNT(*) FROM keys", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 2);
+    drop(tables);
+    let mut spool = spool.crashed(|_| ());
+    assert!((1..100).all(|n| spool.created(accept(99 + n, vec![matched(1, &["a"], key(n))])).is_empty()));
+    assert_eq!(spool.created(accept(199, vec![matched(199, &["a"], key(199))])).len(), 1);
     spool.verify();
 }
 

@@ -115,7 +115,8 @@ pub(super) fn run(
         } else if !writer.kept.is_empty() {
             writer.commit(Vec::new(), clock.now_ms());
         }
-        if idle || since_upkeep.elapsed() >= if more { UPKEEP_BUSY } else { UPKEEP } {
+        let is_pressing = more || writer.store.upkeep_is_due();
+        if idle || since_upkeep.elapsed() >= if is_pressing { UPKEEP_BUSY } else { UPKEEP } {
             more = writer.upkeep(clock.now_ms());
             since_upkeep = Instant::now();
         }

@@ -125,7 +125,12 @@ impl Spool {
     }
 
     pub(crate) fn upkeep(&mut self) {
-        while self.store.get_mut().as_mut().unwrap().upkeep(self.now_ms).unwrap().more {}
+        while self.upkeep_once() {}
+    }
+
+    /// One piece; gives whether there may be more.
+    pub(crate) fn upkeep_once(&mut self) -> bool {
+        self.store.get_mut().as_mut().unwrap().upkeep(self.now_ms).unwrap().more
     }
 
     pub(crate) fn due(&self, lane: i64) -> Due {

@@ -65,6 +65,13 @@ struct InJournal {
     body_at: u64,
 }
 
+/// A chunk as the tables have it.
+pub(super) struct Merged {
+    chunk: i64,
+    places: Vec<Place>,
+    body_bytes: usize,
+}
+
 /// An open delivery of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -189,41 +196,67 @@ impl Chunks {
         Ok(())
     }
 
-    /// Writes to the tables what only the journal has: these chunks, and which deliveries of those are over.
+    /// Writes those of these chunks to the tables that only the journal has, without events that nobody waits for any more. Gives them as
+    /// the tables have them, for [`Chunks::merged`].
     pub(super) fn merge(
         &self,
         sql: &Connection,
         journal: &Journal,
         damage: &Damage,
         new: &[i64],
-        done: &HashSet<i64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Merged>, StoreError> {
+        let mut merged = Vec::new();
         for id in new {
             let Some(live) = self.live.get(id) else { continue };
             let Some(InJournal { body_at }) = live.in_journal else { continue };
-            let (first_event, born_ms, entries) =
-                (live.first_event, live.born_ms, entries::encode(&live.places, &live.slots));
             let body = journal.read(body_at, live.body_bytes).unwrap_or_else(|error| {
                 // Its events are found damaged one by one, by those who want them.
                 tracing::error!(error = &error as &dyn std::error::Error, "a chunk cannot be read from the journal");
                 damage.found("chunk in the journal", *id);
                 vec![0; live.body_bytes]
             });
+            let (places, body) = live.without_what_is_over(body);
+            let (first_event, born_ms, entries) =
+                (live.first_event, live.born_ms, entries::encode(&places, &live.slots));
             let crc = entries::crc(*id, first_event, &entries);
             ChunkImage { chunk: *id, first_event, born_ms, crc, entries: &entries, body: &body }.save(sql)?;
+            if live.open < live.slots.len() {
+                Image::Done { chunk: *id, bits: &live.done }.save(sql)?;
+            }
+            merged.push(Merged { chunk: *id, places, body_bytes: body.len() });
         }
-        for chunk in done {
-            let Some(live) = self.live.get(chunk) else { continue };
-            Image::Done { chunk: *chunk, bits: &live.done }.save(sql)?;
+        Ok(merged)
+    }
+
+    /// Writes to the tables which deliveries of these chunks are over, unless they came with the chunk itself.
+    pub(super) fn merge_done(&self, sql: &Connection, chunks: &HashSet<i64>) -> Result<(), StoreError> {
+        for id in chunks {
+            if let Some(live) = self.live.get(id).filter(|live| live.in_journal.is_none()) {
+                Image::Done { chunk: *id, bits: &live.done }.save(sql)?;
+            }
         }
         Ok(())
     }
 
+    /// How many of these chunks, from the first on, have `most` that only the journal has, or `most_bytes` in them; none if they have
+    /// fewer.
+    pub(super) fn piece(&self, new: &[i64], most: usize, most_bytes: usize) -> Option<usize> {
+        let (mut chunks, mut bytes) = (0, 0);
+        let ends = |id: &i64| {
+            if let Some(live) = self.live.get(id).filter(|live| live.in_journal.is_some()) {
+                (chunks, bytes) = (chunks + 1, bytes + live.body_bytes);
+            }
+            chunks >= most || bytes >= most_bytes
+        };
+        new.iter().position(ends).map(|last| last + 1)
+    }
+
     /// The tables have these now.
-    pub(super) fn merged(&mut self, chunks: &[i64]) {
-        for id in chunks {
-            if let Some(live) = self.live.get_mut(id) {
-                live.in_journal = None;
+    pub(super) fn merged(&mut self, chunks: Vec<Merged>) {
+        for Merged { chunk, places, body_bytes } in chunks {
+            if let Some(live) = self.live.get_mut(&chunk) {
+                self.bytes = self.bytes + body_bytes - live.body_bytes;
+                (live.places, live.body_bytes, live.in_journal) = (places, body_bytes, None);
             }
         }
     }
@@ -276,6 +309,27 @@ fn load_one(sql: &Connection, id: i64) -> Result<Option<Chunk>, StoreError> {
 }
 
 impl Chunk {
+    /// The body with nothing but events that somebody waits for, and where these are in it.
+    fn without_what_is_over(&self, mut body: Vec<u8>) -> (Vec<Place>, Vec<u8>) {
+        let mut places = vec![Place::default(); self.places.len()];
+        let (mut end, mut last) = (0, None);
+        for (index, slot) in self.slots.iter().enumerate() {
+            let is_over = self.done.get(index / 8).is_some_and(|bits| bits & (1 << (index % 8)) != 0);
+            // Those of one event lie together.
+            if is_over || last.replace(slot.event) == Some(slot.event) {
+                continue;
+            }
+            let event = slot.event as usize;
+            let (Some(from), Some(to)) = (self.places.get(event), places.get_mut(event)) else { continue };
+            let (offset, length) = (from.offset as usize, from.bytes());
+            body.copy_within(offset..offset + length, end);
+            *to = Place { offset: end as u32, ..*from };
+            end += length;
+        }
+        body.truncate(end);
+        (places, body)
+    }
+
     fn held(&self, id: i64, index: usize) -> Option<Held> {
         let slot = self.slots.get(index)?;
         let over = self.done.get(index / 8)? & (1 << (index % 8)) != 0;
@@ -392,10 +446,11 @@ pub(super) fn verify(sql: &Connection, id: i64) -> Result<Option<(u64, Vec<i64>)
     else {
         return Ok(None);
     };
-    let (count, open) = (places.len() as i64, slots.len());
-    let (done, in_journal) = (Vec::new(), None);
+    let kept: Vec<i64> =
+        (first_event..).zip(&places).filter(|(_, place)| !place.is_empty()).map(|(event, _)| event).collect();
+    let (done, in_journal, open) = (Vec::new(), None, slots.len());
     let chunk = Chunk { first_event, born_ms: 0, body_bytes: 0, places, open, slots, done, touched: false, in_journal };
     let body = Body { chunk: Some(&chunk), body };
-    let damaged = (first_event..first_event + count).filter(|event| !body.event(*event).is_whole(*event)).collect();
-    Ok(Some((count.unsigned_abs(), damaged)))
+    let damaged = kept.iter().copied().filter(|event| !body.event(*event).is_whole(*event)).collect();
+    Ok(Some((kept.len() as u64, damaged)))
 }

@@ -108,7 +108,7 @@ impl<'a> Commit<'a> {
         if let Some(keys) = self.dedup.staged(self.now_ms) {
             self.to.put(&keys)?;
             if let (Target::Journal(_), Image::Keys { batch, at_ms, body }) = (&self.to, &keys) {
-                self.state.pending.keys.push((*batch, *at_ms, body.as_chunks().0.to_vec()));
+                self.state.pending.add_keys(*batch, *at_ms, body);
             }
         }
         let (keys, oldest_key_ms) = self.dedup.figures(self.now_ms);

@@ -1,5 +1,5 @@
 //! Remembers the keys of events for a while, so that one sent again under another sequence is known. In memory a table of
-//! keys, on disk a row for each commit; what a failed commit has seen is forgotten with it.
+//! keys, on disk a row for some commits; what a failed commit has seen is forgotten with it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -23,7 +23,7 @@ pub(super) struct Dedup {
     max_keys: usize,
     /// The commit that has seen a key. May hold some that are forgotten.
     seen: HashMap<InsertKey, u32>,
-    /// Commits that count, the oldest first; their numbers are consecutive.
+    /// Commits, or parts of rows, that count, the oldest first; their numbers are consecutive.
     batches: VecDeque<Batch>,
     first_batch: u32,
     /// Row of the next commit that sees keys.
@@ -76,8 +76,10 @@ impl Dedup {
                 damage.found("keys", row_id);
                 continue;
             }
-            let (keys, _) = body.as_chunks::<16>();
-            dedup.add(row_id, at_ms, keys);
+            // A row may be of many commits, which are forgotten one after the other.
+            for keys in body.as_chunks::<16>().0.chunks((dedup.max_keys / 16).max(1)) {
+                dedup.add(row_id, at_ms, keys);
+            }
         }
         let newest: i64 = sql
             .prepare_cached("SELECT COALESCE(MAX(batch), 0) FROM keys")?

@@ -2,12 +2,24 @@
 
 use super::record::Reader;
 
-/// Where an event is in the body.
-#[derive(Clone, Copy)]
+/// Where an event is in the body. One that nobody waited for when the body was written is not in it, and has no bytes.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Place {
     pub(super) offset: u32,
     pub(super) head: u32,
     pub(super) json: u32,
+}
+
+impl Place {
+    /// How many bytes there are.
+    pub(super) fn bytes(&self) -> usize {
+        self.head as usize + self.json as usize
+    }
+
+    /// Whether it is not in the body.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
 }
 
 /// A delivery.

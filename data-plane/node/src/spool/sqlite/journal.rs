@@ -108,6 +108,11 @@ impl Journal {
         self.end >= if is_stretched { self.max_bytes.saturating_mul(STRETCH) } else { self.max_bytes }
     }
 
+    /// Whether it will be full before long.
+    pub(super) fn is_filling(&self) -> bool {
+        self.end >= self.max_bytes / 4 * 3
+    }
+
     /// An empty entry to fill, for [`Journal::append`].
     pub(super) fn entry(&mut self) -> Entry {
         let mut bytes = std::mem::take(&mut self.buffer);

@@ -9,6 +9,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
+    chunks::Merged,
     damage::Damage,
     image::Image,
     journal::{Entry, Journal},
@@ -17,6 +18,10 @@ use super::{
     state::State,
 };
 use crate::spool::store::{InsertKey, Producer, StoreError};
+
+/// Keys in one row, and the time between the first and the last of them.
+const ROW_KEYS: usize = 4_096;
+const ROW_MS: u64 = 1_000;
 
 /// Where a commit writes.
 pub(super) enum Target<'a> {
@@ -38,11 +43,20 @@ pub(super) struct Pending {
     pub(super) reports: VecDeque<PendingReports>,
     /// Whether reports of tables may have been acked.
     pub(super) acked: bool,
-    /// Row, time, keys.
-    pub(super) keys: Vec<(i64, i64, Vec<InsertKey>)>,
+    keys: Vec<PendingKeys>,
     pub(super) producers: HashSet<Producer>,
     pub(super) lanes: HashSet<i64>,
     pub(super) projects: HashSet<Arc<str>>,
+}
+
+/// Keys that are in no table: of many commits, since a row for each would be many.
+struct PendingKeys {
+    /// The row and the time of the last one.
+    batch: i64,
+    at_ms: i64,
+    /// The time of the first one.
+    since_ms: i64,
+    keys: Vec<InsertKey>,
 }
 
 /// Reports that are in no table.
@@ -50,6 +64,21 @@ pub(super) struct PendingReports {
     pub(super) first: i64,
     pub(super) count: i64,
     pub(super) body: Vec<u8>,
+}
+
+impl Pending {
+    /// A commit has seen these keys.
+    pub(super) fn add_keys(&mut self, batch: i64, at_ms: i64, body: &[u8]) {
+        let keys = body.as_chunks().0;
+        let has_room =
+            |row: &&mut PendingKeys| row.keys.len() + keys.len() <= ROW_KEYS && at_ms.abs_diff(row.since_ms) <= ROW_MS;
+        if let Some(row) = self.keys.last_mut().filter(has_room) {
+            (row.batch, row.at_ms) = (batch, at_ms);
+            row.keys.extend_from_slice(keys);
+        } else {
+            self.keys.push(PendingKeys { batch, at_ms, since_ms: at_ms, keys: keys.to_vec() });
+        }
+    }
 }
 
 impl Target<'_> {
@@ -65,25 +94,33 @@ impl Target<'_> {
     }
 }
 
-/// Writes what is pending to the tables, within a transaction; what memory says is not changed by it. Gives how many acked reports, and
-/// bytes of them, were taken off the disk. What goes makes room for what comes.
+/// What the tables have taken over.
+pub(super) struct TakenOver {
+    chunks: Vec<Merged>,
+    /// How many acked reports, and bytes of them, were taken off the disk.
+    forgotten: (i64, i64),
+}
+
+/// Writes what is pending to the tables, within a transaction; what memory says is not changed by it. What goes makes room for what
+/// comes.
 pub(super) fn from_memory(
     sql: &Connection,
     state: &State,
     journal: &Journal,
     damage: &Damage,
-) -> Result<(i64, i64), StoreError> {
+) -> Result<TakenOver, StoreError> {
     let pending = &state.pending;
     for chunk in &pending.gone {
         unless_damaged(sql, || Image::Gone { chunk: *chunk }.save(sql))?;
     }
     let forgotten =
         if pending.acked { unless_damaged(sql, || reports::forget(sql, state.counters.acked_report))? } else { None };
-    state.chunks.merge(sql, journal, damage, &pending.chunks, &pending.done)?;
+    let chunks = state.chunks.merge(sql, journal, damage, &pending.chunks)?;
+    state.chunks.merge_done(sql, &pending.done)?;
     for row in &pending.reports {
         reports::insert(sql, row.first, row.count, 0, &row.body)?;
     }
-    for (batch, at_ms, keys) in &pending.keys {
+    for PendingKeys { batch, at_ms, keys, .. } in &pending.keys {
         let image = Image::Keys { batch: *batch, at_ms: *at_ms, body: keys.as_flattened() };
         unless_damaged(sql, || image.save(sql))?;
     }
@@ -94,7 +131,7 @@ pub(super) fn from_memory(
         }
     }
     name_generation(sql, journal.generation() + 1)?;
-    Ok(forgotten.unwrap_or_default())
+    Ok(TakenOver { chunks, forgotten: forgotten.unwrap_or_default() })
 }
 
 /// Does a part of a transaction, or nothing of it where it meets damage: what else there is goes on, and the tables note that counts may
@@ -120,9 +157,9 @@ fn note_lost(sql: &Connection) -> Result<(), StoreError> {
 }
 
 /// The tables have what was pending; what changes with every commit is written with the one under way.
-pub(super) fn merged(state: &mut State, forgotten: (i64, i64)) {
+pub(super) fn merged(state: &mut State, TakenOver { chunks, forgotten }: TakenOver) {
     let pending = std::mem::take(&mut state.pending);
-    state.chunks.merged(&pending.chunks);
+    state.chunks.merged(chunks);
     state.counters.report_count -= forgotten.0;
     state.counters.report_bytes -= forgotten.1;
     pending.lanes.into_iter().for_each(|lane| state.change_lane(lane, |_| {}));

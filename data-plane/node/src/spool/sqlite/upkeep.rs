@@ -44,7 +44,9 @@ pub(super) fn run(store: &mut SqliteStore, now_ms: i64) -> Result<Upkeep, StoreE
 }
 
 fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
-    store.load_state()?;
+    if isolated(store.merge_piece())? {
+        return Ok(true);
+    }
     if let Some(chunk) = store.chunk_to_move(now_ms) {
         store.move_chunk(chunk, now_ms)?;
         return Ok(true);

@@ -34,6 +34,10 @@ use crate::{
 /// Bytes of events that one entry of the journal may have: what holds more gains nothing by it, and would be in memory twice.
 const ENTRY_BYTES: usize = 1 << 20;
 
+/// New chunks that the tables take over at once, before the rest of what is in the journal, and bytes of them: commits wait meanwhile.
+const PIECE_CHUNKS: usize = 64;
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Chunks that become rows in one transaction at the start.
 const MOVED_AT_ONCE: usize = 16;
 
@@ -236,8 +240,8 @@ impl SqliteStore {
             _ => None,
         };
         let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
-        if let Some(forgotten) = merged {
-            merge::merged(&mut state, forgotten);
+        if let Some(taken_over) = merged {
+            merge::merged(&mut state, taken_over);
         }
         state.bound_producers();
         let to = Target::Tables(&transaction);
@@ -252,6 +256,26 @@ impl SqliteStore {
             self.journal.restart(generation);
         }
         self.ended(result, state, now_ms)
+    }
+
+    /// Hands the oldest of many new chunks over to the tables, so that what takes over the rest is short. Gives whether there were many.
+    pub(super) fn merge_piece(&mut self) -> Result<bool, StoreError> {
+        self.load_state()?;
+        let Some(state) = &self.state else { return Ok(false) };
+        let new = &state.pending.chunks;
+        let Some(piece) = state.chunks.piece(new, PIECE_CHUNKS, PIECE_BYTES).and_then(|end| new.get(..end)) else {
+            return Ok(false);
+        };
+        let end = piece.len();
+        let transaction = self.connection.transaction()?;
+        let merged = state.chunks.merge(&transaction, &self.journal, &self.tools.damage, piece)?;
+        // Taken out: if it seems to have failed, what is on disk is read anew.
+        let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
+        transaction.commit()?;
+        state.pending.chunks.drain(..end);
+        state.chunks.merged(merged);
+        self.state = Some(state);
+        Ok(true)
     }
 
     /// Whether an entry of the journal can say what these changes do. `may_grow`: even where the tables should take over first.
@@ -423,6 +447,10 @@ impl Store for SqliteStore {
 
     fn take_sync_time(&mut self) -> Option<Duration> {
         self.sync_time.take()
+    }
+
+    fn upkeep_is_due(&self) -> bool {
+        self.journal.is_filling()
     }
 
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError> {

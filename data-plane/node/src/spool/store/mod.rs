@@ -125,6 +125,10 @@ pub trait Store: Send {
     /// # Errors
     /// If it failed: then nothing was changed.
     fn upkeep(&mut self, now_ms: i64) -> Result<Upkeep, StoreError>;
+    /// Whether housekeeping should not wait for its time.
+    fn upkeep_is_due(&self) -> bool {
+        false
+    }
     /// Brings what is committed to where readers find it.
     ///
     /// # Errors
