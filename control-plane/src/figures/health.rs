@@ -33,6 +33,12 @@ impl Signs {
         self.failures.push((start_ms, reason(attempt, start_ms)));
     }
 
+    /// Adds what others tell.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.last_success_ms = self.last_success_ms.max(other.last_success_ms);
+        self.failures.extend(other.failures);
+    }
+
     /// What is known of a sync after these, of which `before` was known.
     pub(crate) fn after(mut self, before: &SyncHealth) -> SyncHealth {
         let success_before = before.last_success_time.as_ref().map(|time| millis(Some(time)));

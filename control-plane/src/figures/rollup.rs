@@ -1,6 +1,6 @@
 //! Counts of a sync's minutes and hours, added up from what a batch of reports brings.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use sluice_proto::delivery::v1::{AttemptOutcome, EndingOutcome};
 
@@ -105,6 +105,25 @@ impl Rollups {
         for resolution in Resolution::ALL {
             add(of_sync.entry((resolution, resolution.floor(at_ms))).or_default());
         }
+    }
+
+    /// Adds what others have counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (uid, counted) in other.0 {
+            let of_sync = self.0.entry(uid).or_default();
+            for (rollup, counts) in counted {
+                of_sync.entry(rollup).or_default().merge(&counts);
+            }
+        }
+    }
+
+    /// What is to be added to a sync's rollups of that length, by their beginnings, in ascending order.
+    pub(crate) fn of(&self, sync_uid: &str, resolution: Resolution, interval: Range<i64>) -> Vec<(i64, Counts)> {
+        let of_sync = self.0.get(sync_uid).into_iter().flatten();
+        of_sync
+            .filter(|((length, start_ms), _)| *length == resolution && interval.contains(start_ms))
+            .map(|((_, start_ms), counts)| (*start_ms, counts.clone()))
+            .collect()
     }
 
     /// What is to be added.

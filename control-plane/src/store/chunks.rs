@@ -34,10 +34,13 @@ pub(super) struct Span {
     pub(super) attempts: bool,
 }
 
-/// Writes chunks with their compressed bodies, and where their ids are found. They have one slot and one fate.
-pub(super) async fn insert(connection: &mut SqliteConnection, chunks: &[(Chunk, Vec<u8>)]) -> Result<(), StoreError> {
-    let Some((first, _)) = chunks.first() else { return Ok(()) };
-    let mut entries = Vec::new();
+/// Writes chunks with their compressed bodies, and where their ids are found. They have one slot and one fate. Gives the first one.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    chunks: &[(Chunk, Vec<u8>)],
+) -> Result<Option<i64>, StoreError> {
+    let Some((first, _)) = chunks.first() else { return Ok(None) };
+    let (mut entries, mut first_id) = (Vec::new(), None);
     for (chunk, body) in chunks {
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO report_chunks (slot, fate, first_ms, last_ms, attempts, endings, figures, body_bytes, body)
@@ -54,9 +57,11 @@ pub(super) async fn insert(connection: &mut SqliteConnection, chunks: &[(Chunk, 
         .bind(body.as_slice())
         .fetch_one(&mut *connection)
         .await?;
+        first_id.get_or_insert(id);
         entries.extend(chunk.marks.iter().map(|mark| (*mark, id)));
     }
-    marks::insert(connection, first.slot, first.fate, entries).await
+    marks::insert(connection, first.slot, first.fate, entries).await?;
+    Ok(first_id)
 }
 
 /// The newest slot before this one that has chunks.

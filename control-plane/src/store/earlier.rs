@@ -11,7 +11,7 @@ use sluice_proto::{
 };
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError, reports::Told};
+use super::{Store, StoreError, gathered::Told};
 use crate::{
     reports::{chunk::Report, head::Read},
     time::timestamp,
@@ -77,7 +77,7 @@ impl Store {
         self.write_chunks(&mut transaction, &reports).await?;
         if !is_counted {
             let mut told = Told::default();
-            reports.iter().for_each(|report| told.report(report));
+            reports.iter().for_each(|report| told.report(&report.head, &report.encoded));
             told.add(&mut transaction).await?;
         }
         sqlx::query(table.delete).bind(last_id).execute(&mut *transaction).await?;

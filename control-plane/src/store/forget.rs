@@ -7,7 +7,7 @@ use crate::reports::{Fate, slot};
 
 impl Store {
     /// Forgets up to `limit` chunks of reports of that fate that tell of nothing from `before_ms` on, the oldest first, of slots that do
-    /// not end before `from_ms`. Gives how many reports that were, and of when the last of them.
+    /// not end before `from_ms`, and whose figures are written. Gives how many reports that were, and of when the last of them.
     pub(crate) async fn forget_reports(
         &self,
         fate: Fate,
@@ -19,6 +19,7 @@ impl Store {
         let gone: Vec<(i64, i64, i64)> = sqlx::query_as(
             "DELETE FROM report_chunks WHERE id IN
              (SELECT id FROM report_chunks WHERE slot BETWEEN ?1 AND ?5 AND last_ms < ?2 AND fate = ?3
+              AND id < ifnull((SELECT min(chunk) FROM gathered_from), id + 1)
               ORDER BY slot, last_ms LIMIT ?4)
              RETURNING slot, last_ms, attempts + endings",
         )

@@ -11,6 +11,7 @@ mod chunks;
 mod copies;
 mod earlier;
 mod forget;
+mod gathered;
 mod keys;
 mod many;
 mod marks;
@@ -32,6 +33,7 @@ use sqlx::SqlitePool;
 use thiserror::Error;
 
 pub use self::copies::{Contents, CopyError, backup, key_of, restore, verify};
+use self::gathered::Gathered;
 pub(crate) use self::{
     alerts::{Finding, Notice, RuleChange, Turn},
     attempts::{AttemptQuery, AttemptScope},
@@ -53,6 +55,8 @@ pub(crate) struct Store {
     sealer: Sealer,
     /// Held while reports are compressed, never across an await.
     press: Arc<Mutex<Press>>,
+    /// What the figures' tables lack.
+    gathered: Arc<Gathered>,
 }
 
 /// Why the store could not be opened or used.
@@ -121,8 +125,9 @@ impl Store {
     pub(crate) async fn open(folder: &Path, key: &SecretsKey, publisher: Publisher) -> Result<Self, StoreError> {
         let (writer, readers, sealer) = sqlite::open(folder, key).await?;
         let press = Arc::new(Mutex::new(Press::new().map_err(StoreError::Compression)?));
-        let store = Self { writer, readers, publisher, sealer, press };
+        let store = Self { writer, readers, publisher, sealer, press, gathered: Arc::default() };
         store.take_over_reports().await?;
+        store.gather_again().await?;
         store.publisher.revision(store.newest().await?);
         Ok(store)
     }
@@ -142,6 +147,9 @@ impl Store {
 
     /// Waits for what is under way and closes the files.
     pub(crate) async fn close(&self) {
+        if let Err(error) = self.write_figures().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "figures are made up for at the next start");
+        }
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -13,18 +13,14 @@ use sluice_proto::{
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::{
-    Store, StoreError, chunks, marks,
-    rollups::{add, note_health},
+    Store, StoreError, chunks,
+    gathered::{self, Told},
+    marks,
 };
 use crate::{
-    figures::{
-        health::Signs,
-        rollup::{Counts, Rollups},
-    },
     reports::{
-        Fate,
         chunk::{self, Report},
-        head::{Attempted, Head, Identity, Read},
+        head::{Head, Identity, Read},
         marks::{Mark, MarkKind},
         slot,
     },
@@ -98,17 +94,29 @@ impl Store {
         if kept.iter().any(|report| report.sequence < may_repeat_before) {
             leave_out_known(&mut transaction, &mut kept).await?;
         }
-        self.write_chunks(&mut transaction, &kept).await?;
+        let first_chunk = self.write_chunks(&mut transaction, &kept).await?;
 
         let mut told = Told::default();
         for report in &kept {
-            told.report(report);
+            told.report(&report.head, &report.encoded);
         }
         for (_, counts) in &dropped {
             add_dropped(&mut transaction, counts).await?;
             told.dropped(counts);
         }
-        told.add(&mut transaction).await?;
+        let is_written = {
+            let gathered = self.gathered.read().await;
+            // What was dropped is in no chunk, from which it could be gathered again.
+            let is_written = gathered.is_due() || !dropped.is_empty();
+            if is_written {
+                gathered.told.add(&mut transaction).await?;
+                told.add(&mut transaction).await?;
+                gathered::note_none(&mut transaction).await?;
+            } else if let Some(chunk) = first_chunk.filter(|_| gathered.is_empty()) {
+                gathered::note(&mut transaction, chunk).await?;
+            }
+            is_written
+        };
         sqlx::query(
             "INSERT INTO report_positions (spool_id, acked_sequence, may_repeat_before) VALUES (?, ?, ?)
              ON CONFLICT (spool_id) DO UPDATE SET acked_sequence = max(acked_sequence, excluded.acked_sequence)",
@@ -118,18 +126,22 @@ impl Store {
         .bind(may_repeat_before.cast_signed())
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        if is_written {
+            self.gathered.commit_all(transaction).await?;
+        } else {
+            self.gathered.commit(transaction, told).await?;
+        }
         self.publisher
             .attempts(kept.into_iter().filter(|report| report.head.attempt.is_some()).map(|report| report.encoded));
         Ok(last_sequence)
     }
 
-    /// Writes reports as chunks.
+    /// Writes reports as chunks; gives the first of these.
     pub(super) async fn write_chunks(
         &self,
         connection: &mut SqliteConnection,
         reports: &[Report],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         let mut chunks = chunk::chunks(reports);
         chunks.sort_by_key(|chunk| (chunk.slot, chunk.fate));
         let mut pressed = Vec::with_capacity(chunks.len());
@@ -140,54 +152,12 @@ impl Store {
                 pressed.push((chunk, body));
             }
         }
+        let mut first = None;
         for of_one_slot in pressed.chunk_by(|(a, _), (b, _)| (a.slot, a.fate) == (b.slot, b.fate)) {
-            chunks::insert(connection, of_one_slot).await?;
+            let id = chunks::insert(connection, of_one_slot).await?;
+            first = first.or(id);
         }
-        Ok(())
-    }
-}
-
-/// What a batch adds to the figures.
-#[derive(Default)]
-pub(super) struct Told {
-    rollups: Rollups,
-    signs: HashMap<String, Signs>,
-}
-
-impl Told {
-    pub(super) fn report(&mut self, report: &Report) {
-        let head = &report.head;
-        let sync_uid = String::from_utf8_lossy(&head.sync_uid);
-        if let Some(ended) = &head.ended {
-            self.rollups.add(&sync_uid, ended.end_ms, |counts| counts.ending(ended));
-        }
-        let Some(Attempted { start_ms, outcome, .. }) = head.attempt else { return };
-        self.rollups.add(&sync_uid, start_ms, |counts| counts.attempt(outcome));
-        let signs = match self.signs.get_mut(&*sync_uid) {
-            Some(signs) => signs,
-            None => self.signs.entry(sync_uid.into_owned()).or_default(),
-        };
-        match head.fate() {
-            Fate::Succeeded => signs.success(start_ms),
-            Fate::Failed => signs.failure(&attempt(report.encoded.clone()).unwrap_or_default(), start_ms),
-        }
-    }
-
-    pub(super) fn dropped(&mut self, dropped: &DroppedReports) {
-        let counts = Counts {
-            attempts: dropped.attempt_count,
-            delivered: dropped.delivered_count,
-            expired: dropped.expired_count,
-            discarded: dropped.discarded_count,
-            ..Counts::default()
-        };
-        self.rollups.add(&dropped.sync_uid, millis(dropped.minute.as_ref()), |sum| sum.merge(&counts));
-    }
-
-    /// Adds it.
-    pub(super) async fn add(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        add(connection, &self.rollups).await?;
-        note_health(connection, self.signs).await
+        Ok(first)
     }
 }
 

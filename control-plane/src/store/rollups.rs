@@ -1,6 +1,9 @@
 //! Counts of minutes and hours, and the health of syncs: written with the reports.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use prost::Message as _;
 use sluice_proto::sync::v1::{Sync, SyncHealth};
@@ -90,13 +93,13 @@ pub(super) async fn add(connection: &mut SqliteConnection, rollups: &Rollups) ->
 /// Brings the syncs' health up to date with what attempts that were stored just now tell of it.
 pub(super) async fn note_health(
     connection: &mut SqliteConnection,
-    signs: HashMap<String, Signs>,
+    signs: &HashMap<String, Signs>,
 ) -> Result<(), StoreError> {
-    let signs: Vec<_> = signs.into_iter().collect();
+    let signs: Vec<_> = signs.iter().collect();
     for piece in pieces(&signs) {
         let mut query = sqlx::query(HEALTHS.text(piece.len()));
         for (sync_uid, _) in piece {
-            query = query.bind(sync_uid.clone());
+            query = query.bind((*sync_uid).clone());
         }
         let mut stored = HashMap::new();
         for row in query.fetch_all(&mut *connection).await? {
@@ -104,8 +107,8 @@ pub(super) async fn note_health(
         }
         let mut query = sqlx::query(HEALTH.text(piece.len()));
         for (sync_uid, signs) in piece {
-            let before = stored.remove(sync_uid).unwrap_or_default();
-            query = query.bind(sync_uid.clone()).bind(signs.clone().after(&before).encode_to_vec());
+            let before = stored.remove(*sync_uid).unwrap_or_default();
+            query = query.bind((*sync_uid).clone()).bind((*signs).clone().after(&before).encode_to_vec());
         }
         query.execute(&mut *connection).await?;
     }
@@ -123,13 +126,21 @@ impl Store {
         minutes_from_ms: i64,
     ) -> Result<(Counts, Range<i64>), StoreError> {
         let mut transaction = self.readers.begin().await?;
+        let gathered = self.gathered.read().await;
         let reports_from_ms =
             sqlx::query_scalar("SELECT reports_from_ms FROM kept").fetch_one(&mut *transaction).await?;
         let (cover, counted) = Cover::of(start_ms, end_ms, Kept { minutes_from_ms, reports_from_ms });
         let mut sum = Counts::default();
         let minutes = cover.minutes.into_iter().map(|part| (Resolution::Minute, part));
-        for (resolution, part) in minutes.chain([(Resolution::Hour, cover.hours)]).filter(|(_, part)| !part.is_empty())
-        {
+        let parts: Vec<_> =
+            minutes.chain([(Resolution::Hour, cover.hours)]).filter(|(_, part)| !part.is_empty()).collect();
+        for (resolution, part) in &parts {
+            for (_, counts) in gathered.told.rollups.of(sync_uid, *resolution, part.clone()) {
+                sum.merge(&counts);
+            }
+        }
+        drop(gathered);
+        for (resolution, part) in parts {
             for (_, counts) in read(&mut transaction, sync_uid, resolution, part).await? {
                 sum.merge(&counts);
             }
@@ -148,31 +159,53 @@ impl Store {
         interval: Range<i64>,
     ) -> Result<Vec<(i64, Counts)>, StoreError> {
         let mut connection = self.readers.acquire().await?;
-        read(&mut connection, sync_uid, resolution, interval).await
+        let gathered = self.gathered.read().await;
+        let mut series: BTreeMap<i64, Counts> =
+            read(&mut connection, sync_uid, resolution, interval.clone()).await?.into_iter().collect();
+        for (start_ms, counts) in gathered.told.rollups.of(sync_uid, resolution, interval) {
+            series.entry(start_ms).or_default().merge(&counts);
+        }
+        Ok(series.into_iter().collect())
     }
 
     /// The health of those of these syncs that there were attempts of.
     pub(crate) async fn healths(&self, sync_uids: &[&str]) -> Result<HashMap<String, SyncHealth>, StoreError> {
         let uids = serde_json::Value::from(sync_uids.to_vec()).to_string();
+        let mut connection = self.readers.acquire().await?;
+        let gathered = self.gathered.read().await;
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
             "SELECT sync_uid, content FROM sync_health WHERE sync_uid IN (SELECT value FROM json_each(?))",
         )
         .bind(uids)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *connection)
         .await?;
-        rows.into_iter().map(|(uid, content)| Ok((uid, health(&content)?))).collect()
+        let mut healths = rows
+            .into_iter()
+            .map(|(uid, content)| Ok((uid, health(&content)?)))
+            .collect::<Result<HashMap<_, _>, StoreError>>()?;
+        for (uid, signs) in sync_uids.iter().filter_map(|uid| gathered.told.signs.get_key_value(*uid)) {
+            let health = healths.entry(uid.clone()).or_default();
+            *health = signs.clone().after(health);
+        }
+        Ok(healths)
     }
 
     /// The syncs whose requests fail, enabled or not, with their health.
     pub(crate) async fn failing_syncs(&self) -> Result<Vec<(Sync, SyncHealth)>, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let gathered = self.gathered.read().await;
         let rows = sqlx::query(
-            "SELECT syncs.content, sync_health.content FROM sync_health JOIN syncs ON syncs.uid = sync_health.sync_uid",
+            "SELECT syncs.content, sync_health.content, syncs.uid
+             FROM syncs LEFT JOIN sync_health ON sync_health.sync_uid = syncs.uid",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *connection)
         .await?;
         let mut failing = Vec::new();
         for row in &rows {
-            let health = health(row.try_get(1)?)?;
+            let mut health = row.try_get::<Option<&[u8]>, _>(1)?.map(health).transpose()?.unwrap_or_default();
+            if let Some(signs) = gathered.told.signs.get(row.try_get::<&str, _>(2)?) {
+                health = signs.clone().after(&health);
+            }
             if health.failing_since.is_some() {
                 failing.push((self.content(row)?, health));
             }

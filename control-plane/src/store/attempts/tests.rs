@@ -1,15 +1,27 @@
 //! Reports in random batches, and a list of them that is searched from end to end: both tell the same.
 
+use std::{collections::HashMap, fs, path::Path};
+
 use proptest::prelude::*;
 use prost::Message as _;
 use sluice_host::{clock::Clock, sealing::SecretsKey};
 use sluice_proto::{
     delivery::v1::EndingOutcome,
     node::v1::{AttemptEnding, Report as Message, report},
+    sync::v1::SyncHealth,
 };
 
 use super::*;
-use crate::{figures::rollup::Counts, publish::Publisher, reports::chunk::Report, store::Reports, time::timestamp};
+use crate::{
+    figures::{
+        health::Signs,
+        rollup::{Counts, Resolution},
+    },
+    publish::Publisher,
+    reports::chunk::Report,
+    store::Reports,
+    time::timestamp,
+};
 
 /// Five slots.
 const SPAN_MS: i64 = 5 * 300_000;
@@ -136,6 +148,43 @@ async fn check(store: &Store, all: &[Report], told: &[Told]) {
     }
 }
 
+/// The same from what is on disk by now.
+async fn check_after_crash(folder: &Path, key: &SecretsKey, all: &[Report]) {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|file| file.file_type().unwrap().is_file()) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let store = Store::open(copy.path(), key, Publisher::new(Clock::system())).await.unwrap();
+    check_figures(&store, all).await;
+    store.close().await;
+}
+
+async fn check_figures(store: &Store, all: &[Report]) {
+    check_counts(store, all).await;
+    let healths = store.healths(&["u0", "u1", "u2", "u3"]).await.unwrap();
+    let attempts = all.iter().filter_map(|report| Some((report, report.head.attempt.as_ref()?.start_ms)));
+    let mut expected: HashMap<String, Signs> = HashMap::new();
+    for (report, start_ms) in attempts {
+        let signs = expected.entry(String::from_utf8_lossy(&report.head.sync_uid).into_owned()).or_default();
+        match report.head.fate() {
+            Fate::Succeeded => signs.success(start_ms),
+            Fate::Failed => signs.failure(&attempt(report.encoded.clone()).unwrap(), start_ms),
+        }
+    }
+    assert_eq!(healths.len(), expected.len());
+    for (uid, signs) in expected {
+        let (told, expected) = (&healths[&uid], signs.after(&SyncHealth::default()));
+        assert_eq!((told.state, told.last_success_time), (expected.state, expected.last_success_time));
+        assert_eq!(told.failing_since, expected.failing_since);
+    }
+    let minutes = store.series("u1", Resolution::Minute, 0..SPAN_MS).await.unwrap();
+    let mut sum = Counts::default();
+    minutes.iter().for_each(|(_, counts)| sum.merge(counts));
+    let (counts, _) = store.metrics("u1", 0, SPAN_MS, 0).await.unwrap();
+    assert_eq!(sum, counts);
+    assert!(minutes.is_sorted_by(|a, b| a.0 < b.0));
+}
+
 async fn check_counts(store: &Store, all: &[Report]) {
     // From within a slot to within another one: its edges are counted report by report.
     for (start_ms, end_ms) in [(7_000, 1_207_000), (61_001, 61_003), (0, SPAN_MS)] {
@@ -157,7 +206,8 @@ fn run(told: &[Told], batch: usize, before_ms: i64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &SecretsKey::random(), Publisher::new(Clock::system())).await.unwrap();
+        let key = SecretsKey::random();
+        let store = Store::open(folder.path(), &key, Publisher::new(Clock::system())).await.unwrap();
         let all: Vec<Report> = told.iter().zip(1..).map(|(told, sequence)| report(told, sequence)).collect();
         for (first, piece) in (0..).step_by(batch).zip(told.chunks(batch)) {
             let kept: Vec<_> = piece.iter().zip(first + 1..).map(|(told, sequence)| report(told, sequence)).collect();
@@ -167,7 +217,11 @@ fn run(told: &[Told], batch: usize, before_ms: i64) {
             assert_eq!(store.store_reports(reports).await.unwrap(), last_sequence);
         }
         check(&store, &all, told).await;
-        check_counts(&store, &all).await;
+        check_figures(&store, &all).await;
+        check_after_crash(folder.path(), &key, &all).await;
+        store.write_figures().await.unwrap();
+        check_figures(&store, &all).await;
+        check_after_crash(folder.path(), &key, &all).await;
         while store.tidy_marks(i64::MAX, 3).await.unwrap() > 0 {}
         let runs: i64 = sqlx::query_scalar("SELECT count(*) FROM report_runs").fetch_one(&store.readers).await.unwrap();
         assert!(runs <= 10, "one of each slot and fate: {runs}");
