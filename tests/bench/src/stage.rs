@@ -135,12 +135,12 @@ impl Stage {
         processes
     }
 
-    /// Waits until the control plane has stored that `each` were delivered for each of the first `syncs`. The nodes are not asked:
-    /// that would cost them something.
-    pub async fn reported(&self, syncs: u64, each: u64) {
+    /// Waits until the control plane has stored that `each` were delivered for each of these syncs, by their numbers. The nodes are not
+    /// asked: that would cost them something.
+    pub async fn reported(&self, syncs: impl IntoIterator<Item = u64>, each: u64) {
         let control_plane = self.control_plane.url();
         let mut client = delivery_client(connect(&control_plane).await.expect("a control plane"));
-        for number in 0..syncs {
+        for number in syncs {
             asked_again("reports are stored", async || {
                 let request = GetSyncMetricsRequest {
                     name: sync_name(&format!("s{number}")),

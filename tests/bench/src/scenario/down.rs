@@ -71,7 +71,7 @@ pub(super) async fn run(context: &mut Context) {
     // From the first delivery on: when a breaker lets one through is not a matter of speed.
     let stats = stage.sink.stats().await.ok;
     let drained = (stats.last_ns - stats.first_ns) as f64 / 1e9;
-    stage.reported(1, count).await;
+    stage.reported([0], count).await;
     let draining = watch.end(count);
 
     let grown = Measured {
