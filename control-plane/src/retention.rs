@@ -65,8 +65,10 @@ async fn forget_for_ever(context: Context) {
 /// Forgets all that is to go; gives how many reports that was.
 async fn forget(context: &Context) -> Result<u64, StoreError> {
     let store = &context.store;
-    // What is not written is kept.
-    store.write_figures().await?;
+    if let Err(error) = store.write_figures().await {
+        // The reports that they are of are kept meanwhile.
+        tracing::error!(error = &error as &dyn std::error::Error, "figures are not written yet");
+    }
     store.trim_change_log(KEPT_REVISIONS).await?;
     let before = |kept: Duration| {
         let kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);

@@ -34,6 +34,8 @@ use crate::{
 const DELIVERIES: &[u8] = b"/deliveries/";
 const MAX_SPOOL_ID_BYTES: usize = 128;
 const MAX_ID_BYTES: usize = 128;
+/// Of a sync's reports in an hour.
+const MAX_DROPPED: i64 = 1 << 40;
 const MAX_EXCERPT_BYTES: usize = 1_024;
 const MAX_MESSAGE_BYTES: usize = 4_096;
 /// Reports that are stored in one transaction, unless a single batch has more.
@@ -263,11 +265,13 @@ impl Forms {
 /// Counts that can be added; none if nobody knows to what.
 fn dropped_counts(dropped: DroppedReports) -> Option<DroppedReports> {
     let of_sync = !dropped.sync_uid.is_empty() && dropped.sync_uid.len() <= MAX_ID_BYTES;
+    // Sums of as many as ever come must have room.
+    let bounded = |count: i64| count.clamp(0, MAX_DROPPED);
     of_sync.then(|| DroppedReports {
-        attempt_count: dropped.attempt_count.max(0),
-        delivered_count: dropped.delivered_count.max(0),
-        expired_count: dropped.expired_count.max(0),
-        discarded_count: dropped.discarded_count.max(0),
+        attempt_count: bounded(dropped.attempt_count),
+        delivered_count: bounded(dropped.delivered_count),
+        expired_count: bounded(dropped.expired_count),
+        discarded_count: bounded(dropped.discarded_count),
         ..dropped
     })
 }

@@ -37,6 +37,9 @@ impl Signs {
     pub(crate) fn merge(&mut self, other: Self) {
         self.last_success_ms = self.last_success_ms.max(other.last_success_ms);
         self.failures.extend(other.failures);
+        // A success has ended those before it.
+        let last_success_ms = self.last_success_ms;
+        self.failures.retain(|(at_ms, _)| last_success_ms.is_none_or(|success_ms| *at_ms > success_ms));
     }
 
     /// What is known of a sync after these, of which `before` was known.

@@ -1,6 +1,6 @@
 //! Counts of a sync's minutes and hours, added up from what a batch of reports brings.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use sluice_proto::delivery::v1::{AttemptOutcome, EndingOutcome};
 
@@ -93,7 +93,10 @@ impl Counts {
 
 /// Rollups that a batch of reports adds to: by uid of the sync, then by length and beginning.
 #[derive(Debug, Default)]
-pub(crate) struct Rollups(BTreeMap<String, BTreeMap<(Resolution, i64), Counts>>);
+pub(crate) struct Rollups(BTreeMap<String, OfSync>);
+
+/// A sync's rollups, by length and beginning.
+pub(crate) type OfSync = BTreeMap<(Resolution, i64), Counts>;
 
 impl Rollups {
     /// Adds to the minute and to the hour that hold an instant.
@@ -117,13 +120,9 @@ impl Rollups {
         }
     }
 
-    /// What is to be added to a sync's rollups of that length, by their beginnings, in ascending order.
-    pub(crate) fn of(&self, sync_uid: &str, resolution: Resolution, interval: Range<i64>) -> Vec<(i64, Counts)> {
-        let of_sync = self.0.get(sync_uid).into_iter().flatten();
-        of_sync
-            .filter(|((length, start_ms), _)| *length == resolution && interval.contains(start_ms))
-            .map(|((_, start_ms), counts)| (*start_ms, counts.clone()))
-            .collect()
+    /// What is to be added to a sync's.
+    pub(crate) fn of(&self, sync_uid: &str) -> OfSync {
+        self.0.get(sync_uid).cloned().unwrap_or_default()
     }
 
     /// What is to be added.

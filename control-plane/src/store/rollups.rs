@@ -7,11 +7,12 @@ use std::{
 
 use prost::Message as _;
 use sluice_proto::sync::v1::{Sync, SyncHealth};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
 use super::{
     Store, StoreError,
     chunks::{self, Span},
+    gathered::Told,
     many::{Many, pieces},
     marks,
 };
@@ -20,7 +21,7 @@ use crate::{
         cover::{Cover, Kept},
         health::Signs,
         histogram::Histogram,
-        rollup::{Counts, Resolution, Rollups},
+        rollup::{Counts, OfSync, Resolution, Rollups},
     },
     reports::{
         figures::{Figure, SyncKey},
@@ -66,7 +67,7 @@ pub(super) async fn add(connection: &mut SqliteConnection, rollups: &Rollups) ->
         let mut stored = HashMap::new();
         for row in query.fetch_all(&mut *connection).await? {
             let key: (i64, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            stored.insert(key, histogram(row.try_get(3)?)?);
+            stored.insert(key, or_empty(histogram(row.try_get(3)?)));
         }
         let mut query = sqlx::query(COUNTS.text(piece.len()));
         for (sync_uid, resolution, start_ms, counts) in piece {
@@ -103,7 +104,7 @@ pub(super) async fn note_health(
         }
         let mut stored = HashMap::new();
         for row in query.fetch_all(&mut *connection).await? {
-            stored.insert(row.try_get::<String, _>(0)?, health(row.try_get(1)?)?);
+            stored.insert(row.try_get::<String, _>(0)?, or_empty(health(row.try_get(1)?)));
         }
         let mut query = sqlx::query(HEALTH.text(piece.len()));
         for (sync_uid, signs) in piece {
@@ -125,22 +126,15 @@ impl Store {
         end_ms: i64,
         minutes_from_ms: i64,
     ) -> Result<(Counts, Range<i64>), StoreError> {
-        let mut transaction = self.readers.begin().await?;
-        let gathered = self.gathered.read().await;
-        let reports_from_ms =
-            sqlx::query_scalar("SELECT reports_from_ms FROM kept").fetch_one(&mut *transaction).await?;
+        let (mut transaction, reports_from_ms, gathered) = self.snapshot(|told| told.rollups.of(sync_uid)).await?;
         let (cover, counted) = Cover::of(start_ms, end_ms, Kept { minutes_from_ms, reports_from_ms });
         let mut sum = Counts::default();
         let minutes = cover.minutes.into_iter().map(|part| (Resolution::Minute, part));
-        let parts: Vec<_> =
-            minutes.chain([(Resolution::Hour, cover.hours)]).filter(|(_, part)| !part.is_empty()).collect();
-        for (resolution, part) in &parts {
-            for (_, counts) in gathered.told.rollups.of(sync_uid, *resolution, part.clone()) {
-                sum.merge(&counts);
+        for (resolution, part) in minutes.chain([(Resolution::Hour, cover.hours)]).filter(|(_, part)| !part.is_empty())
+        {
+            for (_, counts) in of_interval(&gathered, resolution, &part) {
+                sum.merge(counts);
             }
-        }
-        drop(gathered);
-        for (resolution, part) in parts {
             for (_, counts) in read(&mut transaction, sync_uid, resolution, part).await? {
                 sum.merge(&counts);
             }
@@ -158,12 +152,11 @@ impl Store {
         resolution: Resolution,
         interval: Range<i64>,
     ) -> Result<Vec<(i64, Counts)>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let gathered = self.gathered.read().await;
+        let (mut transaction, _, gathered) = self.snapshot(|told| told.rollups.of(sync_uid)).await?;
         let mut series: BTreeMap<i64, Counts> =
-            read(&mut connection, sync_uid, resolution, interval.clone()).await?.into_iter().collect();
-        for (start_ms, counts) in gathered.told.rollups.of(sync_uid, resolution, interval) {
-            series.entry(start_ms).or_default().merge(&counts);
+            read(&mut transaction, sync_uid, resolution, interval.clone()).await?.into_iter().collect();
+        for (start_ms, counts) in of_interval(&gathered, resolution, &interval) {
+            series.entry(start_ms).or_default().merge(counts);
         }
         Ok(series.into_iter().collect())
     }
@@ -171,46 +164,66 @@ impl Store {
     /// The health of those of these syncs that there were attempts of.
     pub(crate) async fn healths(&self, sync_uids: &[&str]) -> Result<HashMap<String, SyncHealth>, StoreError> {
         let uids = serde_json::Value::from(sync_uids.to_vec()).to_string();
-        let mut connection = self.readers.acquire().await?;
-        let gathered = self.gathered.read().await;
+        let (mut transaction, _, gathered) = self
+            .snapshot(|told| {
+                let signs = sync_uids.iter().filter_map(|uid| told.signs.get_key_value(*uid));
+                signs.map(|(uid, signs)| (uid.clone(), signs.clone())).collect::<Vec<_>>()
+            })
+            .await?;
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
             "SELECT sync_uid, content FROM sync_health WHERE sync_uid IN (SELECT value FROM json_each(?))",
         )
         .bind(uids)
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut *transaction)
         .await?;
         let mut healths = rows
             .into_iter()
             .map(|(uid, content)| Ok((uid, health(&content)?)))
             .collect::<Result<HashMap<_, _>, StoreError>>()?;
-        for (uid, signs) in sync_uids.iter().filter_map(|uid| gathered.told.signs.get_key_value(*uid)) {
-            let health = healths.entry(uid.clone()).or_default();
-            *health = signs.clone().after(health);
+        for (uid, signs) in gathered {
+            let health = healths.entry(uid).or_default();
+            *health = signs.after(health);
         }
         Ok(healths)
     }
 
     /// The syncs whose requests fail, enabled or not, with their health.
     pub(crate) async fn failing_syncs(&self) -> Result<Vec<(Sync, SyncHealth)>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let gathered = self.gathered.read().await;
-        let rows = sqlx::query(
-            "SELECT syncs.content, sync_health.content, syncs.uid
-             FROM syncs LEFT JOIN sync_health ON sync_health.sync_uid = syncs.uid",
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        let (mut transaction, _, mut gathered) = self.snapshot(|told| told.signs.clone()).await?;
+        let rows: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT sync_uid, content FROM sync_health").fetch_all(&mut *transaction).await?;
+        let mut healths = Vec::with_capacity(rows.len());
+        for (uid, content) in rows {
+            let stored = health(&content)?;
+            let health = gathered.remove(&uid).map(|signs| signs.after(&stored)).unwrap_or(stored);
+            healths.push((uid, health));
+        }
+        healths.extend(gathered.into_iter().map(|(uid, signs)| (uid, signs.after(&SyncHealth::default()))));
         let mut failing = Vec::new();
-        for row in &rows {
-            let mut health = row.try_get::<Option<&[u8]>, _>(1)?.map(health).transpose()?.unwrap_or_default();
-            if let Some(signs) = gathered.told.signs.get(row.try_get::<&str, _>(2)?) {
-                health = signs.clone().after(&health);
-            }
-            if health.failing_since.is_some() {
-                failing.push((self.content(row)?, health));
+        for (uid, health) in healths.into_iter().filter(|(_, health)| health.failing_since.is_some()) {
+            let row = sqlx::query("SELECT content FROM syncs WHERE uid = ?")
+                .bind(uid)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            // Else it was deleted.
+            if let Some(row) = row {
+                failing.push((self.content(&row)?, health));
             }
         }
         Ok(failing)
+    }
+
+    /// Begins to read the tables as they are now; gives with it from when on reports are kept, and what of what was gathered beside them is
+    /// wanted. Nobody waits for what is read then.
+    async fn snapshot<T>(
+        &self,
+        wanted: impl FnOnce(&Told) -> T,
+    ) -> Result<(Transaction<'static, Sqlite>, i64, T), StoreError> {
+        let mut transaction = self.readers.begin().await?;
+        let gathered = self.gathered.read().await;
+        let reports_from_ms =
+            sqlx::query_scalar("SELECT reports_from_ms FROM kept").fetch_one(&mut *transaction).await?;
+        Ok((transaction, reports_from_ms, wanted(&gathered.told)))
     }
 
     /// Forgets up to `limit` rollups of that length from before `before_ms`; gives how many.
@@ -241,6 +254,16 @@ impl Store {
         transaction.commit().await?;
         Ok(forgotten.rows_affected())
     }
+}
+
+/// Those of these rollups that are of that length and begin in the interval.
+fn of_interval<'a>(
+    rollups: &'a OfSync,
+    resolution: Resolution,
+    interval: &Range<i64>,
+) -> impl Iterator<Item = (i64, &'a Counts)> {
+    let found = rollups.range((resolution, interval.start)..(resolution, interval.end.max(interval.start)));
+    found.map(|((_, start_ms), counts)| (*start_ms, counts))
 }
 
 /// Counts of one sync. All syncs of a minute lie together, so that each minute that there is is asked for the sync.
@@ -313,6 +336,14 @@ async fn count_reports(
     let (attempts, delivered, expired, discarded) = dropped;
     sum.merge(&Counts { attempts, delivered, expired, discarded, ..Counts::default() });
     Ok(())
+}
+
+/// What was stored, or nothing where it cannot be read: what is added to it must not be kept waiting.
+fn or_empty<T: Default>(stored: Result<T, StoreError>) -> T {
+    stored.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "stored figures are damaged: they begin anew");
+        T::default()
+    })
 }
 
 fn histogram(bytes: &[u8]) -> Result<Histogram, StoreError> {

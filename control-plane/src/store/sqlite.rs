@@ -10,7 +10,7 @@ use std::{
 use sluice_host::sealing::{Sealer, SecretsKey};
 use sluice_pipeline::catalog::CatalogHash;
 use sqlx::{
-    SqlitePool,
+    Connection as _, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -48,9 +48,14 @@ pub(super) async fn open_writer(folder: &Path) -> Result<(PathBuf, SqlitePool), 
     make_private(&path).map_err(|source| StoreError::File { path: path.display().to_string(), source })?;
     // Reports go to places all over the indexes: those in use should be at hand.
     let options = options(&path).pragma("cache_size", "-64000");
-    let writer =
-        SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options);
-    let writer = writer.await?;
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A commit that fails, for want of room say, has ended its transaction without sqlx knowing it: nothing could be begun any more.
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+        .connect_with(options)
+        .await?;
     refuse_newer(&writer).await?;
     MIGRATOR.run(&writer).await?;
     Ok((path, writer))

@@ -127,6 +127,8 @@ fn many_chunks_are_taken_over_in_pieces_and_a_crash_between_them_loses_nothing()
         for piece in 1..=pieces {
             assert_eq!(spool.upkeep_once(), piece <= 3);
             assert_eq!(chunks_in_tables(&spool).0, (1 + 64 * piece).min(201));
+            let found = inspect::verify(spool.path()).unwrap();
+            assert!(found.is_whole(), "in the middle of it, too: {found:#?}");
         }
         // Chunks that are over, of those that the tables have by now and of the others.
         for chunk in [0, 63, 64, 150, 199] {
@@ -138,6 +140,26 @@ fn many_chunks_are_taken_over_in_pieces_and_a_crash_between_them_loses_nothing()
         assert_eq!(spool.due(1).deliveries.len(), 196);
         spool.verify();
     }
+}
+
+#[test]
+fn what_a_piece_has_is_served_even_if_the_journal_is_lost() {
+    let mut spool = Spool::new(limits());
+    spool.created(accept(1, vec![matched(1, &["a"], None)]));
+    spool.upkeep();
+    for n in 2..102 {
+        spool.created(accept(n, vec![matched(n, &["a"], None)]));
+    }
+    assert!(spool.upkeep_once());
+    let mut spool = spool.crashed(|folder| fs::remove_file(folder.join("spool.journal")).unwrap());
+    assert_eq!((spool.counts("a").pending, spool.due(1).deliveries.len()), (65, 65));
+    spool.verify();
+    // What comes now has ids of its own, though the producer stands where it stood.
+    let made = spool.created(accept(2, vec![sized(2, &["a"], 500)]));
+    spool.apply(again(&made[0], NOW_MS));
+    let lengths: Vec<_> = spool.due(1).deliveries.iter().map(|due| due.event.json.len()).collect();
+    assert_eq!((lengths.len(), lengths.iter().filter(|length| **length == 500).count()), (66, 1));
+    spool.verify();
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(super) fn run(
 ) {
     let fences = HashMap::new();
     let mut writer = Writer { store, durations, fences, next_fence: 1, kept: Vec::new(), notices, next_report, recent };
-    let mut more = false;
+    let (mut more, mut upkeep_failed) = (false, false);
     let mut since_upkeep = Instant::now();
     loop {
         // Housekeeping that has more to do goes on as soon as nobody waits.
@@ -115,9 +115,11 @@ pub(super) fn run(
         } else if !writer.kept.is_empty() {
             writer.commit(Vec::new(), clock.now_ms());
         }
-        let is_pressing = more || writer.store.upkeep_is_due();
+        // What has failed would fail again at once.
+        let is_pressing = !upkeep_failed && (more || writer.store.upkeep_is_due());
         if idle || since_upkeep.elapsed() >= if is_pressing { UPKEEP_BUSY } else { UPKEEP } {
-            more = writer.upkeep(clock.now_ms());
+            let upkeep = writer.upkeep(clock.now_ms());
+            (more, upkeep_failed) = (upkeep.unwrap_or_default(), upkeep.is_none());
             since_upkeep = Instant::now();
         }
     }
@@ -232,12 +234,13 @@ impl Writer<'_> {
         }
     }
 
-    fn upkeep(&mut self, now_ms: i64) -> bool {
+    /// Whether there is more to do; none if it has failed.
+    fn upkeep(&mut self, now_ms: i64) -> Option<bool> {
         match self.store.upkeep(now_ms) {
-            Ok(upkeep) => upkeep.more,
+            Ok(upkeep) => Some(upkeep.more),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the spool's housekeeping has failed");
-                false
+                None
             }
         }
     }

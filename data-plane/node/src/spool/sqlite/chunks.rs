@@ -10,7 +10,7 @@ use super::{
     entries::{self, Place, Slot},
     image::{ChunkImage, Image},
     journal::Journal,
-    merge::{Pending, Target},
+    merge::{Pending, Target, unless_damaged},
     record::{self, Reader},
     rows::RawEvent,
     state::State,
@@ -232,14 +232,15 @@ impl Chunks {
     pub(super) fn merge_done(&self, sql: &Connection, chunks: &HashSet<i64>) -> Result<(), StoreError> {
         for id in chunks {
             if let Some(live) = self.live.get(id).filter(|live| live.in_journal.is_none()) {
-                Image::Done { chunk: *id, bits: &live.done }.save(sql)?;
+                // At worst they are made again.
+                unless_damaged(sql, || Image::Done { chunk: *id, bits: &live.done }.save(sql))?;
             }
         }
         Ok(())
     }
 
-    /// How many of these chunks, from the first on, have `most` that only the journal has, or `most_bytes` in them; none if they have
-    /// fewer.
+    /// Length of the shortest beginning of these in which `most` chunks are in the journal alone, or chunks of `most_bytes`; none if there
+    /// is none.
     pub(super) fn piece(&self, new: &[i64], most: usize, most_bytes: usize) -> Option<usize> {
         let (mut chunks, mut bytes) = (0, 0);
         let ends = |id: &i64| {

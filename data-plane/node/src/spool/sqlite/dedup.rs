@@ -14,8 +14,8 @@ use crate::spool::{
 /// Memory for one key: the table's slot at the load it has after growing, and a moment beside the smaller table then.
 const KEY_COST: usize = 37;
 
-/// Rows that are forgotten at once.
-const PIECE_ROWS: i64 = 512;
+/// Rows that are forgotten at once, of some 64 KiB each.
+const PIECE_ROWS: i64 = 64;
 
 /// Remembered keys.
 pub(super) struct Dedup {
@@ -166,7 +166,7 @@ impl Dedup {
         let gone = sql
             .prepare_cached(
                 "DELETE FROM keys WHERE batch < ?1
-                 AND batch < (SELECT MIN(batch) FROM keys) + ?2",
+                 AND batch <= (SELECT MAX(batch) FROM (SELECT batch FROM keys ORDER BY batch LIMIT ?2))",
             )?
             .execute([keep_from, PIECE_ROWS])?;
         Ok(gone > 0)

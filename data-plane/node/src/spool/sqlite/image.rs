@@ -285,7 +285,8 @@ impl<'a> Totals<'a> {
     fn save(&self, sql: &Connection) -> Result<(), StoreError> {
         let counters = &self.counters;
         sql.prepare_cached(
-            "UPDATE state SET newest_ms = MAX(newest_ms, ?), next_event = ?, next_delivery = ?, next_report = ?,
+            "UPDATE state SET newest_ms = MAX(newest_ms, ?), next_event = MAX(next_event, ?),
+             next_delivery = MAX(next_delivery, ?), next_report = ?,
              acked_report = ?, report_count = ?, report_bytes = ?, reports_dropped = ?, unexported = ?, keys = ?,
              oldest_key_ms = ?, damaged = ?",
         )?

@@ -224,6 +224,11 @@ fn deliveries(sql: &Connection, report: &mut VerifyReport) -> Result<(), StoreEr
         let [.., letters, bytes] = found.entry(dead.lane).or_default();
         (*letters, *bytes) = (*letters + 1, *bytes + dead.bytes);
     }
+    // Chunks that only the journal counts: nothing can be said until the tables have all that it has.
+    let ahead: bool = sql.query_row("SELECT lost & 2 FROM state", [], |row| row.get(0))?;
+    if ahead {
+        return Ok(());
+    }
     let mut statement = sql.prepare(
         "SELECT lane, name, pending, pending_bytes, dead_letters, dead_letter_bytes,
          created + redelivered - delivered - expired - discarded FROM lanes",
@@ -279,7 +284,7 @@ fn keys(sql: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
     while let Some(row) = rows.next()? {
         let (batch, at_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
         if dedup::crc(batch, at_ms, row.get_ref(3)?.as_blob().unwrap_or_default()) != row.get::<_, i64>(2)? {
-            report.problem(format!("keys of commit {batch} are damaged"));
+            report.problem(format!("keys of commits up to {batch} are damaged"));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::{
     chunks::Merged,
     damage::Damage,
-    image::Image,
+    image::{Counters, Image},
     journal::{Entry, Journal},
     record::Reader,
     reports,
@@ -118,7 +118,7 @@ pub(super) fn from_memory(
     let chunks = state.chunks.merge(sql, journal, damage, &pending.chunks)?;
     state.chunks.merge_done(sql, &pending.done)?;
     for row in &pending.reports {
-        reports::insert(sql, row.first, row.count, 0, &row.body)?;
+        unless_damaged(sql, || reports::insert(sql, row.first, row.count, 0, &row.body))?;
     }
     for PendingKeys { batch, at_ms, keys, .. } in &pending.keys {
         let image = Image::Keys { batch: *batch, at_ms: *at_ms, body: keys.as_flattened() };
@@ -131,12 +131,16 @@ pub(super) fn from_memory(
         }
     }
     name_generation(sql, journal.generation() + 1)?;
+    sql.prepare_cached("UPDATE state SET lost = lost & 1")?.execute([])?;
     Ok(TakenOver { chunks, forgotten: forgotten.unwrap_or_default() })
 }
 
 /// Does a part of a transaction, or nothing of it where it meets damage: what else there is goes on, and the tables note that counts may
 /// be off. Gives what it gave, if anything.
-fn unless_damaged<T>(sql: &Connection, part: impl FnOnce() -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub(super) fn unless_damaged<T>(
+    sql: &Connection,
+    part: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
     sql.prepare_cached("SAVEPOINT part")?.execute([])?;
     let done = match part() {
         Err(error) if error.is_damage() => {
@@ -152,7 +156,17 @@ fn unless_damaged<T>(sql: &Connection, part: impl FnOnce() -> Result<T, StoreErr
 }
 
 fn note_lost(sql: &Connection) -> Result<(), StoreError> {
-    sql.execute("UPDATE state SET lost = 1", [])?;
+    sql.execute("UPDATE state SET lost = lost | 1", [])?;
+    Ok(())
+}
+
+/// Notes that the tables have chunks of which all else is in the journal. If that is found no more, their ids are not given again, and
+/// they are counted.
+pub(super) fn note_ahead(sql: &Connection, counters: &Counters) -> Result<(), StoreError> {
+    sql.prepare_cached(
+        "UPDATE state SET next_event = MAX(next_event, ?), next_delivery = MAX(next_delivery, ?), lost = lost | 2",
+    )?
+    .execute([counters.next_event, counters.next_delivery])?;
     Ok(())
 }
 

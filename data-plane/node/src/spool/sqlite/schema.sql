@@ -23,7 +23,7 @@ CREATE TABLE state (
     damaged INTEGER NOT NULL DEFAULT 0,
     -- Generation of the journal whose entries come after this.
     journal INTEGER NOT NULL DEFAULT 0,
-    -- 1 while counts have to be made anew, since something that they count was lost.
+    -- Bit 0: counts have to be made anew, since something that they count was lost. Bit 1: chunks are here that only the journal counts.
     lost INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -37,7 +37,7 @@ CREATE TABLE producers (
 ) STRICT, WITHOUT ROWID;
 
 -- What one commit accepted, as it came: events end to end in `body`, where they are and which lanes they go to in
--- `entries`. Ids of events and deliveries are consecutive in a chunk; `chunk` is its first delivery. What outlives its
+-- `entries`. Events that were over before the tables took it from the journal are left out of `body`. Ids of events and deliveries are consecutive in a chunk; `chunk` is its first delivery. What outlives its
 -- first round, or finds no room in memory, moves to `events` and `deliveries`; the row goes when nothing in it is open.
 CREATE TABLE chunks (
     chunk INTEGER PRIMARY KEY,
@@ -141,7 +141,7 @@ CREATE TABLE reports (
 
 CREATE INDEX folded_reports ON reports (folded, first) WHERE folded > 0;
 
--- Keys that one commit has seen, end to end.
+-- Keys that some commits have seen, end to end; row and time are those of the last.
 CREATE TABLE keys (
     batch INTEGER PRIMARY KEY,
     at_ms INTEGER NOT NULL,

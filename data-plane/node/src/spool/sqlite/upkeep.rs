@@ -44,8 +44,14 @@ pub(super) fn run(store: &mut SqliteStore, now_ms: i64) -> Result<Upkeep, StoreE
 }
 
 fn piece(store: &mut SqliteStore, now_ms: i64) -> Result<bool, StoreError> {
-    if isolated(store.merge_piece())? {
-        return Ok(true);
+    match store.merge_piece() {
+        // What goes makes room for it, with all the rest.
+        Err(error) if error.is_disk_full() => {}
+        piece => {
+            if isolated(piece)? {
+                return Ok(true);
+            }
+        }
     }
     if let Some(chunk) = store.chunk_to_move(now_ms) {
         store.move_chunk(chunk, now_ms)?;

@@ -167,7 +167,7 @@ impl SqliteStore {
         if !unreadable.is_empty() {
             // Nobody knows which lanes they went to: what is missing there is lost.
             self.transact(now_ms, false, |commit| {
-                commit.sql.execute("UPDATE state SET lost = 1", [])?;
+                commit.sql.execute("UPDATE state SET lost = lost | 1", [])?;
                 for chunk in &unreadable {
                     commit.damage.found("chunk", *chunk);
                     match (Image::Gone { chunk: *chunk }).save(commit.sql) {
@@ -269,6 +269,7 @@ impl SqliteStore {
         let end = piece.len();
         let transaction = self.connection.transaction()?;
         let merged = state.chunks.merge(&transaction, &self.journal, &self.tools.damage, piece)?;
+        merge::note_ahead(&transaction, &state.counters)?;
         // Taken out: if it seems to have failed, what is on disk is read anew.
         let Some(mut state) = self.state.take() else { return Err(StoreError::Stopped) };
         transaction.commit()?;
