@@ -34,7 +34,7 @@ use crate::{
 const DELIVERIES: &[u8] = b"/deliveries/";
 const MAX_SPOOL_ID_BYTES: usize = 128;
 const MAX_ID_BYTES: usize = 128;
-/// Of a sync's reports in an hour.
+/// Reports that one message may say were dropped: more than any node makes in the hour that it tells of.
 const MAX_DROPPED: i64 = 1 << 40;
 const MAX_EXCERPT_BYTES: usize = 1_024;
 const MAX_MESSAGE_BYTES: usize = 4_096;

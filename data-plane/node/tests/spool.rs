@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -282,6 +282,64 @@ async fn reports_that_no_reader_finds_are_waited_for_and_other_questions_are_ans
     assert_eq!(ledger.events.received, 1);
     is_full.store(false, Ordering::SeqCst);
     assert_eq!(spool.reports(0, 10).await.unwrap().reports.len(), 2);
+}
+
+/// A store whose housekeeping is always due and never works.
+struct Neglected {
+    store: Box<dyn Store>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Store for Neglected {
+    fn apply(&mut self, changes: &[Change], now_ms: i64) -> Result<Vec<Effect>, StoreError> {
+        self.store.apply(changes, now_ms)
+    }
+
+    fn merge(&mut self) -> Result<(), StoreError> {
+        self.store.merge()
+    }
+
+    fn upkeep_is_due(&self) -> bool {
+        true
+    }
+
+    fn upkeep(&mut self, _: i64) -> Result<Upkeep, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(StoreError::Full)
+    }
+}
+
+struct NeglectedFactory {
+    inner: SqliteFactory,
+    asked: Arc<AtomicUsize>,
+}
+
+impl StoreFactory for NeglectedFactory {
+    fn writer(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(Neglected { store: self.inner.writer()?, asked: self.asked.clone() }))
+    }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        self.inner.reader()
+    }
+}
+
+#[tokio::test]
+async fn housekeeping_that_fails_is_not_tried_with_every_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let factory = NeglectedFactory { inner: factory(folder.path()), asked: asked.clone() };
+    let Started { spool, .. } = start(&factory, Clock::manual(1_000_000).0).unwrap();
+    let fence = spool.open(producer(), 1).await.unwrap().fence;
+    // As many commits as there are in the time of some twenty tries.
+    let (began, mut sequence) = (Instant::now(), 1);
+    while began.elapsed() < Duration::from_millis(250) {
+        send(&spool, fence, accept(sequence, vec![matched(sequence, &["a"])])).await.unwrap();
+        sequence += 1;
+    }
+    let most = 2 + began.elapsed().as_secs() as usize;
+    let asked = asked.load(Ordering::SeqCst);
+    assert!(asked <= most, "{asked} times, {most} would be one a second");
 }
 
 /// A store that finds damage wherever one delivery is settled.

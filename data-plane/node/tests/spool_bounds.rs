@@ -276,3 +276,21 @@ fn a_commit_that_finds_the_disk_full_keeps_what_was_settled_and_refuses_the_even
     assert_eq!(spool.created(accept(next, vec![spool_support::sized(next, &["a"], 40_000)])).len(), 1);
     spool.verify();
 }
+
+#[test]
+fn what_has_gone_makes_room_for_many_new_chunks() {
+    let mut spool = Spool::new(SpoolLimits { file_bytes: 4 << 20, ..limits() });
+    let big = |n| accept(n, vec![spool_support::sized(n, &["a"], 60_000)]);
+    let made: Vec<_> = (1..=64).flat_map(|n| spool.created(big(n))).collect();
+    spool.upkeep();
+    // The tables have no room for what the journal takes now, until they are rid of what it says has gone.
+    spool.apply_all(made.iter().map(delivered).collect());
+    for n in 65..=130 {
+        assert_eq!(spool.created(accept(n, vec![spool_support::sized(n, &["a"], 5_000)])).len(), 1);
+    }
+    spool.upkeep();
+    let tables = rusqlite::Connection::open(spool.path().join("spool.db")).unwrap();
+    let chunks: i64 = tables.query_row("SELECT COUNT(*) FROM chunks", [], |row| row.get(0)).unwrap();
+    assert_eq!((chunks, spool.counts("a").delivered, spool.counts("a").pending), (66, 64, 66));
+    spool.verify();
+}

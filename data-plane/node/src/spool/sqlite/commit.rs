@@ -8,7 +8,7 @@ use sluice_pipeline::event::EventId;
 use sluice_proto::delivery::v1::{EndingOutcome, EndingReason};
 
 use super::{
-    chunks,
+    chunk,
     damage::Damage,
     dead_letters::Resume,
     dedup::Dedup,
@@ -45,7 +45,7 @@ pub(super) struct Commit<'a> {
     pub(super) stuck: &'a HashSet<i64>,
     /// Whether events may be taken in.
     pub(super) disk_has_room: bool,
-    pub(super) building: chunks::Building,
+    pub(super) building: chunk::Building,
     /// Chunks that were made.
     pub(super) made: usize,
     pub(super) reports: reports::Building,

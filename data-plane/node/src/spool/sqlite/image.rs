@@ -284,6 +284,7 @@ impl LaneImage {
 impl<'a> Totals<'a> {
     fn save(&self, sql: &Connection) -> Result<(), StoreError> {
         let counters = &self.counters;
+        // No id is given twice, even if a later commit is lost that the tables have chunks of.
         sql.prepare_cached(
             "UPDATE state SET newest_ms = MAX(newest_ms, ?), next_event = MAX(next_event, ?),
              next_delivery = MAX(next_delivery, ?), next_report = ?,

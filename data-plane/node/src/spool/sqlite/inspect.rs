@@ -5,10 +5,10 @@ use std::{collections::HashMap, path::Path};
 use rusqlite::Connection;
 
 use super::{
-    catalog, chunks,
+    catalog, chunk, chunks,
     commit::producer_crc,
     damage::Damage,
-    dedup, journal,
+    dedup, journal, merge,
     read::SqliteReader,
     reports,
     rows::{DEAD_COLUMNS, DELIVERY_COLUMNS, DeadRow, DeliveryRow, RawEvent},
@@ -153,7 +153,7 @@ fn check_chunks(sql: &Connection, report: &mut VerifyReport) -> Result<(), Store
     let ids: Vec<i64> =
         sql.prepare("SELECT chunk FROM chunks")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for id in ids {
-        match chunks::verify(sql, id)? {
+        match chunk::verify(sql, id)? {
             None => report.problem(format!("chunk {id} is damaged")),
             Some((count, damaged)) => {
                 report.events += count;
@@ -224,9 +224,8 @@ fn deliveries(sql: &Connection, report: &mut VerifyReport) -> Result<(), StoreEr
         let [.., letters, bytes] = found.entry(dead.lane).or_default();
         (*letters, *bytes) = (*letters + 1, *bytes + dead.bytes);
     }
-    // Chunks that only the journal counts: nothing can be said until the tables have all that it has.
-    let ahead: bool = sql.query_row("SELECT lost & 2 FROM state", [], |row| row.get(0))?;
-    if ahead {
+    // Nothing can be said until the tables have all that the journal has.
+    if merge::is_ahead(sql)? {
         return Ok(());
     }
     let mut statement = sql.prepare(

@@ -155,9 +155,15 @@ pub(super) fn unless_damaged<T>(
     Ok(done)
 }
 
-fn note_lost(sql: &Connection) -> Result<(), StoreError> {
+/// Notes that something is lost that is counted.
+pub(super) fn note_lost(sql: &Connection) -> Result<(), StoreError> {
     sql.execute("UPDATE state SET lost = lost | 1", [])?;
     Ok(())
+}
+
+/// Whether the tables have chunks that only the journal counts: [`note_ahead`].
+pub(super) fn is_ahead(sql: &Connection) -> Result<bool, StoreError> {
+    Ok(sql.query_row("SELECT lost & 2 FROM state", [], |row| row.get(0))?)
 }
 
 /// Notes that the tables have chunks of which all else is in the journal. If that is found no more, their ids are not given again, and

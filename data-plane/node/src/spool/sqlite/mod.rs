@@ -3,6 +3,7 @@
 
 mod accept;
 mod catalog;
+mod chunk;
 mod chunks;
 mod commit;
 mod damage;
@@ -22,6 +23,7 @@ mod record;
 mod reports;
 mod rows;
 mod settle;
+mod start;
 mod state;
 mod upkeep;
 mod write;

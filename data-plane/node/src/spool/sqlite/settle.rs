@@ -6,7 +6,7 @@ use sluice_pipeline::delivery::DeliveryState;
 use sluice_proto::delivery::v1::EndingOutcome;
 
 use super::{
-    chunks::{Body, Held},
+    chunk::{Body, Held},
     commit::Commit,
     record::{self, Remains},
     rows::{self, DeliveryRow, RawEvent},

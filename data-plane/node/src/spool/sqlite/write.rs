@@ -1,7 +1,7 @@
 //! The writer: one transaction for a list of changes, or one entry of the journal where that can say what they change.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
@@ -10,18 +10,17 @@ use sluice_host::clock::Clock;
 use sluice_proto::delivery::v1::EndingOutcome;
 
 use super::{
-    SqliteFactory, chunks,
+    SqliteFactory, chunk,
     commit::Commit,
     damage::Damage,
     dead_letters::Resume,
     dedup::Dedup,
     disk::Disk,
     file,
-    image::Image,
     journal::Journal,
     merge::{self, Target},
     reports,
-    state::{Lane, State},
+    state::State,
 };
 use crate::{
     report,
@@ -37,9 +36,6 @@ const ENTRY_BYTES: usize = 1 << 20;
 /// New chunks that the tables take over at once, before the rest of what is in the journal, and bytes of them: commits wait meanwhile.
 const PIECE_CHUNKS: usize = 64;
 const PIECE_BYTES: usize = 1 << 20;
-
-/// Chunks that become rows in one transaction at the start.
-const MOVED_AT_ONCE: usize = 16;
 
 /// The writer.
 pub(super) struct SqliteStore {
@@ -89,7 +85,7 @@ impl Tools {
             now_ms,
             mark: self.clock.as_ref().map(Clock::mark),
             disk_has_room,
-            building: chunks::Building::default(),
+            building: chunk::Building::default(),
             made: 0,
             reports: reports::Building::default(),
         }
@@ -144,83 +140,6 @@ impl SqliteStore {
         }
         store.tools.clock.clone_from(clock);
         Ok(store)
-    }
-
-    fn empty_chunks(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        let unreadable = self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default();
-        loop {
-            self.load_state()?;
-            let oldest = self.state.as_ref().map(|state| state.chunks.oldest(MOVED_AT_ONCE, &self.tools.stuck));
-            let Some(oldest) = oldest.filter(|oldest| !oldest.is_empty()) else { break };
-            let moved =
-                self.transact(now_ms, false, |commit| oldest.iter().try_for_each(|chunk| commit.move_chunk(*chunk)));
-            match moved {
-                Err(error) if error.is_damage() => {
-                    for chunk in oldest {
-                        self.move_chunk(chunk, now_ms)?;
-                    }
-                }
-                moved => moved?,
-            }
-        }
-        self.load_state()?;
-        if !unreadable.is_empty() {
-            // Nobody knows which lanes they went to: what is missing there is lost.
-            self.transact(now_ms, false, |commit| {
-                commit.sql.execute("UPDATE state SET lost = lost | 1", [])?;
-                for chunk in &unreadable {
-                    commit.damage.found("chunk", *chunk);
-                    match (Image::Gone { chunk: *chunk }).save(commit.sql) {
-                        // It stays where it is, and counts once.
-                        Err(error) if error.is_damage() => {}
-                        removed => removed?,
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        self.count_anew(now_ms)
-    }
-
-    /// Counts what there is, where something that was counted has been lost. The memory has to be there.
-    fn count_anew(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        let lost: bool = self.connection.query_row("SELECT lost FROM state", [], |row| row.get(0))?;
-        if !lost {
-            return Ok(());
-        }
-        self.transact(now_ms, false, |commit| {
-            let mut found: HashMap<i64, (i64, i64)> = HashMap::new();
-            for held in commit.state.chunks.all_open() {
-                let (count, bytes) = found.entry(held.lane).or_default();
-                (*count, *bytes) = (*count + 1, *bytes + held.bytes);
-            }
-            let lanes: Vec<i64> = commit.state.lanes().map(|(id, _)| id).collect();
-            for id in lanes {
-                let (in_rows, bytes_in_rows): (i64, i64) = commit
-                    .sql
-                    .prepare_cached("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM deliveries WHERE lane = ?")?
-                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let (in_chunks, bytes_in_chunks) = found.remove(&id).unwrap_or_default();
-                let (pending, bytes) = (in_rows + in_chunks, bytes_in_rows + bytes_in_chunks);
-                let counted = |lane: &&Lane| (lane.counts.pending, lane.pending_bytes) != (pending, bytes);
-                let Some(lane) = commit.state.lane(id).filter(counted) else { continue };
-                let lost = lane.counts.pending - pending;
-                tracing::error!(sync = &*lane.key.name, lost, "deliveries were lost with what is damaged");
-                commit.state.change_lane(id, |lane| lane.lost(pending, bytes));
-            }
-            let reports = commit.sql.query_row(
-                "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(length(body)), 0) FROM reports",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            );
-            match reports.map_err(StoreError::from) {
-                Ok(counted) => (commit.state.counters.report_count, commit.state.counters.report_bytes) = counted,
-                Err(error) if error.is_damage() => commit.damage.found("page of reports", 0),
-                Err(error) => return Err(error),
-            }
-            commit.sql.execute("UPDATE state SET lost = 0", [])?;
-            Ok(())
-        })
     }
 
     /// Runs one transaction; in memory is what is on disk when it returns, or nothing.
@@ -330,6 +249,16 @@ impl SqliteStore {
             self.tools.resume = None;
         }
         made
+    }
+
+    /// Chunks whose entries cannot be read; asked once.
+    pub(super) fn take_unreadable(&mut self) -> Vec<i64> {
+        self.state.as_mut().map(|state| state.chunks.take_unreadable()).unwrap_or_default()
+    }
+
+    /// The oldest chunks that can become rows.
+    pub(super) fn oldest_chunks(&self, count: usize) -> Vec<i64> {
+        self.state.as_ref().map(|state| state.chunks.oldest(count, &self.tools.stuck)).unwrap_or_default()
     }
 
     /// A chunk that is to become rows by now, or since there are too many.
